@@ -1,0 +1,33 @@
+# How a folder of the house is built and tested.
+#
+#   gn_folder(base SOURCES a.c b.c [CXX_SHIMS x.cc] [DEPS index raft] [LIBS PkgConfig::X])
+#       a static library gn_base with hidden symbols; headers are included as "base/thing.h"
+#   gn_test(base/error SOURCES test_error.c [LIBS gn_base] [TIMEOUT 60])
+#       a cmocka program, run by ctest under that name
+
+set(GN_WARNINGS -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith
+    -Wno-missing-field-initializers)
+
+function(gn_folder name)
+  cmake_parse_arguments(A "" "" "SOURCES;CXX_SHIMS;DEPS;LIBS" ${ARGN})
+  add_library(gn_${name} STATIC ${A_SOURCES} ${A_CXX_SHIMS})
+  target_include_directories(gn_${name} PUBLIC ${PROJECT_SOURCE_DIR})
+  target_compile_options(gn_${name} PRIVATE $<$<COMPILE_LANGUAGE:C>:${GN_WARNINGS}>)
+  foreach(dep IN LISTS A_DEPS)
+    target_link_libraries(gn_${name} PUBLIC gn_${dep})
+  endforeach()
+  target_link_libraries(gn_${name} PUBLIC ${A_LIBS})
+endfunction()
+
+function(gn_test name)
+  cmake_parse_arguments(A "" "TIMEOUT" "SOURCES;LIBS" ${ARGN})
+  string(REPLACE "/" "_" target "test_${name}")
+  add_executable(${target} ${A_SOURCES})
+  target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:C>:${GN_WARNINGS}>)
+  target_link_libraries(${target} PRIVATE ${A_LIBS} PkgConfig::CMOCKA)
+  add_test(NAME ${name} COMMAND ${target})
+  if(NOT A_TIMEOUT)
+    set(A_TIMEOUT 120)
+  endif()
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${A_TIMEOUT})
+endfunction()

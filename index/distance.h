@@ -1,0 +1,26 @@
+/* Distance kernels over float32, chosen once at run time: scalar, AVX2+FMA, AVX-512, NEON. */
+#ifndef GN_INDEX_DISTANCE_H
+#define GN_INDEX_DISTANCE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum gn_metric_kind {
+    GN_METRIC_L2 = 1,     /* squared Euclidean inside the index; sqrt at the surface */
+    GN_METRIC_IP = 2,     /* negative inner product */
+    GN_METRIC_COSINE = 3, /* 1 - cosine */
+} gn_metric_kind;
+
+/* Smaller is nearer. n: dimensions, 1..GN_MAX_DIMENSIONS. No alignment needed. */
+typedef float (*gn_distance_fn)(const float *a, const float *b, size_t n);
+typedef struct gn_kernels {
+    const char *name;     /* "scalar", "avx2", "avx512", "neon" */
+    gn_distance_fn l2sq;  /* sum (a-b)^2 */
+    gn_distance_fn dot;   /* sum a*b */
+    gn_distance_fn norm2; /* a alone is read: sum a*a (b may be NULL) */
+} gn_kernels;
+
+const gn_kernels *gn_kernels_best(void);          /* for this CPU */
+const gn_kernels *gn_kernels_named(const char *); /* NULL when not compiled in or not supported by this CPU */
+
+#endif

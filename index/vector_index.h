@@ -1,0 +1,110 @@
+/* One vector index: immutable mmapped segments with an HNSW graph each, and a growing tail that is scanned exactly, so
+ * that a vector is found by the search right after its insert. A library that knows nothing of storage or SQL.
+ *
+ * Every node is one version of one row: (key, branch, begin SCN, end SCN or "still current"). A search at (SCN, chain
+ * of branches) sees exactly the versions that a read there sees.
+ *
+ * Threads: insert, end and set_position are called by one writer at a time (the shard's queue). Searches run on any
+ * thread on a reference-counted view and never wait for the writer. Building and merging run on a strand of the index
+ * and post their result. The owner can rebuild all of it from the change log: the index keeps the SCN up to which its
+ * files are complete ("position"); after a crash the owner replays everything later. */
+#ifndef GN_INDEX_VECTOR_INDEX_H
+#define GN_INDEX_VECTOR_INDEX_H
+
+#include "base/buf.h"
+#include "base/world.h"
+#include "index/distance.h"
+
+typedef struct gn_vindex gn_vindex;
+
+typedef struct gn_vindex_options {
+    gn_metric_kind metric;
+    uint32_t dimensions;
+    uint32_t m;               /* 0 = 16; links of a node per layer, twice that in layer 0 */
+    uint32_t ef_construction; /* 0 = 64 (as pgvector) */
+    uint64_t seed;            /* of the level generator */
+    uint32_t tail_rows;       /* tail size that starts a build in the background; 0 = a good default */
+    uint32_t build_threads;   /* 0 = 1 */
+    gn_account *account;      /* memory budget; may be NULL */
+} gn_vindex_options;
+
+/* Opens or creates the index in directory `dir`. A segment that fails its checksum or was cut short is reported by
+ * GN_INDEX_CORRUPT; the owner may then call gn_vindex_wipe(dir) and replay from the start. */
+gn_code gn_vindex_open(gn_world *world, const char *dir, const gn_vindex_options *options, gn_vindex **out,
+                       gn_error *err);
+/* clean: writes the tail and the ended versions to disk first, so that the next open replays nothing. */
+gn_code gn_vindex_close(gn_vindex *index, bool clean, gn_error *err);
+gn_code gn_vindex_wipe(const char *dir, gn_error *err);
+
+/* ---- writer ---- */
+
+/* A new version of row `key` in `branch`, from begin_scn on. For cosine the vector is normalised inside; a zero vector
+ * has no cosine and is not inserted (pgvector's rule; searches by cosine do not return it). Repeating an insert that is
+ * already there (replay) changes nothing. */
+gn_code gn_vindex_insert(gn_vindex *index, gn_bytes key, uint64_t branch, uint64_t begin_scn, const float *vector,
+                         gn_error *err);
+/* The current version of (key, branch) ends at end_scn (exclusive). Unknown keys and repetitions change nothing. */
+void gn_vindex_end(gn_vindex *index, gn_bytes key, uint64_t branch, uint64_t end_scn);
+/* Everything up to scn has been given. Becomes durable with the next written segment or clean close. */
+void gn_vindex_set_position(gn_vindex *index, uint64_t scn);
+/* What the files on disk contain; replay from here (exclusive). 0 = replay everything. */
+uint64_t gn_vindex_durable_position(const gn_vindex *index);
+/* Versions that ended at or below this SCN are dead to every reader and may be dropped by a rewrite. */
+void gn_vindex_set_horizon(gn_vindex *index, uint64_t scn);
+/* Blocks until the tail is in segments (CREATE INDEX, benchmarks, tests). From a strand or the main thread. progress
+ * may be NULL: called now and then with done and total vectors. Returns GN_CANCELED when *cancel becomes true. */
+gn_code gn_vindex_build(gn_vindex *index, void (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx,
+                        const _Atomic bool *cancel, gn_error *err);
+
+/* ---- readers ---- */
+
+typedef struct gn_vview gn_vview;
+gn_vview *gn_vview_acquire(gn_vindex *index); /* any thread */
+void gn_vview_release(gn_vview *view);
+
+/* A branch and the SCN up to which it is seen; the chain goes from the branch read to its ancestors (each at the
+ * smaller of the read SCN and the fork SCN). A version in an ancestor is hidden by any version of the same key in a
+ * nearer branch. */
+typedef struct gn_branch_at {
+    uint64_t branch;
+    uint64_t scn;
+} gn_branch_at;
+
+typedef struct gn_neighbor {
+    float distance; /* as the SQL operator gives it: L2 not squared, negative inner product, cosine distance */
+    gn_bytes key;   /* valid while the view is held */
+    uint64_t branch;
+    uint64_t begin_scn;
+} gn_neighbor;
+
+typedef struct gn_vsearch {
+    const float *query; /* dimensions floats, all finite */
+    uint32_t k;         /* 1..GN_MAX_K */
+    uint32_t ef;        /* 0 = max(40, k); raised to k */
+    bool exact;         /* scan everything instead of walking graphs */
+    const gn_branch_at *chain;
+    size_t n_chain;
+    /* Optional: only versions for which it returns true are results (the search goes on through others). */
+    bool (*filter)(void *ctx, gn_bytes key, uint64_t begin_scn);
+    void *filter_ctx;
+    gn_arena *arena; /* for the results and scratch */
+} gn_vsearch;
+
+typedef struct gn_vsearch_stats {
+    uint64_t distances;
+    uint32_t segments;
+    uint64_t tail_rows;
+} gn_vsearch_stats;
+
+/* Up to k results, nearest first; ties by key. stats may be NULL. GN_OUT_OF_MEMORY, GN_INVALID_PARAMETER. */
+gn_code gn_vview_search(const gn_vview *view, const gn_vsearch *search, gn_neighbor **out, size_t *n_out,
+                        gn_vsearch_stats *stats, gn_error *err);
+
+typedef struct gn_vindex_stats {
+    uint64_t vectors, tail_vectors, dead_vectors, segments, memory_bytes, disk_bytes;
+    bool building;
+    uint64_t build_done, build_total;
+} gn_vindex_stats;
+void gn_vindex_stats_get(const gn_vindex *index, gn_vindex_stats *out); /* any thread */
+
+#endif

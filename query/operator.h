@@ -1,0 +1,67 @@
+/* Relational operators over column batches, pulled from the top. An operator owns its inputs. */
+#ifndef GN_QUERY_OPERATOR_H
+#define GN_QUERY_OPERATOR_H
+
+#include "query/expr.h"
+
+typedef struct gn_operator gn_operator;
+
+typedef struct gn_operator_stats {
+    uint64_t rows, batches, time_ns, bytes; /* out of this operator; time includes its inputs */
+} gn_operator_stats;
+
+typedef struct gn_operator_ops {
+    const char *name; /* as EXPLAIN shows it */
+    /* The next batch, owned by the operator and valid until the next call; n_rows == 0 (or *out NULL) is the end. */
+    gn_code (*next)(gn_operator *op, gn_batch **out, gn_error *err);
+    void (*close)(gn_operator *op); /* frees op's own state, not its inputs or its arena */
+} gn_operator_ops;
+
+struct gn_operator {
+    const gn_operator_ops *ops;
+    gn_operator *inputs[2];
+    uint32_t n_columns;
+    const gn_type *types;
+    gn_operator_stats stats;
+    const gn_eval *eval; /* params, format, cancel; its arena is not used by operators, which have their own */
+    bool timed;          /* EXPLAIN ANALYZE */
+};
+
+/* The one way to pull: checks cancel, counts, times. */
+gn_code gn_operator_next(gn_operator *op, gn_batch **out, gn_error *err);
+void gn_operator_close(gn_operator *op); /* with its inputs; NULL is fine */
+
+/* Constructors. `account` is charged for what an operator keeps (sort runs, hash tables). Arrays are borrowed and must
+ * outlive the operator. They never fail but by memory, which then shows at the first next. */
+gn_operator *gn_op_values(const gn_eval *eval, gn_account *account, gn_expr ***rows, uint32_t n_rows,
+                          const gn_type *types, uint32_t n_columns);
+gn_operator *gn_op_filter(const gn_eval *eval, gn_account *account, gn_operator *input, const gn_expr *condition);
+gn_operator *gn_op_project(const gn_eval *eval, gn_account *account, gn_operator *input, gn_expr *const *exprs,
+                           uint32_t n_exprs);
+/* offset, limit: already evaluated; limit UINT64_MAX = none. */
+gn_operator *gn_op_limit(const gn_eval *eval, gn_account *account, gn_operator *input, uint64_t offset, uint64_t limit);
+
+typedef struct gn_sort_key {
+    const gn_expr *expr; /* over the input */
+    bool descending, nulls_first;
+} gn_sort_key;
+/* Stable. With keep < UINT64_MAX only the first `keep` rows are kept (a heap: top-k). GN_OUT_OF_MEMORY past the budget.
+ */
+gn_operator *gn_op_sort(const gn_eval *eval, gn_account *account, gn_operator *input, const gn_sort_key *keys,
+                        uint32_t n_keys, uint64_t keep);
+/* Drops rows equal to an earlier one in all columns (hash; order of first occurrence is kept). */
+gn_operator *gn_op_distinct(const gn_eval *eval, gn_account *account, gn_operator *input);
+
+typedef struct gn_aggregate_call {
+    const gn_aggregate *aggregate;
+    gn_expr *const *args;
+    uint32_t n_args;
+    bool distinct;
+    const gn_expr *filter; /* FILTER (WHERE ...), NULL = none */
+    gn_type result;
+} gn_aggregate_call;
+/* Output columns: the group keys, then the aggregates. No keys: exactly one row. */
+gn_operator *gn_op_aggregate(const gn_eval *eval, gn_account *account, gn_operator *input, gn_expr *const *keys,
+                             uint32_t n_keys, const gn_aggregate_call *calls, uint32_t n_calls);
+
+#endif

@@ -1,0 +1,142 @@
+/* The Raft host: many groups in one process over libraft's I/O-free core.
+ *
+ * The host owns one queue and one log disk. It gathers the updates of every group that moved, writes all their entries,
+ * terms and votes in one batch with one fsync, and only then sends messages, reports persisted entries and applies.
+ * A single node is a group of one voter on exactly this path.
+ *
+ * All functions may be called from any thread unless said otherwise; they post to the host's queue. */
+#ifndef GN_RAFT_HOST_H
+#define GN_RAFT_HOST_H
+
+#include "base/world.h"
+
+typedef struct gn_raft_host gn_raft_host;
+typedef struct gn_raft_group gn_raft_group;
+
+/* A caller's operation on a group, in caller-owned memory that stays until `done` has run. `done` runs exactly once, on
+ * any thread, and must not block. Codes: GN_OK; GN_NOT_LEADER (nothing happened; `leader` tells who may);
+ * GN_UNAVAILABLE; GN_OUTCOME_UNKNOWN (it was handed to Raft and leadership was lost: it may or may not commit);
+ * GN_SHUTDOWN (group or host is closing; for a command the outcome is unknown); GN_CRASH_SHUTDOWN (the log's disk
+ * failed; outcome unknown). */
+typedef struct gn_raft_request {
+    void (*done)(struct gn_raft_request *request, gn_code code);
+    gn_node_id leader; /* out, with GN_NOT_LEADER: last known leader, 0 = none */
+    uint64_t index;    /* out: the log index of a committed command or change; the read index of a read */
+    gn_bytes command;  /* in, for submit: borrowed until done */
+    /* the host's from here on */
+    gn_task task;
+    struct gn_raft_request *next;
+    gn_raft_group *group;
+    uint64_t term;
+    int kind;
+    gn_node_id target;
+} gn_raft_request;
+
+/* One committed entry, in order, without holes (entries that are Raft's own are not shown). */
+typedef struct gn_raft_entry {
+    uint64_t index;
+    uint64_t term;
+    gn_bytes command;
+    gn_raft_request *request; /* the submit that made it, if it is this process's own and still waiting; else NULL */
+} gn_raft_entry;
+
+/* A batch handed to the state machine. The state machine applies it (on a queue of its own), calls
+ * gn_raft_request_done for every entry that has a request as soon as that entry's effect can be read, and at the end
+ * gn_raft_apply_done. The next batch of the group comes only after that. */
+typedef struct gn_raft_apply {
+    gn_raft_group *group;
+    size_t n;
+    const gn_raft_entry *entries;
+    uint64_t last_index; /* of the batch, including entries that were Raft's own; becomes the applied index */
+    gn_task task;        /* for the state machine: to post itself */
+} gn_raft_apply;
+
+void gn_raft_request_done(gn_raft_request *request, gn_code code); /* any thread */
+/* code other than GN_OK: the state machine cannot go on; the group stops (fail-stop). Any thread. */
+void gn_raft_apply_done(gn_raft_apply *apply, gn_code code);
+
+/* A snapshot as Raft sees it: opaque bytes, a manifest; `data` is freed by the host with free(). */
+typedef struct gn_raft_snapshot {
+    void *data;
+    size_t len;
+    uint64_t index; /* everything up to here is in it */
+} gn_raft_snapshot;
+
+/* The state machine of a group, implemented by shard/. All are called on the host's queue and must not block. */
+typedef struct gn_raft_fsm {
+    void *ctx;
+    /* See gn_raft_apply. */
+    void (*apply)(void *ctx, gn_raft_apply *apply);
+    /* The log may be cut below: everything up to this index is durable in the state machine itself. Cheap. */
+    uint64_t (*durable_index)(void *ctx);
+    /* Asks for a snapshot at the applied index; answer with gn_raft_snapshot_taken. Never two at a time. */
+    void (*snapshot_take)(void *ctx, gn_raft_group *group);
+    /* Replaces the whole state by this snapshot; answer with gn_raft_snapshot_installed. Nothing is applied meanwhile.
+     */
+    void (*snapshot_install)(void *ctx, gn_raft_group *group, const void *data, size_t len, uint64_t index);
+    /* This node began (true) or ceased (false) to lead the group. May be NULL. */
+    void (*leadership)(void *ctx, bool leads, uint64_t term);
+} gn_raft_fsm;
+
+/* code other than GN_OK: no snapshot this time (not fatal). snapshot is copied, its data taken. Any thread. */
+void gn_raft_snapshot_taken(gn_raft_group *group, gn_code code, const gn_raft_snapshot *snapshot);
+/* code other than GN_OK: the group stops. Any thread. */
+void gn_raft_snapshot_installed(gn_raft_group *group, gn_code code);
+
+typedef struct gn_raft_options {
+    const char *log_dir;               /* the log disk's directory */
+    uint64_t election_timeout_ms;      /* 0 = 1000 */
+    uint64_t heartbeat_ms;             /* 0 = 100 */
+    uint64_t snapshot_threshold_bytes; /* log bytes since the last snapshot that ask for a new one; 0 = 64 MiB */
+    uint64_t log_keep_bytes;           /* kept behind a snapshot for slow followers; 0 = 8 MiB */
+    /* Called once, on the host's queue, when the log's disk failed or an entry's checksum is wrong: every group of the
+     * host has stopped. The process should end. May be NULL. */
+    void (*failed)(void *ctx, gn_code code, const char *message);
+    void *failed_ctx;
+} gn_raft_options;
+
+gn_code gn_raft_host_open(gn_world *world, const gn_raft_options *options, gn_raft_host **out, gn_error *err);
+/* From a strand or the main thread. All groups must be closed. */
+void gn_raft_host_close(gn_raft_host *host);
+
+typedef enum gn_raft_role { GN_RAFT_VOTER, GN_RAFT_NON_VOTER } gn_raft_role;
+
+typedef struct gn_raft_member {
+    gn_node_id id;
+    gn_raft_role role;
+} gn_raft_member;
+
+/* Opens group `id` (never 0), creating it with `members` when the log has none of it (`n` = 0: it must exist, or this
+ * node waits to be added by a leader). applied_index: what the state machine holds already (0 = nothing); entries after
+ * it are applied again. From a strand or the main thread; blocks until the group has recovered. */
+gn_code gn_raft_group_open(gn_raft_host *host, uint64_t id, const gn_raft_fsm *fsm, uint64_t applied_index,
+                           const gn_raft_member *members, size_t n, gn_raft_group **out, gn_error *err);
+/* Fails what is pending with GN_SHUTDOWN, waits until the state machine has returned its batch. From a strand or the
+ * main thread. */
+void gn_raft_group_close(gn_raft_group *group);
+
+/* Appends request->command. done(GN_OK) comes from the state machine by gn_raft_request_done. */
+void gn_raft_submit(gn_raft_group *group, gn_raft_request *request);
+/* Linearizable read: done(GN_OK) when this leader has confirmed its term and request->index is applied here. */
+void gn_raft_read_index(gn_raft_group *group, gn_raft_request *request);
+/* Membership, one change at a time: GN_OBJECT_IN_USE when one is under way. Leader only. */
+void gn_raft_add(gn_raft_group *group, gn_node_id id, gn_raft_request *request);     /* as a non-voter */
+void gn_raft_promote(gn_raft_group *group, gn_node_id id, gn_raft_request *request); /* catches up, then votes */
+void gn_raft_remove(gn_raft_group *group, gn_node_id id, gn_raft_request *request);  /* not the leader itself */
+/* Stops submitting, waits until the target has everything, hands over. */
+void gn_raft_transfer(gn_raft_group *group, gn_node_id id, gn_raft_request *request);
+/* Asks for a snapshot now. done(GN_OK) when it is durable. */
+void gn_raft_take_snapshot(gn_raft_group *group, gn_raft_request *request);
+
+typedef struct gn_raft_status {
+    uint64_t id, term, last_index, commit_index, applied_index, snapshot_index, first_index;
+    gn_node_id leader;    /* 0 = unknown */
+    bool leads, can_read; /* can_read: leads and has committed in its own term */
+    bool stopped;         /* fail-stop */
+    size_t n_members;
+    gn_raft_member members[64];
+} gn_raft_status;
+
+void gn_raft_status_get(gn_raft_group *group, gn_raft_status *out); /* a recent copy; any thread */
+
+#endif

@@ -1,0 +1,71 @@
+/* A shard group's replica: MVCC rows, indexes and the change log in one RocksDB directory, driven by a Raft group.
+ *
+ * A write is a Raft entry; applying it gives it the commit SCN max(the proposer's clock, last SCN + 1), so SCNs ascend
+ * in log order. Readers work on immutable views at an SCN and never wait for a writer. */
+#ifndef GN_SHARD_SHARD_H
+#define GN_SHARD_SHARD_H
+
+#include "base/memory.h"
+#include "query/schema.h"
+#include "raft/host.h"
+
+typedef struct gn_shard gn_shard;
+
+/* System change number: Unix milliseconds << 18 | counter. */
+typedef uint64_t gn_scn;
+enum { GN_SCN_COUNTER_BITS = 18 };
+
+enum { GN_BRANCH_MAIN = 1 };
+
+typedef struct gn_shard_options {
+    const char *dir;               /* the replica's directory; created */
+    uint64_t group_id;             /* Raft group, never 0 */
+    const gn_raft_member *members; /* to create the group with */
+    size_t n_members;
+    uint64_t retention_ms;      /* old versions are kept at least so long; 0 = 1 hour */
+    uint64_t block_cache_bytes; /* 0 = 32 MiB */
+    uint64_t memtable_bytes;    /* 0 = 32 MiB */
+    gn_account *account;        /* caches and vector indexes charge here; may be NULL */
+} gn_shard_options;
+
+/* Opens RocksDB, the vector indexes and the Raft group; returns when the group has recovered what it knows to be
+ * committed. GN_LOCKED when another process has the directory. From a strand or the main thread. */
+gn_code gn_shard_open(gn_world *world, gn_raft_host *host, const gn_shard_options *options, gn_shard **out,
+                      gn_error *err);
+/* clean: flushes, so that the next open replays nothing. */
+void gn_shard_close(gn_shard *shard, bool clean);
+/* Waits until this node leads the group and can read. GN_TIMEOUT. */
+gn_code gn_shard_wait_ready(gn_shard *shard, uint64_t deadline_ns, gn_error *err);
+gn_scn gn_shard_last_scn(gn_shard *shard); /* newest applied */
+gn_raft_group *gn_shard_raft_group(gn_shard *shard);
+
+/* What garbage collection may remove is older than every open transaction's SCN and the retention. Runs a full
+ * compaction (tests, VACUUM). */
+gn_code gn_shard_compact(gn_shard *shard, gn_error *err);
+
+/* ---- change log ---- */
+typedef struct gn_change {
+    gn_scn scn;
+    uint64_t table_id;
+    uint64_t branch;
+    gn_bytes key; /* encoded primary key */
+    bool deleted;
+} gn_change;
+/* Changes with from < scn <= to, ascending. fn returns false to end early. GN_SNAPSHOT_TOO_OLD when `from` is below
+ * what retention has kept. */
+gn_code gn_shard_changes(gn_shard *shard, gn_scn from, gn_scn to, bool (*fn)(void *ctx, const gn_change *change),
+                         void *ctx, gn_error *err);
+
+/* ---- statistics ---- */
+typedef struct gn_table_stats {
+    uint64_t rows_estimate; /* live rows, kept up to date by apply */
+    uint64_t bytes_estimate;
+} gn_table_stats;
+void gn_shard_table_stats(gn_shard *shard, uint64_t table_id, gn_table_stats *out);
+struct gn_vindex_stats;
+gn_code gn_shard_vindex_stats(gn_shard *shard, uint64_t index_id, struct gn_vindex_stats *out);
+/* Blocks until the index has searched all it was given into segments (CREATE INDEX waits so). */
+gn_code gn_shard_vindex_build(gn_shard *shard, uint64_t index_id, void (*progress)(void *, uint64_t, uint64_t),
+                              void *ctx, const _Atomic bool *cancel, gn_error *err);
+
+#endif

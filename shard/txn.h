@@ -1,0 +1,120 @@
+/* Transactions on a shard, and the cursors through which everything is read.
+ *
+ * Serializable: reads at a start SCN from a snapshot; writes are buffered here, seen by this transaction's own reads;
+ * at commit one Raft entry carries the writes and the read set, and applying it validates that nothing read has changed
+ * since the start SCN (backward validation against the change log). A transaction is used by one strand at a time. */
+#ifndef GN_SHARD_TXN_H
+#define GN_SHARD_TXN_H
+
+#include "query/row.h"
+#include "shard/shard.h"
+
+typedef struct gn_txn gn_txn;
+
+typedef struct gn_txn_options {
+    uint64_t branch;            /* 0 = GN_BRANCH_MAIN */
+    gn_scn read_scn;            /* 0 = newest; another makes the transaction read-only */
+    bool read_only;             /* no read set is kept */
+    bool no_read_set;           /* reads are not validated (read committed) */
+    gn_account *account;        /* buffered writes and scans charge here; may be NULL */
+    const _Atomic bool *cancel; /* may be NULL: long waits and scans end with GN_CANCELED */
+} gn_txn_options;
+
+/* Linearizable: sees everything that was acknowledged before the call. From a strand. GN_UNAVAILABLE,
+ * GN_SNAPSHOT_TOO_OLD, GN_NOT_LEADER. */
+gn_code gn_txn_begin(gn_shard *shard, const gn_txn_options *options, gn_txn **out, gn_error *err);
+gn_scn gn_txn_read_scn(const gn_txn *txn);
+bool gn_txn_has_writes(const gn_txn *txn);
+
+/* Ends the transaction and frees it, whatever comes back.
+ * GN_OK: durable and visible; *scn = commit SCN (the read SCN if there were no writes).
+ * GN_SERIALIZATION: something read has changed, nothing was written; may be retried from the start.
+ * GN_UNIQUE (err names constraint and key, as PostgreSQL words it), GN_OUTCOME_UNKNOWN, GN_DISK_FULL, ... */
+gn_code gn_txn_commit(gn_txn *txn, gn_scn *scn, gn_error *err);
+void gn_txn_abort(gn_txn *txn); /* NULL is fine */
+
+/* ---- catalog, versioned and transactional like all data ---- */
+
+/* As this transaction sees it (its own changes included). The pointer lives as long as the transaction; retain it for
+ * longer. NULL when there is none. */
+const gn_table_desc *gn_txn_table(gn_txn *txn, uint64_t table_id);
+const gn_table_desc *gn_txn_table_named(gn_txn *txn, gn_bytes name);
+/* Any table whose index has this name. */
+const gn_table_desc *gn_txn_index_named(gn_txn *txn, gn_bytes name, const gn_index_desc **index);
+/* All user tables, in order of name. *out in the arena. */
+gn_code gn_txn_tables(gn_txn *txn, gn_arena *arena, const gn_table_desc ***out, size_t *n, gn_error *err);
+/* Creates or replaces (same id). Indexes that are new are filled when the commit is applied; those gone are dropped.
+ * A unique index over rows that are not unique fails the commit with GN_UNIQUE. */
+gn_code gn_txn_put_table(gn_txn *txn, const gn_table_desc *desc, gn_error *err);
+gn_code gn_txn_drop_table(gn_txn *txn, uint64_t table_id, gn_error *err);
+/* Fresh ids for tables, indexes, sequences; unique for ever, not transactional. */
+gn_code gn_shard_new_ids(gn_shard *shard, uint64_t n, uint64_t *first, gn_error *err);
+/* Sequence values, handed out in cached blocks; not transactional; gaps after a crash. start is used the first time. */
+gn_code gn_shard_sequence_next(gn_shard *shard, uint64_t sequence_id, int64_t start, uint32_t n, int64_t *first,
+                               gn_error *err);
+/* Raises the sequence so that the next value is above `value` (COPY, setval). */
+gn_code gn_shard_sequence_raise(gn_shard *shard, uint64_t sequence_id, int64_t value, gn_error *err);
+
+/* ---- rows ---- values: one per desc->columns, already of the column's type and checked (NOT NULL, CHECK) */
+
+/* GN_UNIQUE at once if a visible row has the key (checked again at commit). */
+gn_code gn_txn_insert(gn_txn *txn, const gn_table_desc *desc, const gn_value *values, gn_error *err);
+/* key: of the row as a scan gave it. The row is replaced; its key may change. */
+gn_code gn_txn_update(gn_txn *txn, const gn_table_desc *desc, gn_bytes key, const gn_value *values, gn_error *err);
+gn_code gn_txn_delete(gn_txn *txn, const gn_table_desc *desc, gn_bytes key, gn_error *err);
+
+/* ---- cursors ---- */
+
+/* A range of encoded key parts (gn_key_append). lo NULL-data: from the start. A bound that is a prefix stands for all
+ * keys that begin with it. */
+typedef struct gn_key_range {
+    gn_bytes lo, hi;
+    bool lo_exclusive; /* skip keys that begin with lo */
+    bool hi_inclusive; /* take keys that begin with hi */
+} gn_key_range;
+
+typedef struct gn_scan_spec {
+    const gn_table_desc *table;
+    const gn_index_desc *index; /* NULL = by primary key; btree otherwise */
+    gn_key_range range;
+    bool reverse;
+    const uint32_t *ordinals; /* of table->columns, strictly ascending: the columns of the batches */
+    uint32_t n_ordinals;
+    uint64_t limit_hint; /* rows the caller will probably take; 0 = all */
+} gn_scan_spec;
+
+typedef struct gn_scan gn_scan;
+/* The spec's arrays must outlive the scan. The range goes into the read set. */
+gn_code gn_scan_open(gn_txn *txn, const gn_scan_spec *spec, gn_scan **out, gn_error *err);
+/* Fills batch (initialised by the caller with the columns' types; its arena is reset here). keys: NULL, or
+ * GN_BATCH_ROWS encoded primary keys in the batch's arena. n_rows 0 = end. Writes of this transaction made after the
+ * open are not seen by it. */
+gn_code gn_scan_next(gn_scan *scan, gn_batch *batch, gn_bytes *keys, gn_error *err);
+void gn_scan_close(gn_scan *scan); /* NULL is fine */
+
+/* Rows in order of distance to a vector, through a vector index: the first calls give about k_hint rows, further calls
+ * widen the search until every row with a vector has come; none comes twice. The last column of the batch, after
+ * `ordinals`, is the distance (double precision). Own uncommitted writes are seen. */
+typedef struct gn_vector_scan_spec {
+    const gn_table_desc *table;
+    const gn_index_desc *index;
+    const float *query;
+    uint32_t dimensions;
+    uint64_t k_hint; /* 0 = 100 */
+    uint32_t ef;     /* 0 = default */
+    bool exact;
+    const uint32_t *ordinals;
+    uint32_t n_ordinals;
+} gn_vector_scan_spec;
+
+typedef struct gn_vector_scan gn_vector_scan;
+typedef struct gn_vector_scan_stats {
+    uint64_t distances, searches, tail_rows;
+    uint32_t segments, ef;
+} gn_vector_scan_stats;
+gn_code gn_vector_scan_open(gn_txn *txn, const gn_vector_scan_spec *spec, gn_vector_scan **out, gn_error *err);
+gn_code gn_vector_scan_next(gn_vector_scan *scan, gn_batch *batch, gn_bytes *keys, gn_error *err);
+void gn_vector_scan_stats_get(const gn_vector_scan *scan, gn_vector_scan_stats *out);
+void gn_vector_scan_close(gn_vector_scan *scan);
+
+#endif
