@@ -4,6 +4,10 @@
 #       a static library gn_base with hidden symbols; headers are included as "base/thing.h"
 #   gn_test(base/error SOURCES test_error.c [LIBS gn_base] [TIMEOUT 60])
 #       a cmocka program, run by ctest under that name
+#
+
+#   gn_fuzz(sql SOURCES fuzz_sql.c LIBS gn_coord)
+#       a libFuzzer program fuzz_sql (only with -DGN_FUZZ=ON); its corpus is tests/fuzz/corpus/sql
 
 set(GN_WARNINGS -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith
     -Wno-missing-field-initializers)
@@ -30,4 +34,19 @@ function(gn_test name)
     set(A_TIMEOUT 120)
   endif()
   set_tests_properties(${name} PROPERTIES TIMEOUT ${A_TIMEOUT})
+endfunction()
+
+function(gn_fuzz name)
+  cmake_parse_arguments(A "" "" "SOURCES;LIBS" ${ARGN})
+  if(NOT GN_FUZZ)
+    return()
+  endif()
+  if(NOT TARGET fuzz-targets)
+    add_custom_target(fuzz-targets)
+  endif()
+  add_executable(fuzz_${name} ${A_SOURCES})
+  target_compile_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+  target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+  target_link_libraries(fuzz_${name} PRIVATE ${A_LIBS})
+  add_dependencies(fuzz-targets fuzz_${name})
 endfunction()

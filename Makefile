@@ -1,0 +1,70 @@
+# GnomonDB's front door; `make help` lists what there is. CMake does the work, under build/.
+
+SHELL := /bin/bash
+JOBS ?= $(shell nproc)
+BUILD := build/release
+CMAKE := cmake -G Ninja -Wno-dev
+# What CTest prints of a failing test; 77 is a test's word for "not on this machine".
+CTEST := ctest --output-on-failure --no-tests=error -j $(JOBS)
+PREFIX ?= /usr/local
+SEEDS ?= 2000
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test bench asan tsan fuzz-smoke lint soak install clean
+
+help: ## this list
+	@echo "GnomonDB: make TARGET"
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14 | sed 's/^/  /'
+	@echo "Settings: JOBS=n, KEEP=1 (demo leaves its server up), SEEDS=n (soak), PREFIX=dir (install),"
+	@echo "          LIBRAFT_SOURCE=file (where no Debian mirror can be reached)"
+
+setup: ## install what is missing of Debian's packages; fetch libraft
+	@tools/setup.sh
+
+build: setup ## the release build, in build/release
+	@$(CMAKE) -S . -B $(BUILD) -DCMAKE_BUILD_TYPE=RelWithDebInfo >build-configure.log 2>&1 || { cat build-configure.log; rm -f build-configure.log; exit 1; }
+	@rm -f build-configure.log
+	@ninja -C $(BUILD) -j $(JOBS) --quiet
+
+demo: build ## semantic search over 20,000 Debian packages, with a crash in the middle
+	@python3 bench/demo/demo.py --gnomond $(BUILD)/node/gnomond $(if $(KEEP),--keep)
+
+test: build ## all tests
+	@$(CTEST) --test-dir $(BUILD)
+
+bench: ## benchmarks beside their peers: JSON lines, also under build/bench/
+	@tools/setup.sh tools/packages.txt tools/packages-bench.txt
+	@$(MAKE) --no-print-directory build
+	@python3 bench/run.py --build $(BUILD) --out build/bench
+
+asan: ## all tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@$(MAKE) --no-print-directory sanitized KIND=address DIR=build/asan
+
+tsan: ## all tests under ThreadSanitizer
+	@$(MAKE) --no-print-directory sanitized KIND=thread DIR=build/tsan
+
+.PHONY: sanitized
+sanitized: setup
+	@$(CMAKE) -S . -B $(DIR) -DCMAKE_BUILD_TYPE=RelWithDebInfo -DGN_SANITIZE=$(KIND) >/dev/null
+	@ninja -C $(DIR) -j $(JOBS) --quiet
+	@$(CTEST) --test-dir $(DIR)
+
+fuzz-smoke: ## each fuzz target for a few seconds on its corpus
+	@tools/setup.sh tools/packages.txt tools/packages-lint.txt
+	@CC=clang-14 CXX=clang++-14 $(CMAKE) -S . -B build/fuzz -DGN_FUZZ=ON -DGN_SANITIZE=address >/dev/null
+	@ninja -C build/fuzz -j $(JOBS) --quiet fuzz-targets
+	@tools/fuzz_smoke.sh build/fuzz
+
+lint: ## clang-format, clang-tidy, shellcheck, the layers of the house
+	@tools/setup.sh tools/packages.txt tools/packages-lint.txt
+	@$(MAKE) --no-print-directory build
+	@tools/lint.sh $(BUILD)
+
+soak: build ## the Raft simulation over SEEDS=n seeds
+	@$(BUILD)/tests/sim/gn_sim_raft --seeds $(SEEDS)
+
+install: build ## gnomond, its unit and documents under PREFIX
+	@cmake --install $(BUILD) --prefix $(PREFIX)
+
+clean: ## remove build/
+	@rm -rf build
