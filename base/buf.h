@@ -41,7 +41,7 @@ typedef struct gn_reader {
 
 static inline gn_reader gn_reader_of(gn_bytes b)
 {
-    return (gn_reader){.p = b.data, .end = b.data + b.len};
+    return (gn_reader){.p = b.data, .end = b.len ? b.data + b.len : b.data};
 }
 static inline size_t gn_reader_left(const gn_reader *r)
 {

@@ -114,10 +114,10 @@ typedef struct gn_disk_op {
 typedef struct gn_disk_write {
     const gn_disk_op *ops; /* applied in order; memory is the caller's until done */
     size_t n;
-    bool sync;                                                                   /* durable before it completes */
-    gn_queue *queue;                                                             /* where `done` runs */
+    bool sync;                                                                    /* durable before it completes */
+    gn_queue *queue;                                                              /* where `done` runs */
     void (*done)(struct gn_disk_write *write, gn_code code, const char *message); /* message: "" when GN_OK */
-    gn_task task;                                                                /* the world's from here on */
+    gn_task task;                                                                 /* the world's from here on */
     gn_code code;
     char message[200];
     struct gn_disk_write *next;
