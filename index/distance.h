@@ -13,11 +13,16 @@ typedef enum gn_metric_kind {
 
 /* Smaller is nearer. n: dimensions, 1..GN_MAX_DIMENSIONS. No alignment needed. */
 typedef float (*gn_distance_fn)(const float *a, const float *b, size_t n);
+/* The same of one vector with four others at once: `a` is read once, and four sums hide each other's latency. */
+typedef void (*gn_distance_x4_fn)(const float *a, const float *const b[4], size_t n, float out[4]);
+
 typedef struct gn_kernels {
     const char *name;     /* "scalar", "avx2", "avx512", "neon" */
     gn_distance_fn l2sq;  /* sum (a-b)^2 */
     gn_distance_fn dot;   /* sum a*b */
     gn_distance_fn norm2; /* a alone is read: sum a*a (b may be NULL) */
+    gn_distance_x4_fn l2sq_x4;
+    gn_distance_x4_fn dot_x4;
 } gn_kernels;
 
 const gn_kernels *gn_kernels_best(void);          /* for this CPU */
