@@ -1,6 +1,8 @@
 # GnomonDB's front door; `make help` lists what there is. CMake does the work, under build/.
 
 SHELL := /bin/bash
+# Debian's own, which has psycopg.
+PYTHON := /usr/bin/python3
 JOBS ?= $(shell nproc)
 BUILD := build/release
 CMAKE := cmake -G Ninja -Wno-dev
@@ -27,7 +29,7 @@ build: setup ## the release build, in build/release
 	@ninja -C $(BUILD) -j $(JOBS) --quiet
 
 demo: build ## semantic search over 20,000 Debian packages, with a crash in the middle
-	@python3 bench/demo/demo.py --gnomond $(BUILD)/node/gnomond $(if $(KEEP),--keep)
+	@$(PYTHON) bench/demo/demo.py --gnomond $(BUILD)/node/gnomond $(if $(KEEP),--keep)
 
 test: build ## all tests
 	@$(CTEST) --test-dir $(BUILD)
@@ -35,7 +37,7 @@ test: build ## all tests
 bench: ## benchmarks beside their peers: JSON lines, also under build/bench/
 	@tools/setup.sh tools/packages.txt tools/packages-bench.txt
 	@$(MAKE) --no-print-directory build
-	@python3 bench/run.py --build $(BUILD) --out build/bench
+	@$(PYTHON) bench/run.py --build $(BUILD) --out build/bench
 
 asan: ## all tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory sanitized KIND=address DIR=build/asan
