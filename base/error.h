@@ -41,14 +41,17 @@
     X(ACTIVE_TRANSACTION, "25001", "a transaction is already in progress")                                            \
     X(NO_TRANSACTION, "25P01", "there is no transaction in progress")                                                 \
     X(READ_ONLY_TRANSACTION, "25006", "read-only transaction")                                                        \
+    X(DEPENDENT_OBJECTS, "2BP01", "dependent objects still exist")                                                    \
     X(FAILED_TRANSACTION, "25P02", "current transaction is aborted, commands ignored until end of transaction block") \
     X(NO_STATEMENT, "26000", "prepared statement does not exist")                                                     \
     X(INVALID_AUTHORIZATION, "28000", "invalid authorization")                                                        \
     X(NO_CURSOR, "34000", "portal does not exist")                                                                    \
     X(NO_DATABASE, "3D000", "database does not exist")                                                                \
+    X(NO_SCHEMA, "3F000", "schema does not exist")                                                                    \
     X(SERIALIZATION, "40001", "could not serialize access; retry the transaction")                                    \
     X(OUTCOME_UNKNOWN, "40003", "statement completion unknown")                                                       \
     X(SYNTAX, "42601", "syntax error")                                                                                \
+    X(COLUMN_DEFINITION, "42611", "invalid column definition")                                                        \
     X(NAME_TOO_LONG, "42622", "name too long")                                                                        \
     X(DUPLICATE_COLUMN, "42701", "duplicate column")                                                                  \
     X(AMBIGUOUS_COLUMN, "42702", "ambiguous column")                                                                  \
@@ -56,8 +59,11 @@
     X(NO_OBJECT, "42704", "object does not exist")                                                                    \
     X(DUPLICATE_OBJECT, "42710", "object already exists")                                                             \
     X(AMBIGUOUS_FUNCTION, "42725", "function is not unique")                                                          \
+    X(DUPLICATE_ALIAS, "42712", "duplicate alias")                                                                    \
+    X(AMBIGUOUS_PARAMETER, "42P08", "ambiguous parameter")                                                            \
     X(GROUPING, "42803", "grouping error")                                                                            \
     X(TYPE_MISMATCH, "42804", "datatype mismatch")                                                                    \
+    X(GENERATED_ALWAYS, "428C9", "column is generated always")                                                        \
     X(WRONG_OBJECT_TYPE, "42809", "wrong object type")                                                                \
     X(CANNOT_COERCE, "42846", "cannot cast")                                                                          \
     X(NO_FUNCTION, "42883", "function or operator does not exist")                                                    \
@@ -68,6 +74,7 @@
     X(DUPLICATE_TABLE, "42P07", "relation already exists")                                                            \
     X(COLUMN_REFERENCE, "42P10", "invalid column reference")                                                          \
     X(TABLE_DEFINITION, "42P16", "invalid table definition")                                                          \
+    X(OBJECT_DEFINITION, "42P17", "invalid object definition")                                                        \
     X(INDETERMINATE_TYPE, "42P18", "could not determine data type")                                                   \
     X(RESOURCES, "53000", "insufficient resources")                                                                   \
     X(DISK_FULL, "53100", "disk full")                                                                                \
