@@ -1,0 +1,291 @@
+/* A load generator over libpq, for this server and its peer alike: one thread, many connections, prepared statements.
+ *
+ *   bench_wire commits URI CONNECTIONS SECONDS   durable single-row INSERTs, one transaction each
+ *   bench_wire point   URI CONNECTIONS SECONDS   SELECT of one row by primary key
+ *   bench_wire knn     URI CONNECTIONS SECONDS FILE DIMENSIONS K
+ *                                                ORDER BY embedding <=> $1 LIMIT k; FILE holds float32 queries
+ *   bench_wire copy    URI ROWS                  COPY FROM STDIN of small rows into a table with a primary key
+ *
+ * Prints one line: operations seconds p50_us p99_us. Fails with a message and status 1 when any operation fails. */
+#include <endian.h>
+#include <errno.h>
+#include <libpq-fe.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { MAX_CONNECTIONS = 1024, POINT_ROWS = 100000, MAX_SAMPLES = 1 << 20 };
+
+typedef struct bench {
+    enum { COMMITS, POINT, KNN } kind;
+    int n;
+    PGconn *connections[MAX_CONNECTIONS];
+    struct pollfd polls[MAX_CONNECTIONS];
+    double sent_at[MAX_CONNECTIONS];
+    int64_t next_id;
+    uint64_t random;
+    char *queries; /* knn: binary vectors, one after the other */
+    size_t n_queries, query_bytes;
+    int k;
+    double *samples;
+    size_t n_samples;
+    int64_t done;
+} bench;
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static _Noreturn void fail(const char *what, const char *why)
+{
+    fprintf(stderr, "bench_wire: %s: %s\n", what, why);
+    exit(1);
+}
+
+static void run(PGconn *c, const char *sql)
+{
+    PGresult *r = PQexec(c, sql);
+    ExecStatusType status = PQresultStatus(r);
+    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && status != PGRES_COPY_IN)
+        fail(sql, PQerrorMessage(c));
+    PQclear(r);
+}
+
+static PGconn *connect_to(const char *uri)
+{
+    PGconn *c = PQconnectdb(uri);
+    if (PQstatus(c) != CONNECTION_OK)
+        fail("connect", PQerrorMessage(c));
+    run(c, "SET client_min_messages = warning");
+    return c;
+}
+
+static void prepare(PGconn *c, const char *sql)
+{
+    PGresult *r = PQprepare(c, "s", sql, 0, NULL);
+    if (PQresultStatus(r) != PGRES_COMMAND_OK)
+        fail(sql, PQerrorMessage(c));
+    PQclear(r);
+}
+
+static uint64_t next_random(bench *b)
+{
+    b->random ^= b->random << 13;
+    b->random ^= b->random >> 7;
+    b->random ^= b->random << 17;
+    return b->random;
+}
+
+/* Sends the next operation on connection i. */
+static void send_next(bench *b, int i)
+{
+    int64_t id = (b->kind == COMMITS) ? b->next_id++ : (int64_t)(next_random(b) % POINT_ROWS);
+    uint64_t wire = htobe64((uint64_t)id);
+    const char *values[2] = {(const char *)&wire, "a small row's text"};
+    int lengths[2] = {sizeof wire, 18}, formats[2] = {1, 0}, n = b->kind == COMMITS ? 2 : 1;
+    if (b->kind == KNN) {
+        values[0] = b->queries + (next_random(b) % b->n_queries) * b->query_bytes;
+        lengths[0] = (int)b->query_bytes;
+    }
+    b->sent_at[i] = now();
+    if (!PQsendQueryPrepared(b->connections[i], "s", n, values, lengths, formats, 1))
+        fail("send", PQerrorMessage(b->connections[i]));
+    if (PQflush(b->connections[i]) < 0)
+        fail("flush", PQerrorMessage(b->connections[i]));
+}
+
+/* True when the operation on connection i has ended. */
+static bool receive(bench *b, int i)
+{
+    PGconn *c = b->connections[i];
+    PGresult *r;
+    if (!PQconsumeInput(c))
+        fail("receive", PQerrorMessage(c));
+    while (!PQisBusy(c)) {
+        if (!(r = PQgetResult(c))) {
+            if (b->n_samples < MAX_SAMPLES)
+                b->samples[b->n_samples++] = now() - b->sent_at[i];
+            b->done++;
+            return true;
+        }
+        if (PQresultStatus(r) != PGRES_COMMAND_OK && PQresultStatus(r) != PGRES_TUPLES_OK)
+            fail("operation", PQresultErrorMessage(r));
+        if (b->kind == POINT && PQntuples(r) != 1)
+            fail("point", "the row is not there");
+        if (b->kind == KNN && PQntuples(r) != b->k)
+            fail("knn", "fewer rows than asked for");
+        PQclear(r);
+    }
+    return false;
+}
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static void report(bench *b, double seconds)
+{
+    qsort(b->samples, b->n_samples, sizeof *b->samples, compare);
+    printf("%lld %.6f %.1f %.1f\n", (long long)b->done, seconds,
+           b->n_samples ? b->samples[b->n_samples / 2] * 1e6 : 0.0,
+           b->n_samples ? b->samples[b->n_samples * 99 / 100] * 1e6 : 0.0);
+}
+
+static void load(bench *b, double seconds)
+{
+    double start = now(), end = start + seconds;
+    int open = b->n;
+    bool stopping = false;
+    for (int i = 0; i < b->n; i++)
+        send_next(b, i);
+    while (open > 0) {
+        if (poll(b->polls, (nfds_t)b->n, -1) < 0 && errno != EINTR)
+            fail("poll", strerror(errno));
+        stopping = stopping || now() >= end;
+        for (int i = 0; i < b->n; i++) {
+            if (!(b->polls[i].revents & (POLLIN | POLLERR | POLLHUP)) || !receive(b, i))
+                continue;
+            if (stopping) {
+                b->polls[i].fd = -1;
+                open--;
+            } else {
+                send_next(b, i);
+            }
+        }
+    }
+    report(b, now() - start);
+}
+
+static void read_queries(bench *b, const char *path, int dimensions)
+{
+    FILE *f = fopen(path, "rb");
+    float *row = malloc((size_t)dimensions * sizeof *row);
+    b->query_bytes = 4 + (size_t)dimensions * 4;
+    if (!f || !row)
+        fail(path, strerror(errno));
+    while (fread(row, sizeof *row, (size_t)dimensions, f) == (size_t)dimensions) {
+        b->queries = realloc(b->queries, (b->n_queries + 1) * b->query_bytes);
+        char *out = b->queries + b->n_queries++ * b->query_bytes;
+        uint16_t head[2] = {htobe16((uint16_t)dimensions), 0};
+        memcpy(out, head, 4);
+        for (int i = 0; i < dimensions; i++) {
+            uint32_t bits;
+            memcpy(&bits, &row[i], 4);
+            bits = htobe32(bits);
+            memcpy(out + 4 + i * 4, &bits, 4);
+        }
+    }
+    if (!b->n_queries)
+        fail(path, "no queries in it");
+    free(row);
+    fclose(f);
+}
+
+static void open_connections(bench *b, const char *uri, const char *statement)
+{
+    for (int i = 0; i < b->n; i++) {
+        b->connections[i] = connect_to(uri);
+        prepare(b->connections[i], statement);
+        PQsetnonblocking(b->connections[i], 1);
+        b->polls[i] = (struct pollfd){.fd = PQsocket(b->connections[i]), .events = POLLIN};
+    }
+}
+
+static void make_point_table(const char *uri)
+{
+    PGconn *c = connect_to(uri);
+    char row[64];
+    run(c, "DROP TABLE IF EXISTS bench_point");
+    run(c, "CREATE TABLE bench_point (id bigint PRIMARY KEY, t text NOT NULL)");
+    run(c, "COPY bench_point FROM STDIN");
+    for (int i = 0; i < POINT_ROWS; i++) {
+        int n = snprintf(row, sizeof row, "%d\trow number %d\n", i, i);
+        if (PQputCopyData(c, row, n) != 1)
+            fail("copy", PQerrorMessage(c));
+    }
+    if (PQputCopyEnd(c, NULL) != 1)
+        fail("copy", PQerrorMessage(c));
+    PGresult *r = PQgetResult(c);
+    if (PQresultStatus(r) != PGRES_COMMAND_OK)
+        fail("copy", PQerrorMessage(c));
+    PQclear(r);
+    PQfinish(c);
+}
+
+static void copy_rows(const char *uri, int64_t rows)
+{
+    PGconn *c = connect_to(uri);
+    run(c, "DROP TABLE IF EXISTS bench_copy");
+    run(c, "CREATE TABLE bench_copy (id bigint PRIMARY KEY, name text NOT NULL, amount integer NOT NULL)");
+    char *buffer = malloc(1 << 16);
+    int used = 0;
+    double start = now();
+    run(c, "COPY bench_copy FROM STDIN");
+    for (int64_t i = 0; i < rows; i++) {
+        used += snprintf(buffer + used, 128, "%lld\tname of row %lld\t%lld\n", (long long)i, (long long)i,
+                         (long long)(i * 7919 % 100000));
+        if (used > (1 << 16) - 256 || i == rows - 1) {
+            if (PQputCopyData(c, buffer, used) != 1)
+                fail("copy", PQerrorMessage(c));
+            used = 0;
+        }
+    }
+    if (PQputCopyEnd(c, NULL) != 1)
+        fail("copy", PQerrorMessage(c));
+    PGresult *r = PQgetResult(c);
+    if (PQresultStatus(r) != PGRES_COMMAND_OK)
+        fail("copy", PQerrorMessage(c));
+    printf("%lld %.6f 0 0\n", (long long)rows, now() - start);
+    PQclear(r);
+    PQfinish(c);
+    free(buffer);
+}
+
+int main(int argc, char **argv)
+{
+    bench b = {.random = 88172645463325252ull, .samples = malloc(MAX_SAMPLES * sizeof(double))};
+    if (argc == 4 && strcmp(argv[1], "copy") == 0) {
+        copy_rows(argv[2], strtoll(argv[3], NULL, 10));
+        return 0;
+    }
+    if (argc < 5 || !b.samples)
+        fail("usage", "see the head of bench_wire.c");
+    b.n = (int)strtol(argv[3], NULL, 10);
+    if (b.n < 1 || b.n > MAX_CONNECTIONS)
+        fail("connections", "1 to 1024");
+    char statement[256] = "SELECT t FROM bench_point WHERE id = $1";
+    b.kind = POINT;
+    if (strcmp(argv[1], "commits") == 0) {
+        b.kind = COMMITS;
+        PGconn *c = connect_to(argv[2]);
+        run(c, "DROP TABLE IF EXISTS bench_commits");
+        run(c, "CREATE TABLE bench_commits (id bigint PRIMARY KEY, t text NOT NULL)");
+        PQfinish(c);
+        snprintf(statement, sizeof statement, "INSERT INTO bench_commits VALUES ($1, $2)");
+    } else if (strcmp(argv[1], "knn") == 0 && argc == 8) {
+        b.kind = KNN;
+        b.k = (int)strtol(argv[7], NULL, 10);
+        read_queries(&b, argv[5], (int)strtol(argv[6], NULL, 10));
+        snprintf(statement, sizeof statement, "SELECT id FROM bench_knn ORDER BY embedding <=> $1 LIMIT %d", b.k);
+    } else if (strcmp(argv[1], "point") == 0) {
+        make_point_table(argv[2]);
+    } else {
+        fail("usage", "see the head of bench_wire.c");
+    }
+    open_connections(&b, argv[2], statement);
+    load(&b, strtod(argv[4], NULL));
+    for (int i = 0; i < b.n; i++)
+        PQfinish(b.connections[i]);
+    free(b.queries);
+    free(b.samples);
+    return 0;
+}
