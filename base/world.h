@@ -34,7 +34,7 @@ typedef struct gn_task {
 #define GN_CONTAINER(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 gn_queue *gn_queue_create(gn_world *world, const char *name);
-/* Runs what is waiting, then frees the queue. Not from one of its own tasks; nobody may post any more. */
+/* Runs what is waiting, then frees the queue. Blocks: from a strand or the main thread. Nobody may post any more. */
 void gn_queue_destroy(gn_queue *queue);
 void gn_queue_post(gn_queue *queue, gn_task *task); /* any thread or strand; FIFO per queue */
 bool gn_queue_is_current(const gn_queue *queue);    /* inside one of its tasks? for assertions */
@@ -74,11 +74,7 @@ typedef struct gn_timer {
     gn_world *world;
     gn_queue *queue;
     void (*fire)(struct gn_timer *timer); /* on the queue */
-    gn_task task;                         /* the world's from here on */
-    uint64_t due_ns;
-    uint64_t generation, posted_generation;
-    uint32_t state;
-    void *impl;
+    void *impl;                           /* the world's; NULL before the first start and after close */
 } gn_timer;
 
 void gn_timer_init(gn_timer *timer, gn_queue *queue, void (*fire)(gn_timer *));

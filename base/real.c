@@ -1,0 +1,121 @@
+/* The real world: puts its parts together, and holds those that are too small for a file: clocks, randomness, and the
+ * network seam. */
+#include "base/assert.h"
+#include "base/memory.h"
+#include "base/real_private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+static uint64_t wall_us(gn_world *world)
+{
+    (void)world;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
+}
+
+static void seed_from_kernel(void *out, size_t len)
+{
+    uint8_t *p = out;
+    while (len > 0) {
+        ssize_t n = getrandom(p, len, 0);
+        GN_ASSERT(n > 0 || errno == EINTR);
+        if (n > 0) {
+            p += n;
+            len -= (size_t)n;
+        }
+    }
+}
+
+/* xoshiro256** of Blackman and Vigna ("Scrambled linear pseudorandom number generators", 2021), one state a thread. */
+static uint64_t random_u64(gn_world *world)
+{
+    (void)world;
+    static _Thread_local uint64_t s[4];
+    while ((s[0] | s[1] | s[2] | s[3]) == 0)
+        seed_from_kernel(s, sizeof s);
+    uint64_t scrambled = s[1] * 5, t = s[1] << 17;
+    scrambled = (scrambled << 7 | scrambled >> 57) * 9;
+    s[2] ^= s[0];
+    s[3] ^= s[1];
+    s[1] ^= s[2];
+    s[0] ^= s[3];
+    s[2] ^= t;
+    s[3] = s[3] << 45 | s[3] >> 19;
+    return scrambled;
+}
+
+static gn_node_id net_self(gn_world *world)
+{
+    return real_world_of(world)->node_id;
+}
+
+static void net_listen(gn_world *world, uint8_t channel, gn_queue *queue, gn_net_handler handler, void *ctx)
+{
+    real_world_of(world)->listeners[channel] = (real_listener){.queue = queue, .handler = handler, .ctx = ctx};
+}
+
+/* A single node has no peers: every frame is one to an unknown peer. */
+static void net_send(gn_world *world, gn_node_id to, uint8_t channel, gn_bytes frame)
+{
+    (void)to;
+    (void)channel;
+    (void)frame;
+    gn_counter_add(real_world_of(world)->dropped, 1);
+}
+
+static const gn_world_ops real_ops = {
+    .queue_create = gn_real_queue_create,
+    .queue_destroy = gn_real_queue_destroy,
+    .queue_post = gn_real_queue_post,
+    .queue_is_current = gn_real_queue_is_current,
+    .strand_start = gn_real_strand_start,
+    .strand_join = gn_real_strand_join,
+    .event_signal = gn_real_event_signal,
+    .event_wait = gn_real_event_wait,
+    .now_ns = gn_real_now_ns,
+    .wall_us = wall_us,
+    .random_u64 = random_u64,
+    .timer_start = gn_real_timer_start,
+    .timer_stop = gn_real_timer_stop,
+    .timer_close = gn_real_timer_close,
+    .net_self = net_self,
+    .net_listen = net_listen,
+    .net_send = net_send,
+    .log_disk_open = gn_real_log_disk_open,
+    .log_disk_close = gn_real_log_disk_close,
+    .log_disk_write = gn_real_log_disk_write,
+    .log_disk_get = gn_real_log_disk_get,
+    .log_disk_scan = gn_real_log_disk_scan,
+};
+
+gn_world *gn_world_real_create(const gn_world_options *options)
+{
+    GN_ASSERT(options->node_id != 0);
+    unsigned threads = options->threads;
+    if (threads == 0) {
+        long cores = sysconf(_SC_NPROCESSORS_ONLN);
+        threads = cores > 2 ? (unsigned)cores : 2;
+    }
+    real_world *world = gn_xcalloc(1, sizeof *world);
+    world->base.ops = &real_ops;
+    world->node_id = options->node_id;
+    world->dropped = gn_counter("gnomon_net_dropped_frames_total", NULL, "Frames to peers that could not be sent.");
+    world->pool = gn_real_pool_create(threads);
+    world->timers = gn_real_timers_create(&world->base);
+    return &world->base;
+}
+
+void gn_world_real_destroy(gn_world *base)
+{
+    if (!base)
+        return;
+    real_world *world = real_world_of(base);
+    gn_real_timers_destroy(world->timers);
+    gn_real_pool_destroy(world->pool);
+    free(world);
+}

@@ -1,0 +1,348 @@
+/* The Raft log's disk: one RocksDB whose write-ahead log is synced.
+ *
+ * A dedicated thread gathers all writes that wait into one batch with at most one fdatasync, so that no queue ever
+ * blocks and the more is in flight, the fewer syncs an entry costs. After a failed write nothing more is written: what
+ * the kernel did to pages whose sync failed is unknown, and a sync that is tried again may report a success that never
+ * happened. */
+#include "base/assert.h"
+#include "base/memory.h"
+#include "base/real_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <rocksdb/c.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define BATCH_BYTES (8u << 20)         /* gathered into one batch, beyond its first write */
+#define WRITE_BUFFER_BYTES (16u << 20) /* of one memtable, and so about the length of one write-ahead file */
+#define BLOCK_CACHE_BYTES (4u << 20)   /* entries are read back by slow followers and after a restart only */
+
+typedef struct real_disk {
+    gn_log_disk base;
+    rocksdb_t *db;
+    rocksdb_options_t *options;
+    rocksdb_readoptions_t *read, *scan;
+    rocksdb_writeoptions_t *synced, *unsynced;
+    rocksdb_writebatch_t *batch;
+    pthread_t writer;
+    pthread_mutex_t lock; /* of what follows */
+    pthread_cond_t filled;
+    gn_disk_write *first, *last;
+    bool closing;
+    /* the writer's alone */
+    gn_code failed; /* of the first write that failed */
+    char failure[sizeof((gn_disk_write *)0)->message];
+    gn_metric *write_seconds, *batch_bytes;
+} real_disk;
+
+static real_disk *real_disk_of(gn_log_disk *disk)
+{
+    return (real_disk *)(void *)disk;
+}
+
+/* The C interface of RocksDB reports an error as text alone. */
+static gn_code code_of(const char *text)
+{
+    if (strncmp(text, "Corruption", 10) == 0)
+        return GN_CORRUPT;
+    if (strstr(text, "No space left on device") || strstr(text, "Disk quota exceeded"))
+        return GN_DISK_FULL;
+    if (strstr(text, "While lock file") || strstr(text, "lock hold by current process"))
+        return GN_LOCKED;
+    return GN_IO;
+}
+
+static gn_code report(gn_error *err, const char *what, char *text)
+{
+    gn_code code = code_of(text);
+    if (code == GN_LOCKED)
+        gn_error_set(err, code, "%s: it is in use by another process", what);
+    else
+        gn_error_set(err, code, "%s: %s", what, text);
+    rocksdb_free(text);
+    return code;
+}
+
+/* ---- the writer ---- */
+
+static void add_to_batch(rocksdb_writebatch_t *batch, const gn_disk_write *write)
+{
+    for (size_t i = 0; i < write->n; i++) {
+        const gn_disk_op *op = &write->ops[i];
+        const char *key = (const char *)op->key.data, *value = (const char *)op->value.data;
+        switch (op->kind) {
+        case GN_DISK_PUT:
+            rocksdb_writebatch_put(batch, key, op->key.len, value, op->value.len);
+            break;
+        case GN_DISK_DELETE:
+            rocksdb_writebatch_delete(batch, key, op->key.len);
+            break;
+        case GN_DISK_DELETE_RANGE: /* RocksDB fails the batch for an empty range */
+            if (gn_bytes_cmp(op->key, op->value) < 0)
+                rocksdb_writebatch_delete_range(batch, key, op->key.len, value, op->value.len);
+            break;
+        }
+    }
+}
+
+static size_t bytes_of(const gn_disk_write *write)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < write->n; i++)
+        bytes += write->ops[i].key.len + write->ops[i].value.len;
+    return bytes;
+}
+
+static void run_done(gn_task *task)
+{
+    gn_disk_write *write = GN_CONTAINER(task, gn_disk_write, task);
+    write->done(write, write->code, write->message);
+}
+
+static void complete(real_disk *disk, gn_disk_write *write)
+{
+    for (gn_disk_write *next; write; write = next) {
+        next = write->next;
+        write->code = disk->failed;
+        memcpy(write->message, disk->failure, sizeof write->message);
+        write->task.run = run_done;
+        gn_queue_post(write->queue, &write->task);
+    }
+}
+
+static void write_batch(real_disk *disk, bool sync, size_t bytes)
+{
+    uint64_t start = gn_now_ns(disk->base.world);
+    char *text = NULL;
+    rocksdb_write(disk->db, sync ? disk->synced : disk->unsynced, disk->batch, &text);
+    rocksdb_writebatch_clear(disk->batch);
+    if (text) {
+        disk->failed = code_of(text);
+        snprintf(disk->failure, sizeof disk->failure, "could not write the Raft log: %s", text);
+        rocksdb_free(text);
+    }
+    gn_histogram_observe(disk->write_seconds, (double)(gn_now_ns(disk->base.world) - start) * 1e-9);
+    gn_histogram_observe(disk->batch_bytes, (double)bytes);
+}
+
+/* Writes the head of the list and returns the rest. */
+static gn_disk_write *write_some(real_disk *disk, gn_disk_write *first)
+{
+    gn_disk_write *last = NULL, *rest = first;
+    size_t bytes = 0;
+    bool sync = false;
+    while (rest && (!last || bytes + bytes_of(rest) <= BATCH_BYTES)) {
+        bytes += bytes_of(rest);
+        sync |= rest->sync;
+        if (!disk->failed)
+            add_to_batch(disk->batch, rest);
+        last = rest;
+        rest = rest->next;
+    }
+    last->next = NULL;
+    if (!disk->failed)
+        write_batch(disk, sync, bytes);
+    complete(disk, first);
+    return rest;
+}
+
+static void *writer_main(void *arg)
+{
+    real_disk *disk = arg;
+    gn_real_thread_name("gn-log-disk");
+    pthread_mutex_lock(&disk->lock);
+    for (;;) {
+        gn_disk_write *waiting = disk->first;
+        disk->first = disk->last = NULL;
+        if (waiting) {
+            pthread_mutex_unlock(&disk->lock);
+            while (waiting)
+                waiting = write_some(disk, waiting);
+            pthread_mutex_lock(&disk->lock);
+        } else if (disk->closing) {
+            break;
+        } else {
+            pthread_cond_wait(&disk->filled, &disk->lock);
+        }
+    }
+    pthread_mutex_unlock(&disk->lock);
+    return NULL;
+}
+
+void gn_real_log_disk_write(gn_log_disk *base, gn_disk_write *write)
+{
+    real_disk *disk = real_disk_of(base);
+    write->next = NULL;
+    pthread_mutex_lock(&disk->lock);
+    GN_ASSERT(!disk->closing);
+    bool was_empty = !disk->first;
+    if (was_empty)
+        disk->first = write;
+    else
+        disk->last->next = write;
+    disk->last = write;
+    pthread_mutex_unlock(&disk->lock);
+    if (was_empty)
+        pthread_cond_signal(&disk->filled);
+}
+
+/* ---- reading ---- */
+
+gn_code gn_real_log_disk_get(gn_log_disk *base, gn_bytes key, gn_buf *value, gn_error *err)
+{
+    real_disk *disk = real_disk_of(base);
+    char *text = NULL;
+    rocksdb_pinnableslice_t *found = rocksdb_get_pinned(disk->db, disk->read, (const char *)key.data, key.len, &text);
+    if (text)
+        return report(err, "could not read the Raft log", text);
+    if (!found)
+        return GN_NO_DATA;
+    size_t len;
+    const char *data = rocksdb_pinnableslice_value(found, &len);
+    gn_code code = gn_buf_append(value, data, len) ? GN_OK : gn_error_oom(err, value->account);
+    rocksdb_pinnableslice_destroy(found);
+    return code;
+}
+
+gn_code gn_real_log_disk_scan(gn_log_disk *base, gn_bytes from, gn_bytes to,
+                              bool (*fn)(void *ctx, gn_bytes key, gn_bytes value), void *ctx, gn_error *err)
+{
+    real_disk *disk = real_disk_of(base);
+    rocksdb_iterator_t *it = rocksdb_create_iterator(disk->db, disk->scan);
+    char *text = NULL;
+    for (rocksdb_iter_seek(it, (const char *)from.data, from.len); rocksdb_iter_valid(it); rocksdb_iter_next(it)) {
+        size_t key_len, value_len;
+        const char *k = rocksdb_iter_key(it, &key_len);
+        gn_bytes key = gn_bytes_of(k, key_len);
+        if (gn_bytes_cmp(key, to) >= 0)
+            break;
+        const char *v = rocksdb_iter_value(it, &value_len);
+        if (!fn(ctx, key, gn_bytes_of(v, value_len)))
+            break;
+    }
+    rocksdb_iter_get_error(it, &text);
+    rocksdb_iter_destroy(it);
+    return text ? report(err, "could not read the Raft log", text) : GN_OK;
+}
+
+/* ---- life ---- */
+
+static rocksdb_options_t *log_options(void)
+{
+    rocksdb_options_t *o = rocksdb_options_create();
+    rocksdb_options_set_create_if_missing(o, 1);
+    rocksdb_options_set_paranoid_checks(o, 1);
+    rocksdb_options_set_compression(o, rocksdb_no_compression); /* entries come compressed or are gone soon */
+    rocksdb_options_set_write_buffer_size(o, WRITE_BUFFER_BYTES);
+    rocksdb_options_set_max_write_buffer_number(o, 3);
+    rocksdb_options_set_max_background_jobs(o, 2);
+    rocksdb_options_set_allow_concurrent_memtable_write(o, 0); /* one writer */
+    rocksdb_options_set_max_open_files(o, 128);
+    rocksdb_options_set_keep_log_file_num(o, 2);
+    rocksdb_options_set_info_log_level(o, 2 /* warnings */);
+    rocksdb_options_set_stats_dump_period_sec(o, 0);
+    /* A half-written record at the very end is what a crash leaves; anything else that does not match its checksum is
+     * reported and not skipped. This excludes recycled write-ahead files: in them RocksDB takes the first bad record
+     * for the end, and acknowledged entries behind it would be lost in silence. */
+    rocksdb_options_set_wal_recovery_mode(o, rocksdb_tolerate_corrupted_tail_records_recovery);
+    rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
+    rocksdb_cache_t *cache = rocksdb_cache_create_lru(BLOCK_CACHE_BYTES);
+    rocksdb_block_based_options_set_block_cache(table, cache);
+    rocksdb_options_set_block_based_table_factory(o, table);
+    rocksdb_block_based_options_destroy(table);
+    rocksdb_cache_destroy(cache);
+    return o;
+}
+
+/* The directory's own name must be durable too; RocksDB syncs what is inside. */
+static gn_code make_dir(const char *dir, gn_error *err)
+{
+    if (mkdir(dir, 0700) != 0)
+        return errno == EEXIST ? GN_OK : gn_error_errno(err, GN_IO, errno, "could not create directory \"%s\"", dir);
+    char above[4096];
+    if (snprintf(above, sizeof above, "%s/..", dir) >= (int)sizeof above)
+        return gn_error_set(err, GN_LIMIT, "the path \"%.100s...\" is too long", dir);
+    int fd = open(above, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int failed = fd < 0 || fsync(fd) != 0;
+    gn_code code = failed ? gn_error_errno(err, GN_IO, errno, "could not sync directory \"%s\"", above) : GN_OK;
+    if (fd >= 0)
+        close(fd);
+    return code;
+}
+
+static void free_disk(real_disk *disk)
+{
+    if (disk->db)
+        rocksdb_close(disk->db);
+    rocksdb_writebatch_destroy(disk->batch);
+    rocksdb_writeoptions_destroy(disk->synced);
+    rocksdb_writeoptions_destroy(disk->unsynced);
+    rocksdb_readoptions_destroy(disk->read);
+    rocksdb_readoptions_destroy(disk->scan);
+    rocksdb_options_destroy(disk->options);
+    pthread_mutex_destroy(&disk->lock);
+    pthread_cond_destroy(&disk->filled);
+    free(disk);
+}
+
+static real_disk *new_disk(gn_world *world)
+{
+    real_disk *disk = gn_xcalloc(1, sizeof *disk);
+    disk->base.world = world;
+    disk->options = log_options();
+    disk->read = rocksdb_readoptions_create();
+    disk->scan = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_fill_cache(disk->scan, 0);
+    disk->synced = rocksdb_writeoptions_create();
+    rocksdb_writeoptions_set_sync(disk->synced, 1);
+    disk->unsynced = rocksdb_writeoptions_create();
+    disk->batch = rocksdb_writebatch_create();
+    pthread_mutex_init(&disk->lock, NULL);
+    pthread_cond_init(&disk->filled, NULL);
+    disk->write_seconds =
+        gn_histogram("gnomon_raft_log_write_seconds", NULL, "Time of one write to the Raft log's disk, with its sync.");
+    disk->batch_bytes = gn_histogram("gnomon_raft_log_write_bytes", NULL, "Bytes gathered into one such write.");
+    return disk;
+}
+
+gn_code gn_real_log_disk_open(gn_world *world, const char *dir, gn_log_disk **out, gn_error *err)
+{
+    gn_code code = make_dir(dir, err);
+    if (code != GN_OK)
+        return code;
+    real_disk *disk = new_disk(world);
+    char *text = NULL, what[300];
+    disk->db = rocksdb_open(disk->options, dir, &text);
+    if (text) {
+        snprintf(what, sizeof what, "could not open the Raft log in \"%s\"", dir);
+        code = report(err, what, text);
+        disk->db = NULL;
+        goto out;
+    }
+    if (pthread_create(&disk->writer, NULL, writer_main, disk) != 0) {
+        code = gn_error_set(err, GN_RESOURCES, "could not start a thread for the Raft log's disk");
+        goto out;
+    }
+    *out = &disk->base;
+    disk = NULL;
+out:
+    if (disk)
+        free_disk(disk);
+    return code;
+}
+
+void gn_real_log_disk_close(gn_log_disk *base)
+{
+    real_disk *disk = real_disk_of(base);
+    pthread_mutex_lock(&disk->lock);
+    disk->closing = true;
+    pthread_cond_signal(&disk->filled);
+    pthread_mutex_unlock(&disk->lock);
+    pthread_join(disk->writer, NULL);
+    free_disk(disk);
+}
