@@ -1,0 +1,311 @@
+/* Which aggregate a call means, and the plain ones: count, sums and averages of machine numbers, min and max, booleans,
+ * bits. */
+#include "query/aggregate_private.h"
+
+#include <math.h>
+
+/* ---- the table ---- */
+
+static const gn_aggregate_list *const sources[] = {&gn_aggregates_basic};
+
+enum { CANDIDATES = 32 };
+
+size_t gn_aggregate_state_size(const gn_aggregate *a)
+{
+    return (a->state_size + 15u) & ~(size_t)15;
+}
+
+bool gn_is_aggregate_name(gn_bytes name)
+{
+    for (size_t s = 0; s < sizeof sources / sizeof *sources; s++)
+        for (uint32_t i = 0; i < sources[s]->n; i++)
+            if (gn_bytes_eq(gn_bytes_str(sources[s]->aggregates[i].name), name))
+                return true;
+    return false;
+}
+
+gn_code gn_aggregate_resolve(gn_bytes name, const gn_type *args, uint32_t n, const gn_aggregate **out,
+                             gn_type *arg_types, gn_type *result, gn_error *err)
+{
+    gn_signature candidates[CANDIDATES];
+    uint32_t n_candidates = 0;
+    for (size_t s = 0; s < sizeof sources / sizeof *sources; s++)
+        for (uint32_t i = 0; i < sources[s]->n; i++) {
+            const gn_aggregate *a = &sources[s]->aggregates[i];
+            if (a->n_args != n || !gn_bytes_eq(gn_bytes_str(a->name), name))
+                continue;
+            GN_ASSERT(n_candidates < CANDIDATES);
+            candidates[n_candidates++] = (gn_signature){.args = a->args, .n_args = a->n_args, .what = a};
+        }
+    gn_choice choice = n_candidates ? gn_signature_choose(candidates, n_candidates, args, n) : GN_CHOICE_NONE;
+    if (choice != GN_CHOICE_ONE)
+        return gn_no_function(name, false, args, n > GN_CALL_ARGS ? GN_CALL_ARGS : n, choice, err);
+    const gn_aggregate *a = candidates[0].what;
+    gn_code code = gn_signature_settle(&candidates[0], a->result, args, n, arg_types, result, err);
+    if (!code)
+        *out = a;
+    return code;
+}
+
+gn_code gn_state_keep(const gn_eval *eval, gn_bytes bytes, uint8_t **at, size_t *room)
+{
+    if (bytes.len > *room) {
+        size_t size = bytes.len < 32 ? 32 : bytes.len + bytes.len / 2; /* replaced memory stays in the arena */
+        uint8_t *p = gn_eval_alloc(eval, size);
+        if (!p)
+            return GN_OUT_OF_MEMORY;
+        *at = p;
+        *room = size;
+    }
+    if (bytes.len)
+        memcpy(*at, bytes.data, bytes.len);
+    return GN_OK;
+}
+
+/* ---- count ---- */
+
+static gn_code count_update(const gn_aggregation *run)
+{
+    for (uint32_t k = 0; k < run->n; k++)
+        ++*(int64_t *)run->states[k];
+    return GN_OK;
+}
+
+static gn_code count_finish(const gn_aggregation *run, void *state, gn_value *out)
+{
+    (void)run;
+    out->as.i64 = *(int64_t *)state;
+    return GN_OK;
+}
+
+/* ---- sums and averages ---- */
+
+typedef struct int_sum {
+    int64_t count, sum;
+} int_sum;
+
+static gn_code int_sum_update(const gn_aggregation *run)
+{
+    bool narrow = run->args[0].type.id == GN_T_INT2, bad = false;
+    for (uint32_t k = 0; k < run->n; k++) {
+        int_sum *s = run->states[k];
+        int64_t v = narrow ? run->args[0].i16[run->rows[k]] : run->args[0].i32[run->rows[k]];
+        bad |= __builtin_add_overflow(s->sum, v, &s->sum);
+        s->count++;
+    }
+    return bad ? gn_error_set(run->eval->err, GN_NUMERIC_RANGE, "bigint out of range") : GN_OK;
+}
+
+static gn_code int_sum_finish(const gn_aggregation *run, void *state, gn_value *out)
+{
+    const int_sum *s = state;
+    (void)run;
+    out->is_null = s->count == 0;
+    out->as.i64 = s->sum;
+    return GN_OK;
+}
+
+/* Mean and spread of doubles by Youngs and Cramer (1971), as PostgreSQL: Sxx is the sum of squared deviations. Sums of
+ * reals are kept in double precision and rounded once. */
+typedef struct float_sum {
+    int64_t count;
+    double sx, sxx;
+} float_sum;
+
+enum { SUM, AVG, VAR_POP, VAR_SAMP, STDDEV_POP, STDDEV_SAMP };
+
+static double cell_f64(const gn_column *c, uint32_t row)
+{
+    return c->type.id == GN_T_FLOAT4 ? (double)c->f32[row] : c->f64[row];
+}
+
+static gn_code float_overflow(const gn_aggregation *run)
+{
+    return gn_error_set(run->eval->err, GN_NUMERIC_RANGE, "value out of range: overflow");
+}
+
+static gn_code float_sum_update(const gn_aggregation *run)
+{
+    bool spread = run->aggregate->op >= VAR_POP, over = false;
+    for (uint32_t k = 0; k < run->n; k++) {
+        float_sum *s = run->states[k];
+        double x = cell_f64(&run->args[0], run->rows[k]), old = s->sx;
+        s->count++;
+        s->sx += x;
+        over |= isinf(s->sx) && !isinf(old) && !isinf(x);
+        if (!spread)
+            continue;
+        if (s->count > 1) {
+            double n = (double)s->count, t = x * n - s->sx;
+            s->sxx += t * t / (n * (n - 1));
+            over |= isinf(s->sxx) && !isinf(s->sx);
+        } else if (isinf(x) || isnan(x)) {
+            s->sxx = NAN;
+        }
+    }
+    return over ? float_overflow(run) : GN_OK;
+}
+
+static gn_code float_sum_finish(const gn_aggregation *run, void *state, gn_value *out)
+{
+    const float_sum *s = state;
+    uint8_t op = run->aggregate->op;
+    double n = (double)s->count, value = 0;
+    out->is_null = s->count == 0 || ((op == VAR_SAMP || op == STDDEV_SAMP) && s->count < 2);
+    if (out->is_null)
+        return GN_OK;
+    switch (op) {
+    case SUM:
+        value = s->sx;
+        break;
+    case AVG:
+        value = s->sx / n;
+        break;
+    case VAR_POP:
+        value = s->sxx / n;
+        break;
+    case VAR_SAMP:
+        value = s->sxx / (n - 1);
+        break;
+    case STDDEV_POP:
+        value = sqrt(s->sxx / n);
+        break;
+    default:
+        value = sqrt(s->sxx / (n - 1));
+    }
+    if (run->result.id != GN_T_FLOAT4) {
+        out->as.f64 = value;
+        return GN_OK;
+    }
+    out->as.f32 = (float)value;
+    return isinf(out->as.f32) && !isinf(value) ? float_overflow(run) : GN_OK;
+}
+
+/* ---- min, max ---- */
+
+typedef struct extreme {
+    bool any;
+    gn_value best;
+    uint8_t *kept; /* memory of best's bytes */
+    size_t room;
+} extreme;
+
+enum { MIN, MAX };
+
+static gn_code extreme_update(const gn_aggregation *run)
+{
+    bool wants_greater = run->aggregate->op == MAX;
+    bool is_bytes = gn_type_physical(run->args[0].type) == GN_P_BYTES;
+    for (uint32_t k = 0; k < run->n; k++) {
+        extreme *e = run->states[k];
+        gn_value v = gn_column_get(&run->args[0], run->rows[k]);
+        int order = e->any ? gn_value_compare(&v, &e->best) : 0;
+        if (e->any && (wants_greater ? order <= 0 : order >= 0))
+            continue;
+        if (is_bytes) {
+            gn_code code = gn_state_keep(run->eval, v.as.bytes, &e->kept, &e->room);
+            if (code)
+                return code;
+            v.as.bytes = gn_bytes_of(e->kept, v.as.bytes.len);
+        }
+        e->best = v;
+        e->any = true;
+    }
+    return GN_OK;
+}
+
+static gn_code extreme_finish(const gn_aggregation *run, void *state, gn_value *out)
+{
+    const extreme *e = state;
+    (void)run;
+    out->is_null = !e->any;
+    if (e->any)
+        out->as = e->best.as;
+    return GN_OK;
+}
+
+/* ---- booleans and bits ---- */
+
+typedef struct bits {
+    bool any;
+    int64_t value;
+} bits;
+
+enum { AND, OR, XOR };
+
+static int64_t cell_i64(const gn_column *c, uint32_t row)
+{
+    switch (gn_type_physical(c->type)) {
+    case GN_P_BOOL:
+        return c->boolean[row] != 0;
+    case GN_P_I16:
+        return c->i16[row];
+    case GN_P_I32:
+        return c->i32[row];
+    default:
+        return c->i64[row];
+    }
+}
+
+static gn_code bits_update(const gn_aggregation *run)
+{
+    uint8_t op = run->aggregate->op;
+    for (uint32_t k = 0; k < run->n; k++) {
+        bits *b = run->states[k];
+        int64_t v = cell_i64(&run->args[0], run->rows[k]);
+        if (!b->any)
+            b->value = v;
+        else
+            b->value = op == AND ? b->value & v : op == OR ? b->value | v : b->value ^ v;
+        b->any = true;
+    }
+    return GN_OK;
+}
+
+static gn_code bits_finish(const gn_aggregation *run, void *state, gn_value *out)
+{
+    const bits *b = state;
+    out->is_null = !b->any;
+    switch (gn_type_physical(run->result)) {
+    case GN_P_BOOL:
+        out->as.boolean = b->value != 0;
+        break;
+    case GN_P_I16:
+        out->as.i16 = (int16_t)b->value;
+        break;
+    case GN_P_I32:
+        out->as.i32 = (int32_t)b->value;
+        break;
+    default:
+        out->as.i64 = b->value;
+    }
+    return GN_OK;
+}
+
+/* clang-format off */
+#define INT_SUM(type) {"sum", GN_TY(INT8), 1, 0, 0, {GN_TY(type)}, sizeof(int_sum), int_sum_update, int_sum_finish},
+#define FLOAT(name, from, to, op_) {name, GN_TY(to), 1, 0, op_, {GN_TY(from)}, sizeof(float_sum), float_sum_update, float_sum_finish},
+#define FLOAT_SPREAD(name, op_) FLOAT(name, FLOAT4, FLOAT8, op_) FLOAT(name, FLOAT8, FLOAT8, op_)
+#define EXTREME(type) \
+    {"min", GN_TY(type), 1, 0, MIN, {GN_TY(type)}, sizeof(extreme), extreme_update, extreme_finish}, \
+    {"max", GN_TY(type), 1, 0, MAX, {GN_TY(type)}, sizeof(extreme), extreme_update, extreme_finish},
+#define BITS(name, type, op_) {name, GN_TY(type), 1, 0, op_, {GN_TY(type)}, sizeof(bits), bits_update, bits_finish},
+#define BITS_ALL(name, op_) BITS(name, INT2, op_) BITS(name, INT4, op_) BITS(name, INT8, op_)
+
+static const gn_aggregate aggregates[] = {
+    {"count", GN_TY(INT8), 0, 0, 0, {}, sizeof(int64_t), count_update, count_finish},
+    {"count", GN_TY(INT8), 1, 0, 0, {GN_TY(ANY)}, sizeof(int64_t), count_update, count_finish},
+    INT_SUM(INT2) INT_SUM(INT4)
+    FLOAT("sum", FLOAT4, FLOAT4, SUM) FLOAT("sum", FLOAT8, FLOAT8, SUM)
+    FLOAT_SPREAD("avg", AVG)
+    FLOAT_SPREAD("var_pop", VAR_POP) FLOAT_SPREAD("var_samp", VAR_SAMP) FLOAT_SPREAD("variance", VAR_SAMP)
+    FLOAT_SPREAD("stddev_pop", STDDEV_POP) FLOAT_SPREAD("stddev_samp", STDDEV_SAMP) FLOAT_SPREAD("stddev", STDDEV_SAMP)
+    EXTREME(INT2) EXTREME(INT4) EXTREME(INT8) EXTREME(FLOAT4) EXTREME(FLOAT8) EXTREME(NUMERIC) EXTREME(TEXT)
+    EXTREME(DATE) EXTREME(TIMESTAMP) EXTREME(TIMESTAMPTZ) EXTREME(INTERVAL) EXTREME(UUID) EXTREME(BYTEA)
+    EXTREME(ANYARRAY)
+    BITS("bool_and", BOOL, AND) BITS("every", BOOL, AND) BITS("bool_or", BOOL, OR)
+    BITS_ALL("bit_and", AND) BITS_ALL("bit_or", OR) BITS_ALL("bit_xor", XOR)
+};
+/* clang-format on */
+
+const gn_aggregate_list gn_aggregates_basic = {aggregates, sizeof aggregates / sizeof *aggregates};
