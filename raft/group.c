@@ -133,9 +133,9 @@ void gn_raft_group_stop(gn_raft_group *group, gn_code code, const char *why)
     fail_requests(group, GN_CRASH_SHUTDOWN);
     if (group->opened && !group->closing) {
         group->open_code = code;
-        gn_event *waiter = group->opened;
+        gn_event *opened = group->opened;
         group->opened = NULL;
-        gn_event_signal(waiter);
+        gn_event_signal(opened);
     }
     publish(group);
     gn_raft_group_touch(group);
@@ -161,9 +161,9 @@ static void report_open(gn_raft_group *group)
 {
     if (!group->opened || group->applied < group->open_index)
         return;
-    gn_event *waiter = group->opened;
+    gn_event *opened = group->opened;
     group->opened = NULL;
-    gn_event_signal(waiter);
+    gn_event_signal(opened);
 }
 
 /* Everything that may have become possible. Each step touches the group again, so this ends when nothing moves. */
