@@ -67,7 +67,7 @@ const gn_raft_change *gn_raft_log_configuration_at(const gn_raft_group *group, u
  * not be reported beyond what is left of them: the report names an index and no term. */
 static void truncate_from(gn_raft_group *group, uint64_t index, size_t n)
 {
-    GN_ASSERT(index > group->raft.commit_index && index > group->applied);
+    GN_ASSERT(index > group->commit);
     for (int i = 0; i < 2; i++)
         if (group->part[i].entries_end >= index)
             group->part[i].entries_end = index - 1;

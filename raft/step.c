@@ -86,7 +86,6 @@ static void take_role(gn_raft_group *group, const struct raft_event *event)
         group->leader = 0;
         gn_counter_add(group->host->metrics.term_changes, 1);
     }
-    group->vote = raft->voted_for;
     if (raft_state(raft) == RAFT_CANDIDATE)
         group->leader = 0;
     if (event->type == RAFT_RECEIVE && raft_state(raft) == RAFT_FOLLOWER) {
@@ -133,6 +132,8 @@ static void take_update(gn_raft_group *group, struct raft_update *update, const 
     take_role(group, event);
     if (group->leads && group->lead_first == 0 && (update->flags & ENTRIES))
         group->lead_first = update->entries.index;
+    GN_ASSERT(group->raft.commit_index >= group->commit);
+    group->commit = group->raft.commit_index;
     gn_raft_group_touch(group);
 }
 
