@@ -3,6 +3,7 @@
 #include "index/distance.h"
 
 #include "index/distance_private.h"
+#include "index/measure_private.h"
 
 #include <string.h>
 
@@ -32,4 +33,20 @@ const gn_kernels *gn_kernels_best(void)
             return k;
     }
     return &gn_kernels_scalar;
+}
+
+bool gn_normalize(const gn_kernels *kernels, float *v, uint32_t dimensions)
+{
+    double norm2 = kernels->norm2(v, NULL, dimensions);
+    if (!(norm2 > 1e-30 && norm2 < 1e30)) { /* a float sum of squares says too little here */
+        norm2 = 0;
+        for (uint32_t i = 0; i < dimensions; i++)
+            norm2 += (double)v[i] * v[i];
+        if (norm2 == 0)
+            return false;
+    }
+    double scale = 1 / sqrt(norm2);
+    for (uint32_t i = 0; i < dimensions; i++)
+        v[i] = (float)(v[i] * scale);
+    return true;
 }

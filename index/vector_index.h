@@ -32,7 +32,8 @@ typedef struct gn_vindex_options {
  * GN_INDEX_CORRUPT; the owner may then call gn_vindex_wipe(dir) and replay from the start. */
 gn_code gn_vindex_open(gn_world *world, const char *dir, const gn_vindex_options *options, gn_vindex **out,
                        gn_error *err);
-/* clean: writes the tail and the ended versions to disk first, so that the next open replays nothing. */
+/* clean: writes the tail and the ended versions to disk first, so that the next open replays nothing. Stops a build
+ * under way. All views must have been released. From a strand or the main thread. */
 gn_code gn_vindex_close(gn_vindex *index, bool clean, gn_error *err);
 gn_code gn_vindex_wipe(const char *dir, gn_error *err);
 
@@ -40,17 +41,31 @@ gn_code gn_vindex_wipe(const char *dir, gn_error *err);
 
 /* A new version of row `key` in `branch`, from begin_scn on. For cosine the vector is normalised inside; a zero vector
  * has no cosine and is not inserted (pgvector's rule; searches by cosine do not return it). Repeating an insert that is
- * already there (replay) changes nothing. */
+ * already there (replay) changes nothing. GN_BAD_VECTOR (NaN, infinity), GN_LIMIT (key), GN_OUT_OF_MEMORY (nothing was
+ * changed; gn_vindex_checkpoint gives memory back). */
 gn_code gn_vindex_insert(gn_vindex *index, gn_bytes key, uint64_t branch, uint64_t begin_scn, const float *vector,
                          gn_error *err);
-/* The current version of (key, branch) ends at end_scn (exclusive). Unknown keys and repetitions change nothing. */
+/* The current version of (key, branch) that began before end_scn ends there (exclusive). Unknown keys and repetitions
+ * change nothing; a version that begins at end_scn is another one, so an update may call insert and end in any order.
+ */
 void gn_vindex_end(gn_vindex *index, gn_bytes key, uint64_t branch, uint64_t end_scn);
 /* Everything up to scn has been given. Becomes durable with the next written segment or clean close. */
 void gn_vindex_set_position(gn_vindex *index, uint64_t scn);
 /* What the files on disk contain; replay from here (exclusive). 0 = replay everything. */
 uint64_t gn_vindex_durable_position(const gn_vindex *index);
-/* Versions that ended at or below this SCN are dead to every reader and may be dropped by a rewrite. */
+/* Versions that ended at or below this SCN are dead to every reader and may be dropped by a rewrite. A branch reads its
+ * ancestors at the SCN of its fork, so forks of living branches hold the horizon back as open snapshots do. */
 void gn_vindex_set_horizon(gn_vindex *index, uint64_t scn);
+/* From scn on, `branch` hides what its ancestors have under this key although it has no vector of its own there (the
+ * row was deleted in the branch, or its vector became NULL). Changes nothing where there is nothing to hide. */
+gn_code gn_vindex_hide(gn_vindex *index, gn_bytes key, uint64_t branch, uint64_t scn, gn_error *err);
+/* Writes tail and ended versions to disk, without a graph, so that gn_vindex_durable_position becomes the position set
+ * last, and the tail's memory is given back. From a strand or the main thread; waits for a build under way. */
+gn_code gn_vindex_checkpoint(gn_vindex *index, gn_error *err);
+/* Reads every segment file from disk against its checksums, for the owner to call in the background after it opened
+ * the index: opening checks header, sizes and small sections alone. Once this found damage, searches answer
+ * GN_INDEX_CORRUPT. GN_CANCELED when *cancel (may be NULL) becomes true. Any thread. */
+gn_code gn_vindex_verify(gn_vindex *index, const _Atomic bool *cancel, gn_error *err);
 /* Blocks until the tail is in segments (CREATE INDEX, benchmarks, tests). From a strand or the main thread. progress
  * may be NULL: called now and then with done and total vectors. Returns GN_CANCELED when *cancel becomes true. */
 gn_code gn_vindex_build(gn_vindex *index, void (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx,
@@ -58,6 +73,8 @@ gn_code gn_vindex_build(gn_vindex *index, void (*progress)(void *ctx, uint64_t d
 
 /* ---- readers ---- */
 
+/* A view sees what the writer had given when it was acquired, and what it gives until the next build is done. So take
+ * the read SCN first, see that the writer has given everything up to it, then acquire. */
 typedef struct gn_vview gn_vview;
 gn_vview *gn_vview_acquire(gn_vindex *index); /* any thread */
 void gn_vview_release(gn_vview *view);

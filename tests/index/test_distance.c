@@ -1,16 +1,11 @@
 /* Every kernel set that this CPU can run, against a double-precision sum. */
 #include "base/limits.h"
 #include "index/distance.h"
+#include "tests/base/cmocka_all.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-/* after the headers that it needs */
-#include <cmocka.h>
 
 static const char *const kernel_names[] = {"scalar", "avx2", "avx512", "neon"};
 enum { N_KERNELS = sizeof kernel_names / sizeof kernel_names[0] };

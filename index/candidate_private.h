@@ -1,0 +1,104 @@
+/* What a graph walk keeps: candidates in a sorted pool, or in bounded heaps. */
+#ifndef GN_INDEX_CANDIDATE_PRIVATE_H
+#define GN_INDEX_CANDIDATE_PRIVATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef struct gn_candidate {
+    float distance; /* never NaN */
+    uint32_t id;
+} gn_candidate;
+
+/* ---- max-heap: the farthest on top. A min-heap is the same over negated distances. ---- */
+
+static inline void gn_heap_sift_up(gn_candidate *heap, size_t i)
+{
+    gn_candidate c = heap[i];
+    while (i > 0) {
+        size_t parent = (i - 1) / 2;
+        if (heap[parent].distance >= c.distance)
+            break;
+        heap[i] = heap[parent];
+        i = parent;
+    }
+    heap[i] = c;
+}
+
+static inline void gn_heap_sift_down(gn_candidate *heap, size_t n, size_t i)
+{
+    gn_candidate c = heap[i];
+    for (;;) {
+        size_t child = 2 * i + 1;
+        if (child >= n)
+            break;
+        if (child + 1 < n && heap[child + 1].distance > heap[child].distance)
+            child++;
+        if (heap[child].distance <= c.distance)
+            break;
+        heap[i] = heap[child];
+        i = child;
+    }
+    heap[i] = c;
+}
+
+static inline void gn_heap_push(gn_candidate *heap, size_t *n, gn_candidate c)
+{
+    heap[*n] = c;
+    gn_heap_sift_up(heap, (*n)++);
+}
+
+static inline gn_candidate gn_heap_pop(gn_candidate *heap, size_t *n)
+{
+    gn_candidate top = heap[0];
+    heap[0] = heap[--*n];
+    if (*n)
+        gn_heap_sift_down(heap, *n, 0);
+    return top;
+}
+
+/* Keeps the `cap` nearest. */
+static inline void gn_heap_offer(gn_candidate *heap, size_t *n, size_t cap, gn_candidate c)
+{
+    if (*n < cap) {
+        gn_heap_push(heap, n, c);
+    } else if (c.distance < heap[0].distance) {
+        heap[0] = c;
+        gn_heap_sift_down(heap, *n, 0);
+    }
+}
+
+/* ---- sorted pool: nearest first; serves as candidates and results at once. The top bit of an id says that the node
+ * was expanded. For the usual ef an insertion moves a few cache lines, which two heaps do not beat. ---- */
+
+#define GN_POOL_EXPANDED 0x80000000u
+
+typedef struct gn_pool {
+    gn_candidate *items; /* room for cap */
+    size_t n, cap;
+} gn_pool;
+
+/* The position taken, or SIZE_MAX when the pool is full of nearer ones. */
+static inline size_t gn_pool_insert(gn_pool *pool, gn_candidate c)
+{
+    if (pool->n == pool->cap && c.distance >= pool->items[pool->n - 1].distance)
+        return SIZE_MAX;
+    size_t lo = 0, hi = pool->n;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        if (pool->items[mid].distance <= c.distance)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    size_t keep = pool->n < pool->cap ? pool->n : pool->cap - 1;
+    for (size_t i = keep; i > lo; i--)
+        pool->items[i] = pool->items[i - 1];
+    pool->items[lo] = c;
+    pool->n = keep + 1;
+    return lo;
+}
+
+#endif

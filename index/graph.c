@@ -1,0 +1,527 @@
+/* Building the graph: algorithms 1, 2 and 4 of Malkov and Yashunin (2016), without extendCandidates and
+ * keepPrunedConnections.
+ *
+ * Several workers insert at once. Links are single 32-bit atomics that always hold either nothing or the number of a
+ * node whose vector and level never change, so walks read them without a lock, and at worst see a list half old and
+ * half new; who changes a list holds the node's lock. A node becomes visible to others by the first link to it, and its
+ * own list in a lower layer may then get links before it writes its own: it adds to them. */
+#include "base/assert.h"
+#include "index/graph_private.h"
+
+#include <math.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+enum { MAX_LINKS = 256, MAX_LEVEL = GN_SEGMENT_MAX_LEVELS - 1 };
+
+struct gn_graph_worker {
+    gn_graph *graph;
+    uint16_t *visited;
+    uint16_t epoch;
+    gn_pool pool;
+    gn_candidate *list; /* for selection; room for list_cap */
+    size_t list_cap;
+    size_t charged;
+};
+
+uint32_t gn_graph_m0(uint32_t m)
+{
+    return 2 * m;
+}
+
+uint8_t gn_graph_level(uint64_t seed, uint64_t i, uint32_t m)
+{
+    /* splitmix64 of the counter: the level depends on nothing but seed and position. */
+    uint64_t z = seed + (i + 1) * 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    z ^= z >> 31;
+    double u = ((double)(z >> 11) + 1) / 9007199254740992.0; /* (0, 1] */
+    double level = floor(-log(u) / log((double)m));
+    return level > MAX_LEVEL ? MAX_LEVEL : (uint8_t)level;
+}
+
+/* ---- life ---- */
+
+gn_code gn_graph_create(const gn_graph_options *o, gn_graph **out, gn_error *err)
+{
+    GN_ASSERT(o->n <= GN_SEGMENT_MAX_ROWS && o->m >= 2 && gn_graph_m0(o->m) <= MAX_LINKS);
+    uint64_t n_upper = 0, n = o->n;
+    for (uint64_t i = 0; i < n; i++)
+        n_upper += o->levels[i];
+    size_t m0 = gn_graph_m0(o->m), links0 = n * m0 * 4, upper = n_upper * o->m * 4;
+    size_t bytes = links0 + upper + n * (1 + 1 + 4 + 1);
+    if (n_upper > UINT32_MAX || !gn_account_charge(o->account, bytes))
+        return gn_error_oom(err, o->account);
+    gn_graph *g = gn_xcalloc(1, sizeof *g);
+    *g = (gn_graph){.measure = o->measure,
+                    .m = o->m,
+                    .m0 = (uint32_t)m0,
+                    .ef_construction = o->ef_construction,
+                    .n = o->n,
+                    .shift = o->shift,
+                    .blocks = o->blocks,
+                    .n_upper = n_upper,
+                    .account = o->account,
+                    .charged = bytes};
+    g->level = gn_xcalloc(n + 1, 1);
+    memcpy(g->level, o->levels, n);
+    g->absent = gn_xcalloc(n + 1, sizeof *g->absent);
+    g->locks = gn_xcalloc(n + 1, 1);
+    g->upper_at = gn_xcalloc(n + 1, sizeof *g->upper_at);
+    g->links0 = gn_xmalloc(links0 + 1);
+    g->upper = gn_xmalloc(upper + 1);
+    memset((void *)g->links0, 0xff, links0); /* GN_NO_LINK */
+    memset((void *)g->upper, 0xff, upper);
+    for (uint32_t i = 0, at = 0; i < n; at += g->level[i++])
+        g->upper_at[i] = at;
+    atomic_init(&g->entry, UINT64_MAX);
+    pthread_mutex_init(&g->entry_lock, NULL);
+    *out = g;
+    return GN_OK;
+}
+
+void gn_graph_destroy(gn_graph *g)
+{
+    if (!g)
+        return;
+    gn_account_release(g->account, g->charged);
+    pthread_mutex_destroy(&g->entry_lock);
+    free(g->level);
+    free(g->absent);
+    free((void *)g->locks);
+    free(g->upper_at);
+    free((void *)g->links0);
+    free((void *)g->upper);
+    free(g);
+}
+
+gn_graph_worker *gn_graph_worker_create(gn_graph *g)
+{
+    size_t list = MAX_LINKS * (MAX_LINKS + 1);
+    size_t pool = g->ef_construction;
+    size_t bytes = (size_t)g->n * 2 + (list + pool) * sizeof(gn_candidate);
+    if (!gn_account_charge(g->account, bytes))
+        return NULL;
+    gn_graph_worker *w = gn_xcalloc(1, sizeof *w);
+    w->graph = g;
+    w->charged = bytes;
+    w->visited = gn_xcalloc((size_t)g->n + 1, sizeof *w->visited);
+    w->pool = (gn_pool){.items = gn_xmalloc(pool * sizeof(gn_candidate)), .cap = pool};
+    w->list = gn_xmalloc(list * sizeof(gn_candidate));
+    w->list_cap = list;
+    return w;
+}
+
+void gn_graph_worker_destroy(gn_graph_worker *w)
+{
+    if (!w)
+        return;
+    gn_account_release(w->graph->account, w->charged);
+    free(w->visited);
+    free(w->pool.items);
+    free(w->list);
+    free(w);
+}
+
+/* ---- reading ---- */
+
+static void new_walk(gn_graph_worker *w)
+{
+    if (++w->epoch == 0) {
+        memset(w->visited, 0, (size_t)w->graph->n * sizeof *w->visited);
+        w->epoch = 1;
+    }
+}
+
+static uint32_t read_links(const gn_graph *g, uint32_t level, uint32_t node, uint32_t *ids)
+{
+    const _Atomic uint32_t *links = gn_graph_links(g, level, node);
+    uint32_t max = gn_graph_max_links(g, level), n = 0;
+    while (n < max && (ids[n] = atomic_load_explicit(&links[n], memory_order_relaxed)) != GN_NO_LINK)
+        n++;
+    return n;
+}
+
+static void measure_nodes(const gn_graph *g, const float *query, const uint32_t *ids, uint32_t n, float *out)
+{
+    const float *v[4];
+    uint32_t i = 0;
+    for (uint32_t j = 0; j < n && j < 4; j++)
+        gn_prefetch_vector(gn_graph_vector(g, ids[j]), g->measure.stride);
+    for (; i + 4 <= n; i += 4) {
+        for (uint32_t j = 0; j < 4; j++) {
+            v[j] = gn_graph_vector(g, ids[i + j]);
+            if (i + 4 + j < n)
+                gn_prefetch_vector(gn_graph_vector(g, ids[i + 4 + j]), g->measure.stride);
+        }
+        gn_measure_four(&g->measure, query, v, out + i);
+    }
+    for (; i < n; i++)
+        out[i] = gn_measure_one(&g->measure, query, gn_graph_vector(g, ids[i]));
+}
+
+static gn_candidate greedy(const gn_graph *g, uint32_t level, const float *query, gn_candidate at)
+{
+    uint32_t ids[MAX_LINKS];
+    float distance[MAX_LINKS];
+    for (bool moved = true; moved;) {
+        uint32_t n = read_links(g, level, at.id, ids);
+        measure_nodes(g, query, ids, n, distance);
+        moved = false;
+        for (uint32_t i = 0; i < n; i++) {
+            if (distance[i] < at.distance) {
+                at = (gn_candidate){.id = ids[i], .distance = distance[i]};
+                moved = true;
+            }
+        }
+    }
+    return at;
+}
+
+/* Algorithm 2: fills the worker's pool with the ef_construction nearest that a walk from `entry` finds. */
+static void search_layer(gn_graph_worker *w, uint32_t level, const float *query, gn_candidate entry)
+{
+    const gn_graph *g = w->graph;
+    gn_pool *pool = &w->pool;
+    uint32_t ids[MAX_LINKS];
+    float distance[MAX_LINKS];
+    new_walk(w);
+    pool->n = 0;
+    w->visited[entry.id] = w->epoch;
+    gn_pool_insert(pool, entry);
+    for (size_t at = 0; at < pool->n;) {
+        uint32_t node = pool->items[at].id, n_links = 0, n = 0;
+        pool->items[at].id |= GN_POOL_EXPANDED;
+        n_links = read_links(g, level, node, ids);
+        for (uint32_t i = 0; i < n_links; i++) {
+            if (w->visited[ids[i]] == w->epoch)
+                continue;
+            w->visited[ids[i]] = w->epoch;
+            ids[n++] = ids[i];
+        }
+        measure_nodes(g, query, ids, n, distance);
+        size_t lowest = SIZE_MAX;
+        for (uint32_t i = 0; i < n; i++) {
+            size_t p = gn_pool_insert(pool, (gn_candidate){.id = ids[i], .distance = distance[i]});
+            lowest = p < lowest ? p : lowest;
+        }
+        at = lowest <= at ? lowest : at + 1;
+        while (at < pool->n && (pool->items[at].id & GN_POOL_EXPANDED))
+            at++;
+        if (at < pool->n)
+            __builtin_prefetch((const void *)gn_graph_links(g, level, pool->items[at].id));
+    }
+    for (size_t i = 0; i < pool->n; i++)
+        pool->items[i].id &= ~GN_POOL_EXPANDED;
+}
+
+/* ---- selecting and linking ---- */
+
+/* Is some selected node nearer to the candidate than the candidate is to the new node? */
+static bool dominated(const gn_graph *g, gn_candidate c, const uint32_t *selected, uint32_t n)
+{
+    const float *v = gn_graph_vector(g, c.id), *other[4];
+    float distance[4];
+    uint32_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        for (uint32_t j = 0; j < 4; j++)
+            other[j] = gn_graph_vector(g, selected[i + j]);
+        gn_measure_four(&g->measure, v, other, distance);
+        for (uint32_t j = 0; j < 4; j++) {
+            if (distance[j] < c.distance)
+                return true;
+        }
+    }
+    for (; i < n; i++) {
+        if (gn_measure_one(&g->measure, v, gn_graph_vector(g, selected[i])) < c.distance)
+            return true;
+    }
+    return false;
+}
+
+/* Algorithm 4 over candidates sorted nearest first. */
+static uint32_t select_neighbors(const gn_graph *g, const gn_candidate *sorted, size_t n, uint32_t max, uint32_t *out)
+{
+    uint32_t chosen = 0;
+    for (size_t i = 0; i < n && chosen < max; i++) {
+        if (!dominated(g, sorted[i], out, chosen))
+            out[chosen++] = sorted[i].id;
+    }
+    return chosen;
+}
+
+static int by_distance(const void *a, const void *b)
+{
+    const gn_candidate *x = a, *y = b;
+    if (x->distance != y->distance)
+        return x->distance < y->distance ? -1 : 1;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static void lock_node(gn_graph *g, uint32_t node)
+{
+    for (unsigned spins = 0; atomic_exchange_explicit(&g->locks[node], 1, memory_order_acquire); spins++) {
+        if (spins >= 64)
+            sched_yield();
+    }
+}
+
+static void unlock_node(gn_graph *g, uint32_t node)
+{
+    atomic_store_explicit(&g->locks[node], 0, memory_order_release);
+}
+
+static void write_links(gn_graph *g, uint32_t level, uint32_t node, const uint32_t *ids, uint32_t n)
+{
+    _Atomic uint32_t *links = gn_graph_links(g, level, node);
+    uint32_t max = gn_graph_max_links(g, level);
+    GN_ASSERT(n <= max);
+    for (uint32_t i = 0; i < max; i++)
+        atomic_store_explicit(&links[i], i < n ? ids[i] : GN_NO_LINK, memory_order_relaxed);
+}
+
+/* Replaces a node's links by a selection among the n different nodes in the worker's list. */
+static void relink(gn_graph_worker *w, uint32_t level, uint32_t node, uint32_t n)
+{
+    gn_graph *g = w->graph;
+    const float *v = gn_graph_vector(g, node);
+    uint32_t ids[MAX_LINKS];
+    float distance[MAX_LINKS];
+    GN_ASSERT(n <= w->list_cap);
+    for (uint32_t i = 0; i < n; i += MAX_LINKS) {
+        uint32_t some = n - i < MAX_LINKS ? n - i : MAX_LINKS;
+        for (uint32_t j = 0; j < some; j++)
+            ids[j] = w->list[i + j].id;
+        measure_nodes(g, v, ids, some, distance);
+        for (uint32_t j = 0; j < some; j++)
+            w->list[i + j].distance = distance[j];
+    }
+    qsort(w->list, n, sizeof *w->list, by_distance);
+    write_links(g, level, node, ids, select_neighbors(g, w->list, n, gn_graph_max_links(g, level), ids));
+}
+
+/* The link back from a chosen neighbour to the new node. */
+static void link_back(gn_graph_worker *w, uint32_t level, uint32_t from, uint32_t to)
+{
+    gn_graph *g = w->graph;
+    uint32_t ids[MAX_LINKS];
+    lock_node(g, from);
+    uint32_t n = read_links(g, level, from, ids), i = 0;
+    while (i < n && ids[i] != to)
+        i++;
+    if (i == n) {
+        if (n < gn_graph_max_links(g, level)) {
+            atomic_store_explicit(&gn_graph_links(g, level, from)[n], to, memory_order_relaxed);
+        } else {
+            for (i = 0; i < n; i++)
+                w->list[i].id = ids[i];
+            w->list[n].id = to;
+            relink(w, level, from, n + 1);
+        }
+    }
+    unlock_node(g, from);
+}
+
+/* The node's own links, added to what others have put there meanwhile. */
+static void link_out(gn_graph *g, uint32_t level, uint32_t node, const uint32_t *chosen, uint32_t n_chosen)
+{
+    uint32_t ids[MAX_LINKS], max = gn_graph_max_links(g, level);
+    lock_node(g, node);
+    uint32_t n = read_links(g, level, node, ids), n_before = n;
+    for (uint32_t i = 0; i < n_chosen && n < max; i++) {
+        uint32_t j = 0;
+        while (j < n_before && ids[j] != chosen[i])
+            j++;
+        if (j == n_before)
+            ids[n++] = chosen[i];
+    }
+    write_links(g, level, node, ids, n);
+    unlock_node(g, node);
+}
+
+static uint64_t pack_entry(uint32_t level, uint32_t node)
+{
+    return (uint64_t)level << 32 | node;
+}
+
+static void raise_entry(gn_graph *g, uint32_t level, uint32_t node)
+{
+    pthread_mutex_lock(&g->entry_lock);
+    uint64_t entry = atomic_load(&g->entry);
+    if (entry == UINT64_MAX || (uint32_t)(entry >> 32) < level)
+        atomic_store(&g->entry, pack_entry(level, node));
+    pthread_mutex_unlock(&g->entry_lock);
+}
+
+static void drop_from_pool(gn_pool *pool, uint32_t node)
+{
+    for (size_t i = 0; i < pool->n; i++) {
+        if (pool->items[i].id == node) {
+            memmove(pool->items + i, pool->items + i + 1, (--pool->n - i) * sizeof(gn_candidate));
+            return;
+        }
+    }
+}
+
+void gn_graph_insert(gn_graph_worker *w, uint32_t node)
+{
+    gn_graph *g = w->graph;
+    GN_ASSERT(node < g->n && !g->absent[node]);
+    uint32_t level = g->level[node], chosen[MAX_LINKS];
+    const float *v = gn_graph_vector(g, node);
+    uint64_t entry = UINT64_MAX;
+    if (atomic_compare_exchange_strong(&g->entry, &entry, pack_entry(level, node)))
+        return; /* the first */
+    uint32_t top = (uint32_t)(entry >> 32), id = (uint32_t)entry;
+    if (id == node)
+        return;
+    gn_candidate at = {.id = id, .distance = gn_measure_one(&g->measure, v, gn_graph_vector(g, id))};
+    for (uint32_t l = top; l > level; l--)
+        at = greedy(g, l, v, at);
+    for (uint32_t l = (top < level ? top : level) + 1; l-- > 0;) {
+        search_layer(w, l, v, at);
+        drop_from_pool(&w->pool, node); /* others may have linked to it already */
+        GN_ASSERT(w->pool.n > 0);
+        at = w->pool.items[0];
+        uint32_t n_chosen = select_neighbors(g, w->pool.items, w->pool.n, g->m, chosen);
+        link_out(g, l, node, chosen, n_chosen);
+        for (uint32_t i = 0; i < n_chosen; i++)
+            link_back(w, l, chosen[i], node);
+    }
+    if (level > top)
+        raise_entry(g, level, node);
+}
+
+/* ---- repairing ---- */
+
+void gn_graph_bridge(gn_graph_worker *w, uint32_t node)
+{
+    gn_graph *g = w->graph;
+    uint32_t ids[MAX_LINKS], beyond[MAX_LINKS];
+    for (uint32_t level = 0; level <= g->level[node]; level++) {
+        uint32_t n = read_links(g, level, node, ids), n_found = 0, n_absent = 0;
+        new_walk(w);
+        w->visited[node] = w->epoch;
+        for (uint32_t i = 0; i < n; i++) {
+            n_absent += g->absent[ids[i]];
+            w->visited[ids[i]] = w->epoch;
+            if (!g->absent[ids[i]])
+                w->list[n_found++].id = ids[i];
+        }
+        if (n_absent == 0)
+            continue;
+        for (uint32_t i = 0; i < n; i++) {
+            if (!g->absent[ids[i]])
+                continue;
+            uint32_t n_beyond = read_links(g, level, ids[i], beyond);
+            for (uint32_t j = 0; j < n_beyond; j++) {
+                if (g->absent[beyond[j]] || w->visited[beyond[j]] == w->epoch)
+                    continue;
+                w->visited[beyond[j]] = w->epoch;
+                w->list[n_found++].id = beyond[j];
+            }
+        }
+        relink(w, level, node, n_found);
+    }
+}
+
+void gn_graph_find_entry(gn_graph *g)
+{
+    uint64_t best = UINT64_MAX;
+    for (uint32_t i = 0; i < g->n; i++) {
+        if (!g->absent[i] && (best == UINT64_MAX || g->level[i] > (uint32_t)(best >> 32)))
+            best = pack_entry(g->level[i], i);
+    }
+    atomic_store(&g->entry, best);
+}
+
+/* Appends to queue[*n] what is newly reached in layer 0 from queue[at..]. */
+static void flood(const gn_graph *g, uint32_t *queue, uint32_t at, uint32_t *n, bool *reached)
+{
+    uint32_t ids[MAX_LINKS];
+    for (; at < *n; at++) {
+        uint32_t n_links = read_links(g, 0, queue[at], ids);
+        for (uint32_t i = 0; i < n_links; i++) {
+            if (!reached[ids[i]] && !g->absent[ids[i]]) {
+                reached[ids[i]] = true;
+                queue[(*n)++] = ids[i];
+            }
+        }
+    }
+}
+
+/* Breadth-first from the entry through layer 0. queue: room for g->n; reached: zeroed. */
+static uint32_t flood_from_entry(const gn_graph *g, uint32_t *queue, bool *reached)
+{
+    uint64_t entry = atomic_load(&g->entry);
+    uint32_t n = 0;
+    if (entry == UINT64_MAX)
+        return 0;
+    queue[n++] = (uint32_t)entry;
+    reached[(uint32_t)entry] = true;
+    flood(g, queue, 0, &n, reached);
+    return n;
+}
+
+uint32_t gn_graph_connect(gn_graph_worker *w)
+{
+    gn_graph *g = w->graph;
+    uint32_t *queue = gn_xmalloc(((size_t)g->n + 1) * sizeof *queue), n = 0, alone = 0;
+    bool *reached = gn_xcalloc((size_t)g->n + 1, sizeof *reached);
+    n = flood_from_entry(g, queue, reached);
+    for (uint32_t node = 0; node < g->n && n > 0; node++) {
+        if (reached[node] || g->absent[node])
+            continue;
+        const float *v = gn_graph_vector(g, node);
+        uint64_t entry = atomic_load(&g->entry);
+        uint32_t id = (uint32_t)entry, ids[MAX_LINKS];
+        gn_candidate at = {.id = id, .distance = gn_measure_one(&g->measure, v, gn_graph_vector(g, id))};
+        for (uint32_t l = (uint32_t)(entry >> 32); l > 0; l--)
+            at = greedy(g, l, v, at);
+        if (!reached[at.id]) /* upper layers may know it, layer 0 must lead to it */
+            at = (gn_candidate){.id = id, .distance = gn_measure_one(&g->measure, v, gn_graph_vector(g, id))};
+        search_layer(w, 0, v, at);
+        bool linked = false;
+        for (size_t i = 0; i < w->pool.n && !linked; i++) {
+            uint32_t from = w->pool.items[i].id, n_links = read_links(g, 0, from, ids);
+            linked = from != node && reached[from] && n_links < g->m0;
+            if (linked)
+                atomic_store_explicit(&gn_graph_links(g, 0, from)[n_links], node, memory_order_relaxed);
+        }
+        alone += !linked;
+        if (linked) {
+            uint32_t first = n;
+            reached[node] = true;
+            queue[n++] = node;
+            flood(g, queue, first, &n, reached);
+        }
+    }
+    free(queue);
+    free(reached);
+    return alone;
+}
+
+uint32_t gn_graph_order(const gn_graph *g, uint32_t *order, uint32_t level_count[GN_SEGMENT_MAX_LEVELS])
+{
+    uint32_t *queue = gn_xmalloc(((size_t)g->n + 1) * sizeof *queue);
+    bool *reached = gn_xcalloc((size_t)g->n + 1, sizeof *reached);
+    uint32_t n = flood_from_entry(g, queue, reached), at[GN_SEGMENT_MAX_LEVELS] = {0};
+    for (uint32_t node = 0; node < g->n; node++) {
+        if (!reached[node] && !g->absent[node])
+            queue[n++] = node;
+    }
+    memset(level_count, 0, GN_SEGMENT_MAX_LEVELS * sizeof *level_count);
+    for (uint32_t i = 0; i < n; i++) {
+        for (uint32_t l = 0; l <= g->level[queue[i]]; l++)
+            level_count[l]++;
+    }
+    for (uint32_t l = 0; l + 1 < GN_SEGMENT_MAX_LEVELS; l++)
+        at[l] = level_count[l + 1]; /* all higher ones come first */
+    for (uint32_t i = 0; i < n; i++)
+        order[at[g->level[queue[i]]]++] = queue[i];
+    free(queue);
+    free(reached);
+    return n;
+}

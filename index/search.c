@@ -1,0 +1,273 @@
+/* A search over a view: walks and scans its parts into one top-k.
+ *
+ * What a reader may see is decided per version before it can become a result, so that versions that are ended, too new,
+ * hidden or filtered out never take a place among the k. Where a part has no such version, nothing is looked at. */
+#include "base/assert.h"
+#include "base/limits.h"
+#include "index/vector_index_private.h"
+
+#include <math.h>
+#include <stdatomic.h>
+
+typedef struct searching {
+    const gn_vview *view;
+    const gn_vsearch *search;
+    gn_measure measure;
+    float *query;    /* padded, normalised for cosine */
+    bool undirected; /* a zero query by cosine: every distance is NaN */
+    bool one_branch;
+    uint32_t ef;
+    gn_candidate *best; /* room for ef */
+    gn_topk top;
+    bool short_walk; /* a walk ended with fewer than it could have found */
+    gn_vsearch_stats stats;
+} searching;
+
+/* ---- what is seen ---- */
+
+typedef struct hiding {
+    const gn_vsearch *search;
+    size_t nearer; /* branches of the chain before this one hide */
+    bool hidden;
+} hiding;
+
+static bool hides(void *ctx, const gn_row *row, gn_segment *segment, gn_tail *tail, uint32_t at)
+{
+    (void)segment, (void)tail, (void)at;
+    hiding *h = ctx;
+    for (size_t i = 0; i < h->nearer && !h->hidden; i++) {
+        const gn_branch_at *b = &h->search->chain[i];
+        h->hidden = b->branch == row->branch && row->begin <= b->scn;
+    }
+    return !h->hidden;
+}
+
+static bool accept_row(const searching *s, const gn_row *row)
+{
+    size_t i = 0;
+    while (i < s->search->n_chain && s->search->chain[i].branch != row->branch)
+        i++;
+    if (i == s->search->n_chain || row->begin > s->search->chain[i].scn || row->end <= s->search->chain[i].scn)
+        return false;
+    if (i > 0 && !s->one_branch) {
+        hiding h = {.search = s->search, .nearer = i};
+        gn_vview_each_version(s->view, row->key, hides, &h);
+        if (h.hidden)
+            return false;
+    }
+    return !s->search->filter || s->search->filter(s->search->filter_ctx, row->key, row->begin);
+}
+
+static bool accept_in_segment(void *ctx, const void *segment, uint32_t at)
+{
+    gn_row row;
+    return gn_segment_row(segment, at, &row) && accept_row(ctx, &row);
+}
+
+static bool accept_in_tail(void *ctx, const void *tail, uint32_t at)
+{
+    gn_row row;
+    return gn_tail_row(tail, at, &row) && accept_row(ctx, &row);
+}
+
+typedef enum sight { SEES_NOTHING, SEES_SOME, SEES_ALL } sight;
+
+/* What a search sees of a part whose rows are all of one branch, from min_begin to max_begin. */
+static sight sight_of(const searching *s, uint64_t branch, uint64_t min_begin, uint64_t max_begin, uint32_t n_ended)
+{
+    const gn_vsearch *q = s->search;
+    for (size_t i = 0; i < q->n_chain; i++) {
+        if (q->chain[i].branch != branch)
+            continue;
+        if (min_begin > q->chain[i].scn)
+            return SEES_NOTHING;
+        bool all = max_begin <= q->chain[i].scn && n_ended == 0 && !q->filter && (i == 0 || s->one_branch);
+        return all ? SEES_ALL : SEES_SOME;
+    }
+    return SEES_NOTHING;
+}
+
+static sight sight_of_segment(const searching *s, const gn_segment *seg)
+{
+    const gn_segment_header *h = seg->header;
+    if (h->n_nodes == 0)
+        return SEES_NOTHING;
+    if (h->many_branches)
+        return SEES_SOME;
+    return sight_of(s, h->branch, h->min_begin, h->max_begin,
+                    atomic_load_explicit(&seg->n_ended, memory_order_acquire));
+}
+
+static sight sight_of_tail(const searching *s, const gn_tail *tail)
+{
+    if (gn_tail_rows(tail) == 0)
+        return SEES_NOTHING;
+    /* A row may be added while we look, of another branch or SCN; it is newer than what this search may see. So the
+     * tail that grows is never seen as a whole without looking at its rows. */
+    return atomic_load(&tail->many_branches) ? SEES_SOME
+                                             : sight_of(s, atomic_load(&tail->branch), atomic_load(&tail->min_begin),
+                                                        atomic_load(&tail->max_begin), atomic_load(&tail->n_ended));
+}
+
+/* ---- parts ---- */
+
+static void scan_segment(searching *s, const gn_segment *seg, gn_accept accept)
+{
+    s->stats.distances += gn_segment_scan(seg, &s->measure, s->query, accept, &s->top);
+}
+
+static gn_code search_segment(searching *s, gn_segment *seg, bool exact, gn_error *err)
+{
+    sight sees = sight_of_segment(s, seg);
+    if (sees == SEES_NOTHING)
+        return GN_OK;
+    gn_accept accept = {.fn = sees == SEES_ALL ? NULL : accept_in_segment, .ctx = s};
+    s->stats.segments++;
+    if (exact || seg->header->graph != GN_GRAPH_HNSW || seg->header->n_nodes <= s->ef) {
+        scan_segment(s, seg, accept);
+        return GN_OK;
+    }
+    gn_segment_query q = {.measure = &s->measure, .vector = s->query, .ef = s->ef, .accept = accept, .best = s->best};
+    gn_code code = gn_segment_search(seg, &q, err);
+    s->stats.distances += q.distances;
+    if (code != GN_OK)
+        return code;
+    if (q.gave_up) {
+        scan_segment(s, seg, accept);
+        return GN_OK;
+    }
+    s->short_walk |= q.n_best < s->ef;
+    for (size_t i = 0; i < q.n_best; i++) {
+        if (q.best[i].distance <= gn_topk_bound(&s->top))
+            gn_topk_offer(
+                &s->top,
+                (gn_hit){.distance = q.best[i].distance, .row = q.best[i].id, .source = seg, .row_of = gn_segment_row});
+    }
+    return GN_OK;
+}
+
+static gn_code search_parts(searching *s, bool exact, gn_error *err)
+{
+    gn_code code = GN_OK;
+    s->top.n = 0;
+    s->stats.segments = 0;
+    s->stats.tail_rows = 0;
+    /* The tail first: its hits bound what the segments have to offer. */
+    for (size_t i = 0; i < s->view->n_tails; i++) {
+        gn_tail *tail = s->view->tails[i];
+        sight sees = sight_of_tail(s, tail);
+        if (sees == SEES_NOTHING)
+            continue;
+        gn_accept accept = {.fn = sees == SEES_ALL && i + 1 < s->view->n_tails ? NULL : accept_in_tail, .ctx = s};
+        s->stats.tail_rows += gn_tail_rows(tail);
+        s->stats.distances += gn_tail_scan(tail, &s->measure, s->query, accept, &s->top);
+    }
+    for (size_t i = 0; i < s->view->n_segments && code == GN_OK; i++)
+        code = search_segment(s, s->view->segments[i], exact, err);
+    for (size_t i = 0; i < s->view->n_segments && code == GN_OK; i++) {
+        if (atomic_load_explicit(&s->view->segments[i]->damaged, memory_order_relaxed))
+            code = gn_error_set(err, GN_INDEX_CORRUPT, "vector index segment \"%s\" is damaged",
+                                s->view->segments[i]->path);
+    }
+    return code;
+}
+
+/* ---- the search ---- */
+
+static gn_code check(const gn_vview *view, const gn_vsearch *q, gn_error *err)
+{
+    if (q->k < 1 || q->k > GN_MAX_K)
+        return gn_error_set(err, GN_INVALID_PARAMETER, "k must be between 1 and %u, not %u", GN_MAX_K, q->k);
+    if (q->ef > GN_MAX_EF)
+        return gn_error_set(err, GN_INVALID_PARAMETER, "ef must be at most %u, not %u", GN_MAX_EF, q->ef);
+    if (q->n_chain < 1)
+        return gn_error_set(err, GN_INVALID_PARAMETER, "a search needs a branch to read");
+    for (uint32_t i = 0; i < view->index->options.dimensions; i++) {
+        if (!isfinite(q->query[i]))
+            return gn_error_set(err, GN_BAD_VECTOR, "NaN and infinity are not allowed in a vector");
+    }
+    return GN_OK;
+}
+
+static uint64_t rows_of(const gn_vview *view)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < view->n_segments; i++)
+        n += view->segments[i]->header->n_nodes;
+    for (size_t i = 0; i < view->n_tails; i++)
+        n += gn_tail_rows(view->tails[i]);
+    return n;
+}
+
+static gn_code begin(searching *s, gn_error *err)
+{
+    const gn_vindex *index = s->view->index;
+    const gn_vsearch *q = s->search;
+    uint32_t dimensions = index->options.dimensions;
+    uint64_t rows = rows_of(s->view);
+    s->measure = index->measure;
+    s->one_branch = gn_vview_one_branch(s->view);
+    s->ef = q->ef ? q->ef : 40;
+    s->ef = s->ef < q->k ? q->k : s->ef;
+    s->top.k = q->k < rows ? q->k : (size_t)rows + 1;
+    uint8_t *memory = gn_arena_alloc(q->arena, s->measure.stride * sizeof(float) + GN_VECTOR_ALIGN);
+    s->best = gn_arena_alloc(q->arena, s->ef * sizeof *s->best);
+    s->top.hits = gn_arena_alloc(q->arena, s->top.k * sizeof *s->top.hits);
+    if (!memory || !s->best || !s->top.hits)
+        return gn_error_oom(err, gn_arena_account(q->arena));
+    s->query = (float *)(void *)(memory + (-(uintptr_t)memory & (GN_VECTOR_ALIGN - 1)));
+    memset(s->query, 0, s->measure.stride * sizeof(float));
+    memcpy(s->query, q->query, dimensions * sizeof(float));
+    if (index->options.metric == GN_METRIC_COSINE)
+        s->undirected = !gn_normalize(index->kernels, s->query, dimensions);
+    return GN_OK;
+}
+
+static float surface_distance(const searching *s, float d)
+{
+    switch (s->view->index->options.metric) {
+    case GN_METRIC_L2:
+        return sqrtf(d);
+    case GN_METRIC_COSINE:
+        if (s->undirected)
+            return NAN;
+        d += 1; /* d is the negated cosine */
+        return d < 0 ? 0 : d > 2 ? 2 : d;
+    default:
+        return d;
+    }
+}
+
+gn_code gn_vview_search(const gn_vview *view, const gn_vsearch *search, gn_neighbor **out, size_t *n_out,
+                        gn_vsearch_stats *stats, gn_error *err)
+{
+    searching s = {.view = view, .search = search};
+    gn_code code = check(view, search, err);
+    if (code == GN_OK)
+        code = begin(&s, err);
+    if (code == GN_OK)
+        code = search_parts(&s, search->exact, err);
+    /* Nodes that no walk reaches must not make a result short. */
+    if (code == GN_OK && s.top.n < search->k && s.short_walk)
+        code = search_parts(&s, true, err);
+    if (code != GN_OK)
+        return code;
+    gn_topk_sort(&s.top);
+    gn_neighbor *neighbors = gn_arena_alloc(search->arena, s.top.n * sizeof *neighbors);
+    if (!neighbors)
+        return gn_error_oom(err, gn_arena_account(search->arena));
+    for (size_t i = 0; i < s.top.n; i++) {
+        gn_row row;
+        if (!s.top.hits[i].row_of(s.top.hits[i].source, s.top.hits[i].row, &row))
+            return gn_error_set(err, GN_INDEX_CORRUPT, "a vector index segment is damaged: the place of a key");
+        neighbors[i] = (gn_neighbor){.distance = surface_distance(&s, s.top.hits[i].distance),
+                                     .key = row.key,
+                                     .branch = row.branch,
+                                     .begin_scn = row.begin};
+    }
+    *out = neighbors;
+    *n_out = s.top.n;
+    if (stats)
+        *stats = s.stats;
+    return GN_OK;
+}

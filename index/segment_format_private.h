@@ -1,0 +1,97 @@
+/* The segment file, little-endian:
+ *
+ *   header     one page: gn_segment_header with the table of sections, its own checksum last
+ *   sections   each begins on a page boundary, in any order; unknown kinds are ignored
+ *
+ * Rows 0 .. n_nodes-1 have a vector and, where graph is GN_GRAPH_HNSW, are the nodes of the graph, ordered by level,
+ * highest first, and within a level so that neighbours lie near each other. Hence the nodes that have links in layer l
+ * are exactly 0 .. level_count[l]-1, and no table is needed to find them. Rows n_nodes .. n_rows-1 have no vector: they
+ * only hide their key from ancestor branches.
+ *
+ * Links are fixed blocks of row numbers, m0 in layer 0 and m in the others, filled up with GN_NO_LINK.
+ *
+ * Reserved for later kinds without a new version: codes and quantizers beside or instead of float vectors (their
+ * sections and header.codes), other graphs (header.graph). A reader refuses codes and graphs that it does not know. */
+#ifndef GN_INDEX_SEGMENT_FORMAT_PRIVATE_H
+#define GN_INDEX_SEGMENT_FORMAT_PRIVATE_H
+
+#include <stdint.h>
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "segment files are little-endian and mapped as they are"
+#endif
+
+#define GN_SEGMENT_MAGIC 0x31474553564e4721ull /* "!GNVSEG1" */
+
+enum {
+    GN_SEGMENT_VERSION = 1,
+    GN_SEGMENT_PAGE = 4096,
+    GN_SEGMENT_MAX_SECTIONS = 64,
+    GN_SEGMENT_MAX_LEVELS = 32,
+};
+
+#define GN_NO_LINK UINT32_MAX
+#define GN_SEGMENT_MAX_ROWS 0x7fffffffu /* the top bit of a row number is the walk's */
+
+typedef enum gn_segment_codes {
+    GN_CODES_FLOAT32 = 1,
+} gn_segment_codes;
+
+typedef enum gn_segment_graph {
+    GN_GRAPH_NONE = 0, /* scanned exactly */
+    GN_GRAPH_HNSW = 1,
+} gn_segment_graph;
+
+typedef enum gn_section_kind {
+    GN_SECTION_VECTORS = 1,     /* float[n_nodes][stride], padded with zeros */
+    GN_SECTION_LINKS0 = 2,      /* uint32[n_nodes][m0] */
+    GN_SECTION_LINKS_UPPER = 3, /* layer 1 for its nodes, then layer 2, ...: uint32[][m] */
+    GN_SECTION_BEGIN = 4,       /* uint64[n_rows] */
+    GN_SECTION_END = 5,         /* uint64[n_rows]; UINT64_MAX = current when written */
+    GN_SECTION_BRANCH = 6,      /* uint64[n_rows]; absent when all are of header.branch */
+    GN_SECTION_KEY_OFFSETS = 7, /* uint64[n_rows + 1] into KEYS */
+    GN_SECTION_KEYS = 8,        /* bytes */
+    GN_SECTION_KEY_SLOTS = 9,   /* uint64[power of two]; see keymap_private.h */
+    GN_SECTION_KEY_OLDER = 10,  /* uint32[n_rows]; row + 1 of an older version of the key, 0 = none */
+    GN_SECTION_CODES = 11,      /* reserved */
+    GN_SECTION_QUANTIZER = 12,  /* reserved */
+    GN_SECTION_KNOWN = 13,
+} gn_section_kind;
+
+typedef struct gn_section {
+    uint32_t kind;
+    uint32_t reserved;
+    uint64_t offset; /* in the file; a multiple of GN_SEGMENT_PAGE */
+    uint64_t bytes;
+    uint64_t checksum; /* XXH3-64 of the bytes */
+} gn_section;
+
+typedef struct gn_segment_header {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t metric; /* gn_metric_kind */
+    uint32_t codes;  /* gn_segment_codes */
+    uint32_t graph;  /* gn_segment_graph */
+    uint32_t dimensions;
+    uint32_t stride; /* floats a vector */
+    uint32_t m, m0;
+    uint32_t ef_construction;
+    uint32_t levels; /* layers in use: the highest node's level + 1; 0 without a graph */
+    uint32_t n_nodes, n_rows;
+    uint32_t n_ended;       /* rows with a vector and an end when written */
+    uint32_t many_branches; /* rows of more than one branch, or without a vector */
+    uint64_t branch;        /* of all rows, unless many_branches */
+    uint64_t min_begin, max_begin;
+    uint64_t max_end; /* of those that ended */
+    uint64_t file_bytes;
+    uint32_t n_sections;
+    uint32_t reserved[5];
+    uint32_t level_count[GN_SEGMENT_MAX_LEVELS]; /* nodes with a level of at least the index */
+    gn_section section[GN_SEGMENT_MAX_SECTIONS];
+    uint8_t padding[GN_SEGMENT_PAGE - 2312];
+    uint64_t checksum; /* XXH3-64 of everything before it */
+} gn_segment_header;
+
+_Static_assert(sizeof(gn_segment_header) == GN_SEGMENT_PAGE, "the header is one page");
+
+#endif

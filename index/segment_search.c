@@ -1,0 +1,311 @@
+/* Walking a segment's graph: algorithms 2 and 5 of Malkov and Yashunin, "Efficient and robust approximate nearest
+ * neighbor search using Hierarchical Navigable Small World graphs" (2016, arXiv 1603.09320).
+ *
+ * Departures. Neighbours of a node are gathered first and measured four at a time while the next four are on their way
+ * from memory. Where every node may be a result, candidates and results are one sorted pool. Where not (ended versions,
+ * filters), the walk goes on through nodes that are not accepted until ef accepted ones are found; if so few are
+ * accepted that it would have to see most of the segment, it gives up and the caller scans. Marks of visited nodes are
+ * epochs, so that nothing is cleared between walks. */
+#include "base/assert.h"
+#include "index/segment_private.h"
+
+#include <math.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+struct gn_walk {
+    gn_walk *next;
+    uint16_t *visited; /* == epoch: seen in this walk */
+    uint16_t epoch;
+    gn_candidate *heap; /* candidates, distances negated */
+    size_t n_heap, cap_heap;
+    size_t charged;
+};
+
+enum { MAX_POOLED_WALKS = 64, MAX_LINKS = 256, MAX_POOL_EF = 1024 };
+
+/* ---- scratch ---- */
+
+static void walk_destroy(gn_segment *s, gn_walk *walk)
+{
+    gn_account_release(s->account, walk->charged);
+    free(walk->visited);
+    free(walk->heap);
+    free(walk);
+}
+
+static gn_walk *walk_take(gn_segment *s)
+{
+    pthread_mutex_lock(&s->walks_lock);
+    gn_walk *walk = s->walks;
+    if (walk) {
+        s->walks = walk->next;
+        s->n_walks--;
+    }
+    pthread_mutex_unlock(&s->walks_lock);
+    if (!walk) {
+        size_t bytes = (size_t)s->header->n_nodes * sizeof(uint16_t);
+        if (!gn_account_charge(s->account, bytes))
+            return NULL;
+        walk = gn_xcalloc(1, sizeof *walk);
+        walk->visited = gn_xcalloc(s->header->n_nodes, sizeof(uint16_t));
+        walk->charged = bytes;
+    }
+    if (++walk->epoch == 0) {
+        memset(walk->visited, 0, (size_t)s->header->n_nodes * sizeof(uint16_t));
+        walk->epoch = 1;
+    }
+    walk->n_heap = 0;
+    return walk;
+}
+
+static void walk_give(gn_segment *s, gn_walk *walk)
+{
+    pthread_mutex_lock(&s->walks_lock);
+    bool keep = s->n_walks < MAX_POOLED_WALKS;
+    if (keep) {
+        walk->next = s->walks;
+        s->walks = walk;
+        s->n_walks++;
+    }
+    pthread_mutex_unlock(&s->walks_lock);
+    if (!keep)
+        walk_destroy(s, walk);
+}
+
+void gn_walks_free(gn_segment *s)
+{
+    while (s->walks) {
+        gn_walk *next = s->walks->next;
+        walk_destroy(s, s->walks);
+        s->walks = next;
+    }
+}
+
+static bool heap_room(gn_segment *s, gn_walk *walk, size_t more)
+{
+    if (walk->n_heap + more <= walk->cap_heap)
+        return true;
+    size_t cap = walk->cap_heap ? walk->cap_heap * 2 : 1024;
+    while (cap < walk->n_heap + more)
+        cap *= 2;
+    size_t bytes = (cap - walk->cap_heap) * sizeof *walk->heap;
+    if (!gn_account_charge(s->account, bytes))
+        return false;
+    walk->heap = gn_xrealloc(walk->heap, cap * sizeof *walk->heap);
+    walk->cap_heap = cap;
+    walk->charged += bytes;
+    return true;
+}
+
+/* ---- distances to a list of nodes ---- */
+
+static void measure_nodes(const gn_segment *s, const gn_measure *m, const float *query, const uint32_t *ids, uint32_t n,
+                          float *out)
+{
+    const float *v[4];
+    uint32_t i = 0;
+    for (uint32_t j = 0; j < n && j < 4; j++)
+        gn_prefetch_vector(gn_segment_vector(s, ids[j]), m->stride);
+    for (; i + 4 <= n; i += 4) {
+        for (uint32_t j = 0; j < 4; j++) {
+            v[j] = gn_segment_vector(s, ids[i + j]);
+            if (i + 4 + j < n)
+                gn_prefetch_vector(gn_segment_vector(s, ids[i + 4 + j]), m->stride);
+        }
+        gn_measure_four(m, query, v, out + i);
+    }
+    for (; i < n; i++)
+        out[i] = gn_measure_one(m, query, gn_segment_vector(s, ids[i]));
+}
+
+/* The neighbours of a node that this walk has not seen, now marked. False when the file holds an impossible one. */
+static bool unseen_neighbors(const gn_segment *s, gn_walk *walk, uint32_t node, uint32_t *ids, uint32_t *n)
+{
+    const uint32_t *links = s->links0 + (size_t)node * s->header->m0;
+    uint32_t n_nodes = s->header->n_nodes, count = 0;
+    for (uint32_t i = 0; i < s->header->m0; i++) {
+        uint32_t id = links[i];
+        if (id >= n_nodes) {
+            if (id == GN_NO_LINK)
+                break;
+            gn_segment_damage(s);
+            return false;
+        }
+        if (walk->visited[id] == walk->epoch)
+            continue;
+        walk->visited[id] = walk->epoch;
+        ids[count++] = id;
+    }
+    *n = count;
+    return true;
+}
+
+/* Algorithm 2 with ef = 1 through the upper layers: the entry for layer 0. */
+static bool descend(const gn_segment *s, gn_segment_query *q, gn_candidate *entry)
+{
+    const gn_segment_header *h = s->header;
+    *entry = (gn_candidate){.id = 0, .distance = gn_measure_one(q->measure, q->vector, gn_segment_vector(s, 0))};
+    q->distances++;
+    for (uint32_t level = h->levels - 1; level > 0; level--) {
+        for (bool moved = true; moved;) {
+            const uint32_t *links = gn_segment_links(s, level, entry->id);
+            uint32_t n = 0;
+            float distance[MAX_LINKS];
+            moved = false;
+            while (n < h->m && links[n] != GN_NO_LINK) {
+                if (links[n++] >= h->level_count[level]) {
+                    gn_segment_damage(s);
+                    return false;
+                }
+            }
+            measure_nodes(s, q->measure, q->vector, links, n, distance);
+            q->distances += n;
+            for (uint32_t i = 0; i < n; i++) {
+                if (distance[i] < entry->distance) {
+                    *entry = (gn_candidate){.id = links[i], .distance = distance[i]};
+                    moved = true;
+                }
+            }
+        }
+    }
+    return true;
+}
+
+/* ---- layer 0, every node a possible result ---- */
+
+static bool walk_pool(const gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_candidate entry)
+{
+    gn_pool pool = {.items = q->best, .cap = q->ef};
+    uint32_t ids[MAX_LINKS], n;
+    float distance[MAX_LINKS];
+    walk->visited[entry.id] = walk->epoch;
+    gn_pool_insert(&pool, entry);
+    for (size_t at = 0; at < pool.n;) {
+        uint32_t node = pool.items[at].id;
+        pool.items[at].id |= GN_POOL_EXPANDED;
+        if (!unseen_neighbors(s, walk, node, ids, &n))
+            return false;
+        measure_nodes(s, q->measure, q->vector, ids, n, distance);
+        q->distances += n;
+        size_t lowest = SIZE_MAX;
+        for (uint32_t i = 0; i < n; i++) {
+            size_t p = gn_pool_insert(&pool, (gn_candidate){.id = ids[i], .distance = distance[i]});
+            lowest = p < lowest ? p : lowest;
+        }
+        at = lowest <= at ? lowest : at + 1;
+        while (at < pool.n && (pool.items[at].id & GN_POOL_EXPANDED))
+            at++;
+        if (at < pool.n)
+            __builtin_prefetch(s->links0 + (size_t)pool.items[at].id * s->header->m0);
+    }
+    for (size_t i = 0; i < pool.n; i++)
+        pool.items[i].id &= ~GN_POOL_EXPANDED;
+    q->n_best = pool.n;
+    return true;
+}
+
+/* ---- layer 0, only accepted nodes are results ---- */
+
+static bool accepted(const gn_segment *s, const gn_segment_query *q, uint32_t id)
+{
+    return !q->accept.fn || q->accept.fn(q->accept.ctx, s, id);
+}
+
+/* Would the walk, accepting at the rate seen so far, have to see more than half of the segment? */
+static bool hopeless(const gn_segment *s, const gn_segment_query *q, uint64_t seen)
+{
+    return seen >= 1024 && q->n_best < q->ef && seen * q->ef > (uint64_t)(q->n_best + 1) * s->header->n_nodes / 2;
+}
+
+static gn_code walk_heaps(gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_candidate entry, gn_error *err)
+{
+    uint32_t ids[MAX_LINKS], n = 0;
+    float distance[MAX_LINKS];
+    uint64_t seen = 1;
+    if (!heap_room(s, walk, 1))
+        return gn_error_oom(err, s->account);
+    walk->visited[entry.id] = walk->epoch;
+    gn_heap_push(walk->heap, &walk->n_heap, (gn_candidate){.id = entry.id, .distance = -entry.distance});
+    if (accepted(s, q, entry.id))
+        gn_heap_offer(q->best, &q->n_best, q->ef, entry);
+    while (walk->n_heap) {
+        gn_candidate c = gn_heap_pop(walk->heap, &walk->n_heap);
+        if (q->n_best == q->ef && -c.distance > q->best[0].distance)
+            break;
+        if (hopeless(s, q, seen)) {
+            q->gave_up = true;
+            return GN_OK;
+        }
+        if (!unseen_neighbors(s, walk, c.id, ids, &n))
+            return GN_INDEX_CORRUPT;
+        if (!heap_room(s, walk, n))
+            return gn_error_oom(err, s->account);
+        measure_nodes(s, q->measure, q->vector, ids, n, distance);
+        q->distances += n;
+        seen += n;
+        for (uint32_t i = 0; i < n; i++) {
+            if (q->n_best == q->ef && distance[i] >= q->best[0].distance)
+                continue;
+            gn_heap_push(walk->heap, &walk->n_heap, (gn_candidate){.id = ids[i], .distance = -distance[i]});
+            if (accepted(s, q, ids[i]))
+                gn_heap_offer(q->best, &q->n_best, q->ef, (gn_candidate){.id = ids[i], .distance = distance[i]});
+        }
+    }
+    return GN_OK;
+}
+
+gn_code gn_segment_search(gn_segment *s, gn_segment_query *q, gn_error *err)
+{
+    GN_ASSERT(s->header->graph == GN_GRAPH_HNSW && q->ef >= 1);
+    q->n_best = 0;
+    q->gave_up = false;
+    if (s->header->n_nodes == 0)
+        return GN_OK;
+    gn_walk *walk = walk_take(s);
+    if (!walk)
+        return gn_error_oom(err, s->account);
+    gn_candidate entry;
+    gn_code code = GN_INDEX_CORRUPT;
+    if (descend(s, q, &entry)) {
+        if (!q->accept.fn && q->ef <= MAX_POOL_EF)
+            code = walk_pool(s, q, walk, entry) ? GN_OK : GN_INDEX_CORRUPT;
+        else
+            code = walk_heaps(s, q, walk, entry, err);
+    }
+    if (code == GN_INDEX_CORRUPT)
+        gn_error_set(err, code, "vector index segment \"%s\" is damaged: a link leads nowhere", s->path);
+    walk_give(s, walk);
+    return code;
+}
+
+/* ---- everything ---- */
+
+static void offer(const gn_segment *s, uint32_t row, float distance, gn_topk *top)
+{
+    if (distance <= gn_topk_bound(top))
+        gn_topk_offer(top, (gn_hit){.distance = distance, .row = row, .source = s, .row_of = gn_segment_row});
+}
+
+uint64_t gn_segment_scan(const gn_segment *s, const gn_measure *m, const float *query, gn_accept accept, gn_topk *top)
+{
+    uint32_t rows[4] = {0}, pending = 0;
+    float distance[4];
+    uint64_t measured = 0;
+    for (uint32_t row = 0; row < s->header->n_nodes; row++) {
+        if (accept.fn && !accept.fn(accept.ctx, s, row))
+            continue;
+        rows[pending++] = row;
+        if (pending < 4)
+            continue;
+        measure_nodes(s, m, query, rows, 4, distance);
+        for (uint32_t j = 0; j < 4; j++)
+            offer(s, rows[j], distance[j], top);
+        measured += 4;
+        pending = 0;
+    }
+    measure_nodes(s, m, query, rows, pending, distance);
+    for (uint32_t j = 0; j < pending; j++)
+        offer(s, rows[j], distance[j], top);
+    return measured + pending;
+}
