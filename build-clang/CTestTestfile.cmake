@@ -1,8 +1,0 @@
-# CMake generated Testfile for 
-# Source directory: /work/wt/raft
-# Build directory: /work/wt/raft/build-clang
-# 
-# This file includes the relevant testing commands required for 
-# testing this directory and lists subdirectories to be tested as well.
-subdirs("query")
-subdirs("raft")

@@ -1,0 +1,117 @@
+/* Linearizable reads (Raft thesis 6.4). The leader notes its commit index and asks all voters whether they are still in
+ * its term; when a majority, with itself, has said so in answer to a question asked after the reads came, no newer
+ * leader can have committed anything before they came. Reads that come during a round share the next one. A leader
+ * serves none before an entry of its own term is committed: until then it does not know what is. A sole voter asks
+ * nobody.
+ *
+ * Questions and answers are messages of our own beside libraft's: its heartbeats do not say what they answer. */
+#include "raft/raft_private.h"
+
+static bool votes(const gn_raft_group *group, gn_node_id id)
+{
+    const struct raft_configuration *c = &group->raft.configuration;
+    for (unsigned i = 0; i < c->n; i++)
+        if (c->servers[i].id == id)
+            return c->servers[i].role == RAFT_VOTER;
+    return false;
+}
+
+static size_t voters(const gn_raft_group *group)
+{
+    const struct raft_configuration *c = &group->raft.configuration;
+    size_t n = 0;
+    for (unsigned i = 0; i < c->n; i++)
+        n += c->servers[i].role == RAFT_VOTER;
+    return n;
+}
+
+static bool majority(const gn_raft_group *group)
+{
+    size_t acks = votes(group, group->host->self);
+    for (size_t i = 0; i < group->round.n_acked; i++)
+        acks += votes(group, group->round.acked[i]);
+    return acks > voters(group) / 2;
+}
+
+static void ask(gn_raft_group *group)
+{
+    const struct raft_configuration *c = &group->raft.configuration;
+    for (unsigned i = 0; i < c->n; i++)
+        if (c->servers[i].role == RAFT_VOTER && c->servers[i].id != group->host->self)
+            gn_raft_transport_probe(group, c->servers[i].id, false, group->term, group->round.number);
+}
+
+void gn_raft_read_add(gn_raft_group *group, gn_raft_request *request)
+{
+    if (group->reads.n + group->round.reads.n + group->reads_done.n >= GN_RAFT_PENDING_REQUESTS)
+        gn_raft_finish(request, GN_UNAVAILABLE);
+    else
+        gn_raft_fifo_push(&group->reads, request);
+}
+
+static void begin_round(gn_raft_group *group)
+{
+    group->round.number = ++group->rounds;
+    group->round.index = group->raft.commit_index;
+    group->round.reads = group->reads;
+    group->round.n_acked = 0;
+    group->reads = (gn_raft_fifo){0};
+    gn_counter_add(group->host->metrics.read_rounds, 1);
+    ask(group);
+}
+
+static void end_round(gn_raft_group *group)
+{
+    gn_counter_add(group->host->metrics.reads, group->round.reads.n);
+    for (gn_raft_request *request; (request = gn_raft_fifo_pop(&group->round.reads));) {
+        request->index = group->round.index;
+        gn_raft_fifo_push(&group->reads_done, request);
+    }
+    group->round.number = 0;
+}
+
+void gn_raft_read_advance(gn_raft_group *group)
+{
+    if (group->round.number && majority(group))
+        end_round(group);
+    if (group->reads.n && !group->round.number && gn_raft_can_read(group)) {
+        begin_round(group);
+        if (majority(group))
+            end_round(group);
+    }
+    while (group->reads_done.head && group->reads_done.head->index <= group->applied)
+        gn_raft_finish(gn_raft_fifo_pop(&group->reads_done), GN_OK);
+}
+
+/* The network may have lost questions or answers. */
+void gn_raft_read_retry(gn_raft_group *group)
+{
+    if (group->round.number)
+        ask(group);
+}
+
+void gn_raft_read_fail(gn_raft_group *group, gn_code code)
+{
+    group->round.number = 0;
+    gn_raft_fifo_finish(&group->round.reads, code, group->leader);
+    gn_raft_fifo_finish(&group->reads, code, group->leader);
+    gn_raft_fifo_finish(&group->reads_done, code, group->leader);
+}
+
+void gn_raft_read_probe(gn_raft_group *group, gn_node_id from, uint64_t term, uint64_t round)
+{
+    if (term == group->term && !group->leads)
+        gn_raft_transport_probe(group, from, true, term, round);
+}
+
+void gn_raft_read_ack(gn_raft_group *group, gn_node_id from, uint64_t term, uint64_t round)
+{
+    gn_raft_read_round *r = &group->round;
+    if (!group->leads || term != group->term || r->number != round || round == 0 || r->n_acked == GN_MAX_PEERS)
+        return;
+    for (size_t i = 0; i < r->n_acked; i++)
+        if (r->acked[i] == from)
+            return;
+    r->acked[r->n_acked++] = from;
+    gn_raft_group_touch(group);
+}

@@ -1,0 +1,38 @@
+/* A state machine for tests: it keeps all commands in order, and its snapshot's manifest is all of them. It applies on
+ * a queue of its own, as shard/ does. */
+#ifndef GN_TESTS_RAFT_RECORDER_H
+#define GN_TESTS_RAFT_RECORDER_H
+
+#include "raft/host.h"
+
+#include <pthread.h>
+
+typedef struct recorder {
+    gn_raft_fsm fsm; /* give this to gn_raft_group_open */
+    gn_queue *queue;
+    gn_task task;
+    gn_raft_apply *apply;
+    gn_raft_group *snapshot_group;
+    gn_task snapshot_task;
+    pthread_mutex_t lock; /* the test's thread looks in */
+    char **commands;
+    size_t n, cap;
+    uint64_t applied, durable;
+    size_t batches, snapshots, installs;
+    bool leads;
+    uint64_t term;
+    bool hold; /* keep the next batch until recorder_release */
+    bool held;
+    bool hold_snapshot, held_snapshot;
+    gn_code apply_code, snapshot_code, install_code;
+} recorder;
+
+void recorder_init(recorder *r, gn_world *world);
+void recorder_close(recorder *r);
+void recorder_release(recorder *r);
+void recorder_release_snapshot(recorder *r);
+size_t recorder_count(recorder *r);
+/* The i-th command, copied; caller frees. */
+char *recorder_command(recorder *r, size_t i);
+
+#endif

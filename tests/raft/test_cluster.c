@@ -1,0 +1,403 @@
+/* Several hosts under the simulation: elections, failures, reads, membership, transfer, snapshots. */
+#include "base/metrics.h"
+#include "tests/base/cmocka_all.h"
+#include "tests/raft/cluster.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static gn_code change(cluster *c, unsigned leader, void (*fn)(gn_raft_group *, gn_node_id, gn_raft_request *),
+                      unsigned target)
+{
+    cluster_call call;
+    cluster_prepare(c, leader, &call, "");
+    fn(c->node[leader].group, target, &call.request);
+    return cluster_wait(c, &call);
+}
+
+static void write_many(cluster *c, const char *name, int n)
+{
+    char text[64];
+    for (int i = 0; i < n; i++) {
+        snprintf(text, sizeof text, "%s %d", name, i);
+        cluster_write(c, text);
+    }
+}
+
+static void three_nodes_elect_and_replicate(void **state)
+{
+    (void)state;
+    cluster c;
+    cluster_start(&c, 1, 3, 3, NULL);
+    write_many(&c, "w", 50);
+    cluster_settle(&c);
+    cluster_check_equal(&c);
+    for (unsigned id = 1; id <= 3; id++)
+        assert_int_equal(c.node[id].recorder->n, 50);
+    unsigned leader = cluster_leader(&c), follower = leader % 3 + 1;
+    assert_int_equal(cluster_status(&c, follower).leader, leader);
+    cluster_call call;
+    cluster_prepare(&c, follower, &call, "x");
+    gn_raft_submit(c.node[follower].group, &call.request);
+    assert_int_equal(cluster_wait(&c, &call), GN_NOT_LEADER);
+    assert_int_equal(call.request.leader, leader);
+    cluster_stop(&c);
+}
+
+static void a_crash_of_the_leader_loses_nothing_acknowledged(void **state)
+{
+    (void)state;
+    char text[32];
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        cluster c;
+        cluster_start(&c, seed, 3, 3, NULL);
+        for (int round = 0; round < 5; round++) {
+            snprintf(text, sizeof text, "r%d", round);
+            write_many(&c, text, 10);
+            unsigned leader = cluster_leader(&c);
+            cluster_crash(&c, leader, seed % 2 ? GN_SIM_FORGET : GN_SIM_TEAR);
+            snprintf(text, sizeof text, "without %d", round);
+            cluster_write(&c, text);
+            cluster_restart(&c, leader);
+        }
+        cluster_settle(&c);
+        cluster_check_equal(&c);
+        for (int i = 0; i < 10; i++) {
+            snprintf(text, sizeof text, "r%d %d", i / 2, i);
+            assert_true(cluster_has(&c, 1 + (unsigned)i % 3, text));
+        }
+        cluster_stop(&c);
+    }
+}
+
+static void all_nodes_crash_at_once_and_come_back(void **state)
+{
+    (void)state;
+    cluster c;
+    cluster_start(&c, 5, 3, 3, NULL);
+    write_many(&c, "w", 20);
+    for (unsigned id = 1; id <= 3; id++)
+        cluster_crash(&c, id, GN_SIM_FORGET);
+    for (unsigned id = 1; id <= 3; id++)
+        cluster_restart(&c, id);
+    cluster_write(&c, "again");
+    cluster_settle(&c);
+    cluster_check_equal(&c);
+    assert_true(cluster_has(&c, 2, "w 19"));
+    cluster_stop(&c);
+}
+
+static void isolate(cluster *c, unsigned id, bool cut)
+{
+    for (unsigned other = 1; other <= c->n; other++)
+        if (other != id) {
+            gn_sim_cut(c->sim, id, other, cut);
+            gn_sim_cut(c->sim, other, id, cut);
+        }
+}
+
+static void a_leader_that_was_cut_off_answers_no_read(void **state)
+{
+    (void)state;
+    cluster c;
+    cluster_call stale, fresh;
+    cluster_start(&c, 3, 3, 3, NULL);
+    write_many(&c, "w", 5);
+    unsigned old = cluster_leader(&c);
+    isolate(&c, old, true);
+    cluster_prepare(&c, old, &stale, "");
+    gn_raft_read_index(c.node[old].group, &stale.request);
+    gn_sim_run_for(c.sim, 5 * SECOND);
+    assert_true(stale.ended && stale.code == GN_NOT_LEADER);
+    unsigned leader = cluster_leader(&c);
+    assert_int_not_equal(leader, old);
+    assert_int_equal(cluster_submit(&c, leader, "newer"), GN_OK);
+    cluster_prepare(&c, leader, &fresh, "");
+    gn_raft_read_index(c.node[leader].group, &fresh.request);
+    assert_int_equal(cluster_wait(&c, &fresh), GN_OK);
+    isolate(&c, old, false);
+    cluster_settle(&c);
+    cluster_check_equal(&c);
+    cluster_stop(&c);
+}
+
+static void a_write_of_a_leader_that_lost_its_place_has_an_unknown_outcome(void **state)
+{
+    (void)state;
+    cluster c;
+    cluster_call lost;
+    cluster_start(&c, 4, 3, 3, NULL);
+    write_many(&c, "w", 5);
+    unsigned old = cluster_leader(&c);
+    isolate(&c, old, true);
+    cluster_prepare(&c, old, &lost, "lost");
+    gn_raft_submit(c.node[old].group, &lost.request);
+    gn_sim_run_for(c.sim, 5 * SECOND);
+    assert_true(lost.ended && lost.code == GN_OUTCOME_UNKNOWN);
+    cluster_write(&c, "other");
+    isolate(&c, old, false);
+    cluster_settle(&c);
+    cluster_check_equal(&c);
+    for (unsigned id = 1; id <= 3; id++) {
+        assert_false(cluster_has(&c, id, "lost"));
+        assert_true(cluster_has(&c, id, "other"));
+    }
+    cluster_stop(&c);
+}
+
+static void reads_in_a_row_share_rounds(void **state)
+{
+    (void)state;
+    cluster c;
+    cluster_call reads[100];
+    cluster_start(&c, 6, 3, 3, NULL);
+    write_many(&c, "w", 1);
+    unsigned leader = cluster_leader(&c);
+    gn_metric *rounds = gn_counter("gnomon_raft_read_rounds_total", NULL, NULL);
+    uint64_t before = gn_counter_value(rounds);
+    for (int i = 0; i < 100; i++) {
+        cluster_prepare(&c, leader, &reads[i], "");
+        gn_raft_read_index(c.node[leader].group, &reads[i].request);
+    }
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(cluster_wait(&c, &reads[i]), GN_OK);
+    assert_true(gn_counter_value(rounds) - before <= 2);
+    cluster_stop(&c);
+}
+
+static void a_follower_far_behind_gets_a_snapshot(void **state)
+{
+    (void)state;
+    cluster c;
+    gn_raft_options options = {.snapshot_threshold_bytes = 2000, .log_keep_bytes = 100};
+    cluster_start(&c, 7, 3, 3, &options);
+    write_many(&c, "before", 5);
+    unsigned leader = cluster_leader(&c), behind = leader % 3 + 1;
+    isolate(&c, behind, true);
+    write_many(&c, "meanwhile", 200);
+    isolate(&c, behind, false);
+    write_many(&c, "after", 5);
+    cluster_settle(&c);
+    cluster_check_equal(&c);
+    assert_true(c.node[behind].recorder->installs >= 1);
+    assert_int_equal(c.node[behind].recorder->n, 210);
+    cluster_crash(&c, behind, GN_SIM_FORGET);
+    cluster_restart(&c, behind);
+    write_many(&c, "last", 1);
+    cluster_settle(&c);
+    cluster_check_equal(&c);
+    cluster_stop(&c);
+}
+
+static bool is_installed(void *ctx)
+{
+    cluster_node *node = ctx;
+    return node->recorder->installs > 0;
+}
+
+/* The state machine has the snapshot, the log does not know yet. */
+static void a_crash_between_install_and_its_record_is_survived(void **state)
+{
+    (void)state;
+    cluster c;
+    gn_raft_options options = {.snapshot_threshold_bytes = 2000, .log_keep_bytes = 100};
+    cluster_start(&c, 8, 3, 3, &options);
+    write_many(&c, "before", 5);
+    unsigned leader = cluster_leader(&c), behind = leader % 3 + 1;
+    isolate(&c, behind, true);
+    write_many(&c, "meanwhile", 200);
+    isolate(&c, behind, false);
+    assert_true(gn_sim_run_until(c.sim, is_installed, &c.node[behind], 20 * SECOND));
+    assert_true(cluster_status(&c, behind).snapshot_index == 0);
+    cluster_crash(&c, behind, GN_SIM_FORGET);
+    cluster_restart(&c, behind);
+    write_many(&c, "after", 5);
+    cluster_settle(&c);
+    cluster_check_equal(&c);
+    assert_int_equal(c.node[behind].recorder->n, 210);
+    cluster_stop(&c);
+}
+
+static void one_server_grows_to_three_and_shrinks_again(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        cluster c;
+        gn_raft_options options = {.snapshot_threshold_bytes = 1000, .log_keep_bytes = 100};
+        cluster_start(&c, seed, 3, 1, &options);
+        write_many(&c, "alone", 50);
+        for (unsigned id = 2; id <= 3; id++) {
+            assert_int_equal(change(&c, 1, gn_raft_add, id), GN_OK);
+            assert_int_equal(change(&c, 1, gn_raft_promote, id), GN_OK);
+        }
+        write_many(&c, "three", 20);
+        cluster_settle(&c);
+        cluster_check_equal(&c);
+        assert_int_equal(c.node[3].recorder->n, 70);
+        cluster_crash(&c, 1, GN_SIM_FORGET);
+        write_many(&c, "two left", 5);
+        cluster_restart(&c, 1);
+        cluster_settle(&c);
+        unsigned leader = cluster_leader(&c);
+        for (unsigned id = 1; id <= 3; id++)
+            if (id != leader)
+                assert_int_equal(change(&c, leader, gn_raft_remove, id), GN_OK);
+        assert_int_equal(cluster_submit(&c, leader, "alone again"), GN_OK);
+        assert_int_equal(cluster_status(&c, leader).n_members, 1);
+        cluster_stop(&c);
+    }
+}
+
+static void leadership_is_handed_over_under_load(void **state)
+{
+    (void)state;
+    enum { LOAD = 200 };
+    static cluster_call calls[LOAD];
+    cluster c;
+    cluster_start(&c, 9, 3, 3, NULL);
+    gn_sim_disk_faults slow = {.min_ns = 5 * MS, .max_ns = 20 * MS};
+    for (unsigned id = 1; id <= 3; id++)
+        gn_sim_disk_set(c.sim, id, &slow);
+    write_many(&c, "w", 5);
+    unsigned leader = cluster_leader(&c), target = leader % 3 + 1;
+    for (int i = 0; i < LOAD; i++) {
+        cluster_prepare(&c, leader, &calls[i], "load");
+        gn_raft_submit(c.node[leader].group, &calls[i].request);
+        if (i % 10 == 0)
+            gn_sim_run_for(c.sim, MS);
+    }
+    assert_int_equal(change(&c, leader, gn_raft_transfer, target), GN_OK);
+    assert_int_equal(cluster_leader(&c), target);
+    for (int i = 0; i < LOAD; i++) {
+        gn_code code = cluster_wait(&c, &calls[i]);
+        assert_true(code == GN_OK || code == GN_NOT_LEADER);
+    }
+    cluster_settle(&c);
+    cluster_check_equal(&c);
+    cluster_stop(&c);
+}
+
+static void a_transfer_to_a_server_that_is_away_gives_up_and_goes_on(void **state)
+{
+    (void)state;
+    cluster c;
+    cluster_start(&c, 10, 3, 3, NULL);
+    write_many(&c, "w", 5);
+    unsigned leader = cluster_leader(&c), target = leader % 3 + 1;
+    isolate(&c, target, true);
+    write_many(&c, "more", 5);
+    assert_int_equal(change(&c, leader, gn_raft_transfer, target), GN_UNAVAILABLE);
+    write_many(&c, "after", 5);
+    cluster_stop(&c);
+}
+
+static void a_failed_write_stops_the_node_and_the_others_go_on(void **state)
+{
+    (void)state;
+    cluster c;
+    cluster_start(&c, 11, 3, 3, NULL);
+    write_many(&c, "w", 5);
+    unsigned leader = cluster_leader(&c);
+    gn_sim_disk_faults broken = gn_sim_disk_good;
+    broken.fail_write = 1;
+    broken.fail_code = GN_DISK_FULL;
+    gn_sim_disk_set(c.sim, leader, &broken);
+    assert_int_equal(cluster_submit(&c, leader, "refused"), GN_CRASH_SHUTDOWN);
+    assert_true(cluster_status(&c, leader).stopped);
+    assert_int_equal(cluster_submit(&c, leader, "still"), GN_CRASH_SHUTDOWN);
+    assert_int_equal(c.node[leader].failures, 1);
+    write_many(&c, "others", 5);
+    cluster_stop(&c);
+}
+
+static void a_flipped_bit_in_the_log_is_noticed_at_the_next_start(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        cluster c;
+        cluster_start(&c, seed, 3, 3, NULL);
+        write_many(&c, "w", 5);
+        cluster_settle(&c);
+        cluster_crash(&c, 2, GN_SIM_FORGET);
+        assert_true(gn_sim_disk_flip(c.sim, 2));
+        gn_code code = cluster_try_restart(&c, 2);
+        assert_true(code == GN_CORRUPT || code == GN_CONFIGURATION);
+        write_many(&c, "more", 2);
+        cluster_stop(&c);
+    }
+}
+
+static void a_removed_server_does_not_disturb_the_others(void **state)
+{
+    (void)state;
+    cluster c;
+    cluster_start(&c, 12, 4, 4, NULL);
+    write_many(&c, "w", 5);
+    unsigned leader = cluster_leader(&c), removed = leader % 4 + 1;
+    assert_int_equal(change(&c, leader, gn_raft_remove, removed), GN_OK);
+    uint64_t term = cluster_status(&c, leader).term;
+    gn_sim_run_for(c.sim, 30 * SECOND);
+    assert_int_equal(cluster_leader(&c), leader);
+    assert_int_equal(cluster_status(&c, leader).term, term);
+    cluster_stop(&c);
+}
+
+static void a_node_that_was_away_does_not_disturb_the_leader(void **state)
+{
+    (void)state;
+    cluster c;
+    cluster_start(&c, 13, 3, 3, NULL);
+    write_many(&c, "w", 5);
+    unsigned leader = cluster_leader(&c), away = leader % 3 + 1;
+    uint64_t term = cluster_status(&c, leader).term;
+    isolate(&c, away, true);
+    gn_sim_run_for(c.sim, 30 * SECOND); /* it asks for pre-votes all the time */
+    isolate(&c, away, false);
+    gn_sim_run_for(c.sim, 5 * SECOND);
+    assert_int_equal(cluster_leader(&c), leader);
+    assert_int_equal(cluster_status(&c, leader).term, term);
+    cluster_stop(&c);
+}
+
+static void the_same_seed_gives_the_same_run(void **state)
+{
+    (void)state;
+    uint64_t hash[2];
+    for (int i = 0; i < 2; i++) {
+        cluster c;
+        cluster_start(&c, 99, 3, 3, NULL);
+        write_many(&c, "w", 20);
+        cluster_crash(&c, cluster_leader(&c), GN_SIM_TEAR);
+        write_many(&c, "x", 20);
+        hash[i] = gn_sim_trace_hash(c.sim);
+        for (unsigned id = 1; id <= 3; id++)
+            if (!c.node[id].world)
+                cluster_restart(&c, id);
+        cluster_stop(&c);
+    }
+    assert_int_equal(hash[0], hash[1]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(three_nodes_elect_and_replicate),
+        cmocka_unit_test(a_crash_of_the_leader_loses_nothing_acknowledged),
+        cmocka_unit_test(all_nodes_crash_at_once_and_come_back),
+        cmocka_unit_test(a_leader_that_was_cut_off_answers_no_read),
+        cmocka_unit_test(a_write_of_a_leader_that_lost_its_place_has_an_unknown_outcome),
+        cmocka_unit_test(reads_in_a_row_share_rounds),
+        cmocka_unit_test(a_follower_far_behind_gets_a_snapshot),
+        cmocka_unit_test(a_crash_between_install_and_its_record_is_survived),
+        cmocka_unit_test(one_server_grows_to_three_and_shrinks_again),
+        cmocka_unit_test(leadership_is_handed_over_under_load),
+        cmocka_unit_test(a_transfer_to_a_server_that_is_away_gives_up_and_goes_on),
+        cmocka_unit_test(a_failed_write_stops_the_node_and_the_others_go_on),
+        cmocka_unit_test(a_flipped_bit_in_the_log_is_noticed_at_the_next_start),
+        cmocka_unit_test(a_removed_server_does_not_disturb_the_others),
+        cmocka_unit_test(a_node_that_was_away_does_not_disturb_the_leader),
+        cmocka_unit_test(the_same_seed_gives_the_same_run),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
