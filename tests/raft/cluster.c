@@ -45,10 +45,16 @@ static recorder *new_recorder(gn_world *world)
 
 void cluster_start(cluster *c, uint64_t seed, unsigned n, unsigned members, const gn_raft_options *options)
 {
+    cluster_start_with(c, seed, n, members, 0, options);
+}
+
+void cluster_start_with(cluster *c, uint64_t seed, unsigned n, unsigned members, unsigned puppets,
+                        const gn_raft_options *options)
+{
     *c = (cluster){.sim = gn_sim_create(seed, n), .n = n};
     if (options)
         c->options = *options;
-    for (unsigned id = 1; id <= n; id++) {
+    for (unsigned id = 1; id <= n - puppets; id++) {
         c->node[id].world = gn_sim_world(c->sim, id);
         c->node[id].recorder = new_recorder(c->node[id].world);
         assert_int_equal(open_node(c, id, members, 0), GN_OK);
@@ -60,6 +66,7 @@ static void close_node(cluster_node *node)
     if (node->host) {
         recorder_release(node->recorder);
         recorder_release_snapshot(node->recorder);
+        recorder_release_install(node->recorder);
         gn_raft_group_close(node->group);
         gn_raft_host_close(node->host);
     }
@@ -72,16 +79,7 @@ static void close_node(cluster_node *node)
     node->recorder = NULL;
 }
 
-void cluster_stop(cluster *c)
-{
-    for (unsigned id = 1; id <= c->n; id++)
-        close_node(&c->node[id]);
-    gn_sim_destroy(c->sim);
-}
-
 /* What the state machine had, kept aside: its ghost may go on. */
-static recorder *saved[CLUSTER_NODES + 1];
-
 static recorder *keep(const recorder *r)
 {
     recorder *copy = gn_xcalloc(1, sizeof *copy);
@@ -93,9 +91,28 @@ static recorder *keep(const recorder *r)
     return copy;
 }
 
+static void drop(recorder *kept)
+{
+    if (!kept)
+        return;
+    for (size_t i = 0; i < kept->n; i++)
+        free(kept->commands[i]);
+    free(kept->commands);
+    free(kept);
+}
+
+void cluster_stop(cluster *c)
+{
+    for (unsigned id = 1; id <= c->n; id++) {
+        close_node(&c->node[id]);
+        drop(c->node[id].saved);
+    }
+    gn_sim_destroy(c->sim);
+}
+
 void cluster_crash(cluster *c, unsigned id, gn_sim_tear tear)
 {
-    saved[id] = keep(c->node[id].recorder);
+    c->node[id].saved = keep(c->node[id].recorder);
     gn_sim_crash(c->sim, id, tear);
     close_node(&c->node[id]);
     c->node[id].world = NULL;
@@ -106,8 +123,8 @@ gn_code cluster_try_restart(cluster *c, unsigned id)
     cluster_node *node = &c->node[id];
     node->world = gn_sim_restart(c->sim, id);
     node->recorder = new_recorder(node->world);
-    recorder *old = saved[id];
-    saved[id] = NULL;
+    recorder *old = node->saved;
+    node->saved = NULL;
     node->recorder->commands = old->commands;
     node->recorder->n = old->n;
     node->recorder->cap = old->cap;

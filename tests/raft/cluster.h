@@ -16,6 +16,7 @@ typedef struct cluster_node {
     gn_raft_host *host;
     gn_raft_group *group;
     recorder *recorder;
+    recorder *saved; /* what the state machine had at the crash */
     int failures;
 } cluster_node;
 
@@ -28,6 +29,9 @@ typedef struct cluster {
 
 /* All of the first `members` nodes are voters; the others open the group empty and wait to be added. */
 void cluster_start(cluster *c, uint64_t seed, unsigned n, unsigned members, const gn_raft_options *options);
+/* The last `puppets` nodes run no host: the test speaks for them (puppet.h). */
+void cluster_start_with(cluster *c, uint64_t seed, unsigned n, unsigned members, unsigned puppets,
+                        const gn_raft_options *options);
 void cluster_stop(cluster *c);
 void cluster_crash(cluster *c, unsigned id, gn_sim_tear tear);
 void cluster_restart(cluster *c, unsigned id);

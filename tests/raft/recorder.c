@@ -124,8 +124,22 @@ static void on_snapshot_install(void *ctx, gn_raft_group *group, const void *dat
         add(r, at, strlen(at));
     r->applied = r->durable = index;
     r->installs++;
+    r->snapshot_group = group;
+    bool hold = r->hold_install;
+    r->held_install = hold;
     pthread_mutex_unlock(&r->lock);
-    gn_raft_snapshot_installed(group, r->install_code);
+    if (!hold)
+        gn_raft_snapshot_installed(group, r->install_code);
+}
+
+void recorder_release_install(recorder *r)
+{
+    pthread_mutex_lock(&r->lock);
+    bool held = r->held_install;
+    r->hold_install = r->held_install = false;
+    pthread_mutex_unlock(&r->lock);
+    if (held)
+        gn_raft_snapshot_installed(r->snapshot_group, r->install_code);
 }
 
 static void on_leadership(void *ctx, bool leads, uint64_t term)

@@ -24,6 +24,7 @@ typedef struct recorder {
     bool hold; /* keep the next batch until recorder_release */
     bool held;
     bool hold_snapshot, held_snapshot;
+    bool hold_install, held_install;
     gn_code apply_code, snapshot_code, install_code;
 } recorder;
 
@@ -31,6 +32,7 @@ void recorder_init(recorder *r, gn_world *world);
 void recorder_close(recorder *r);
 void recorder_release(recorder *r);
 void recorder_release_snapshot(recorder *r);
+void recorder_release_install(recorder *r);
 size_t recorder_count(recorder *r);
 /* The i-th command, copied; caller frees. */
 char *recorder_command(recorder *r, size_t i);
