@@ -42,6 +42,8 @@ typedef struct gn_ast_type {
     int position;
 } gn_ast_type;
 
+typedef GN_AST_LIST(gn_ast_type *) gn_ast_types;
+
 /* ---- expressions ---- */
 
 typedef enum gn_ast_expr_kind {
@@ -438,7 +440,7 @@ typedef struct gn_ast_copy {
 
 typedef struct gn_ast_prepare {
     const char *name;
-    GN_AST_LIST(gn_ast_type *) types;
+    gn_ast_types types;
     gn_ast_statement *statement;
 } gn_ast_prepare;
 

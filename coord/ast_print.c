@@ -1,0 +1,1 @@
+int gn_ast_print_placeholder;
