@@ -460,7 +460,8 @@ gn_ast_statement *gn_mk_copy(gn_parser *p, const gn_token *at, const gn_ast_name
     return s;
 }
 
-void gn_mk_copy_target(gn_parser *p, gn_ast_statement *copy, bool from, bool program, const gn_token *file, int position)
+void gn_mk_copy_target(gn_parser *p, gn_ast_statement *copy, bool from, bool program, const gn_token *file,
+                       int position)
 {
     gn_ast_copy *c = copy->copy;
     c->from = from;

@@ -695,9 +695,9 @@ static int self_token(char c)
 /* The common operators need no memory. */
 static const char *static_operator(const char *op, size_t n)
 {
-    static const char *const known[] = {"+",  "-",   "*",  "/",   "%",   "^",  "<",  ">",   "=",    "<=", ">=", "<>",
-                                        "||", "<->", "<#>", "<=>", "<+>", "@>", "<@", "->", "->>", "#>", "#>>", "~",
-                                        "!~", "~*",  "!~*", "&&",  "~~",  "!~~"};
+    static const char *const known[] = {
+        "+",   "-",   "*",  "/",  "%",  "^",   "<",  ">",   "=", "<=", ">=", "<>",  "||", "<->", "<#>",
+        "<=>", "<+>", "@>", "<@", "->", "->>", "#>", "#>>", "~", "!~", "~*", "!~*", "&&", "~~",  "!~~"};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strncmp(known[i], op, n) == 0 && known[i][n] == 0)
             return known[i];

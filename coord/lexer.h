@@ -20,8 +20,8 @@ typedef struct gn_lexer {
     size_t at; /* next byte to be read */
     gn_arena *arena;
     gn_error *err;
-    gn_code code;        /* of the failure, once gn_lex has returned GN_LEX_ERROR */
-    bool after_operand;  /* the last token ends an operand: a `?` now is an operator, not a parameter */
+    gn_code code;       /* of the failure, once gn_lex has returned GN_LEX_ERROR */
+    bool after_operand; /* the last token ends an operand: a `?` now is an operator, not a parameter */
     bool has_dollar, has_question;
     uint32_t n_questions; /* in this statement */
     uint32_t max_param;

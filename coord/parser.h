@@ -27,8 +27,4 @@ int gn_sql_position(gn_bytes sql, int position);
 struct gn_buf;
 bool gn_sql_quote_identifier(const char *name, struct gn_buf *out);
 
-/* S-expressions of the trees, for tests and for debugging. */
-bool gn_ast_print(const gn_ast_statement *statement, struct gn_buf *out);
-bool gn_ast_print_expr(const gn_ast_expr *expr, struct gn_buf *out);
-
 #endif

@@ -13,8 +13,8 @@ typedef struct gn_parser {
     gn_lexer lexer;
     gn_error *err;
     gn_code code;
-    size_t statement_start; /* byte where the current statement begins */
-    size_t prev_end;        /* byte after the last token that was handed to the grammar */
+    size_t statement_start;     /* byte where the current statement begins */
+    size_t prev_end;            /* byte after the last token that was handed to the grammar */
     gn_ast_create_table *table; /* CREATE TABLE: being filled */
     gn_ast_statements statements;
     gn_ast_expr *expr_out;
@@ -43,18 +43,18 @@ void *gn_mk(gn_parser *p, size_t size); /* zeroed; never NULL */
 void *gn_list_room(gn_parser *p, void *items, uint32_t n, uint32_t *capacity, size_t item_size);
 
 #define GN_LIST_EMPTY(list) ((list).items = NULL, (list).n = (list).capacity = 0)
-#define GN_LIST_PUSH(p, list, item)                                                                        \
-    do {                                                                                                   \
-        void *room_ = gn_list_room(p, (list).items, (list).n, &(list).capacity, sizeof *(list).items);     \
-        if (room_) {                                                                                       \
-            (list).items = room_;                                                                          \
-            (list).items[(list).n++] = (item);                                                             \
-        }                                                                                                  \
+#define GN_LIST_PUSH(p, list, item)                                                                    \
+    do {                                                                                               \
+        void *room_ = gn_list_room(p, (list).items, (list).n, &(list).capacity, sizeof *(list).items); \
+        if (room_) {                                                                                   \
+            (list).items = room_;                                                                      \
+            (list).items[(list).n++] = (item);                                                         \
+        }                                                                                              \
     } while (0)
-#define GN_LIST_START(p, list, item)   \
-    do {                               \
-        GN_LIST_EMPTY(list);           \
-        GN_LIST_PUSH(p, list, item);   \
+#define GN_LIST_START(p, list, item) \
+    do {                             \
+        GN_LIST_EMPTY(list);         \
+        GN_LIST_PUSH(p, list, item); \
     } while (0)
 
 /* ---- parts that are no nodes of their own ---- */

@@ -1,1 +1,0 @@
-int gn_ast_print_placeholder;
