@@ -1,0 +1,24 @@
+/* Filling column batches with stored rows. */
+#ifndef GN_SHARD_BATCH_FILL_PRIVATE_H
+#define GN_SHARD_BATCH_FILL_PRIVATE_H
+
+#include "query/row.h"
+
+typedef struct gn_batch_fill {
+    const gn_table_desc *desc;
+    const uint32_t *ordinals;
+    uint32_t n;
+    bool distance; /* one more column of double precision */
+    gn_value *values;
+} gn_batch_fill;
+
+void gn_batch_fill_init(gn_batch_fill *fill, const gn_table_desc *desc, const uint32_t *ordinals, uint32_t n,
+                        bool distance);
+void gn_batch_fill_close(gn_batch_fill *fill);
+/* Empties the batch: its arena is reset and its columns are made anew. */
+gn_code gn_batch_fill_begin(gn_batch_fill *fill, gn_batch *batch, gn_error *err);
+/* Adds a row; what it refers to is copied. key_out may be NULL. */
+gn_code gn_batch_fill_row(gn_batch_fill *fill, gn_batch *batch, gn_bytes row, gn_bytes key, gn_bytes *key_out,
+                          double distance, gn_error *err);
+
+#endif

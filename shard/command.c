@@ -1,0 +1,135 @@
+#include "base/assert.h"
+#include "query/pack.h"
+#include "shard/command_private.h"
+
+#include <msgpack.h>
+
+enum { TXN_FIELDS = 9, SEQUENCE_FIELDS = 8, BIN32 = 0xc6 };
+
+static void pack_bin(msgpack_packer *p, gn_bytes b)
+{
+    msgpack_pack_bin(p, b.len);
+    msgpack_pack_bin_body(p, b.data, b.len);
+}
+
+bool gn_command_encode_sequence(const gn_command *c, gn_buf *out)
+{
+    msgpack_packer p;
+    msgpack_packer_init(&p, out, gn_pack_write);
+    msgpack_pack_array(&p, SEQUENCE_FIELDS);
+    msgpack_pack_uint8(&p, GN_COMMAND_VERSION);
+    msgpack_pack_uint8(&p, GN_COMMAND_SEQUENCE);
+    msgpack_pack_uint64(&p, c->txn_id);
+    msgpack_pack_uint64(&p, c->clock);
+    msgpack_pack_uint64(&p, c->sequence_id);
+    msgpack_pack_uint8(&p, (uint8_t)c->op);
+    msgpack_pack_int64(&p, c->start);
+    msgpack_pack_int64(&p, c->value);
+    return !out->failed;
+}
+
+/* Lengths that are known only later are written as 32 bits and patched. */
+static void patch_be32(gn_buf *out, size_t at)
+{
+    GN_ASSERT(at + 4 <= out->len);
+    uint32_t n = (uint32_t)(out->len - at - 4);
+    for (int i = 0; i < 4; i++)
+        out->data[at + (size_t)i] = (uint8_t)(n >> (24 - 8 * i));
+}
+
+bool gn_command_begin_txn(const gn_command *c, gn_buf *out, size_t *patch)
+{
+    msgpack_packer p;
+    msgpack_packer_init(&p, out, gn_pack_write);
+    msgpack_pack_array(&p, TXN_FIELDS);
+    msgpack_pack_uint8(&p, GN_COMMAND_VERSION);
+    msgpack_pack_uint8(&p, GN_COMMAND_TXN);
+    msgpack_pack_uint64(&p, c->txn_id);
+    msgpack_pack_uint64(&p, c->clock);
+    msgpack_pack_uint64(&p, c->start_scn);
+    msgpack_pack_uint64(&p, c->branch);
+    pack_bin(&p, c->tables);
+    pack_bin(&p, c->reads);
+    gn_buf_append_u8(out, BIN32);
+    *patch = out->len;
+    return gn_buf_append_be32(out, 0);
+}
+
+bool gn_command_add_section(gn_buf *out, const gn_write_set *ws, uint64_t *n_writes)
+{
+    size_t before = out->len;
+    gn_buf_reserve(out, ws->bytes + 16 * ws->run_n + 64); /* grow once for a large run, not by doubling towards it */
+    gn_buf_append_varint(out, ws->desc->id);
+    gn_buf_append_varint(out, ws->desc->data_epoch);
+    size_t count = out->len;
+    gn_buf_append_be64(out, 0);
+    size_t patch = out->len;
+    gn_buf_append_be32(out, 0);
+    if (!gn_write_set_pack(ws, out, n_writes))
+        return false;
+    if (*n_writes == 0) {
+        out->len = before;
+        return true;
+    }
+    gn_put_be64(out->data + count, *n_writes);
+    patch_be32(out, patch);
+    return true;
+}
+
+bool gn_command_end_txn(gn_buf *out, size_t patch)
+{
+    if (!out->failed)
+        patch_be32(out, patch);
+    return !out->failed;
+}
+
+bool gn_section_next(gn_reader *r, gn_section *out)
+{
+    if (gn_reader_left(r) == 0 || r->failed)
+        return false;
+    out->table_id = gn_read_varint(r);
+    out->epoch = gn_read_varint(r);
+    out->n = gn_read_be64(r);
+    uint32_t len = gn_read_be32(r);
+    out->body = gn_read_bytes(r, len);
+    return !r->failed;
+}
+
+static bool read_txn(gn_unpack *u, gn_command *c)
+{
+    c->start_scn = gn_unpack_uint(u);
+    c->branch = gn_unpack_uint(u);
+    c->tables = gn_unpack_str(u);
+    c->reads = gn_unpack_str(u);
+    c->writes = gn_unpack_str(u);
+    return gn_unpack_done(u);
+}
+
+static bool read_sequence(gn_unpack *u, gn_command *c)
+{
+    c->sequence_id = gn_unpack_uint(u);
+    uint64_t op = gn_unpack_uint(u);
+    c->op = (gn_sequence_op)op;
+    c->start = gn_unpack_int(u);
+    c->value = gn_unpack_int(u);
+    return gn_unpack_done(u) && op >= GN_SEQUENCE_NEXT && op <= GN_SEQUENCE_RETURN;
+}
+
+gn_code gn_command_decode(gn_bytes bytes, gn_command *out, gn_error *err)
+{
+    gn_unpack u = gn_unpack_of(bytes);
+    uint32_t fields = gn_unpack_array(&u, TXN_FIELDS);
+    uint64_t version = gn_unpack_uint(&u);
+    uint64_t kind = gn_unpack_uint(&u);
+    *out = (gn_command){.kind = (gn_command_kind)kind};
+    out->txn_id = gn_unpack_uint(&u);
+    out->clock = gn_unpack_uint(&u);
+    bool ok = !u.failed && version == GN_COMMAND_VERSION && out->txn_id != 0;
+    if (ok && kind == GN_COMMAND_TXN && fields == TXN_FIELDS)
+        ok = read_txn(&u, out);
+    else if (ok && kind == GN_COMMAND_SEQUENCE && fields == SEQUENCE_FIELDS)
+        ok = read_sequence(&u, out);
+    else
+        ok = false;
+    return ok ? GN_OK : gn_error_set(err, GN_CORRUPT, "a command in the log is malformed");
+}

@@ -1,0 +1,180 @@
+#include "base/buf.h"
+#include "shard/files_private.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { PATH_BYTES = 4096 };
+
+static gn_code join(char *out, const char *dir, const char *name, gn_error *err)
+{
+    int n = snprintf(out, PATH_BYTES, "%s/%s", dir, name);
+    return n > 0 && n < PATH_BYTES ? GN_OK : gn_error_set(err, GN_IO, "the path \"%s/%s\" is too long", dir, name);
+}
+
+gn_code gn_dir_create(const char *path, gn_error *err)
+{
+    if (mkdir(path, 0700) == 0 || errno == EEXIST)
+        return GN_OK;
+    return gn_error_errno(err, GN_IO, errno, "could not create directory \"%s\"", path);
+}
+
+static bool is_dot(const char *name)
+{
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+/* fn for each entry of a directory. */
+static gn_code each_file(const char *path, gn_code (*fn)(const char *dir, const char *name, void *ctx, gn_error *err),
+                         void *ctx, gn_error *err)
+{
+    DIR *d = opendir(path);
+    if (!d)
+        return gn_error_errno(err, GN_IO, errno, "could not open directory \"%s\"", path);
+    gn_code code = GN_OK;
+    for (struct dirent *e = readdir(d); code == GN_OK && e; e = readdir(d))
+        if (!is_dot(e->d_name))
+            code = fn(path, e->d_name, ctx, err);
+    closedir(d);
+    return code;
+}
+
+static gn_code remove_entry(const char *dir, const char *name, void *ctx, gn_error *err)
+{
+    (void)ctx;
+    char path[PATH_BYTES];
+    gn_code code = join(path, dir, name, err);
+    if (code != GN_OK)
+        return code;
+    if (unlink(path) == 0)
+        return GN_OK;
+    if (errno == EISDIR || errno == EPERM)
+        return gn_dir_remove(path, err);
+    return gn_error_errno(err, GN_IO, errno, "could not remove \"%s\"", path);
+}
+
+gn_code gn_dir_remove(const char *path, gn_error *err)
+{
+    if (access(path, F_OK) != 0 && errno == ENOENT)
+        return GN_OK;
+    gn_code code = each_file(path, remove_entry, NULL, err);
+    if (code == GN_OK && rmdir(path) != 0)
+        code = gn_error_errno(err, GN_IO, errno, "could not remove directory \"%s\"", path);
+    return code;
+}
+
+static gn_code copy_file(const char *from, const char *to, gn_error *err)
+{
+    int in = open(from, O_RDONLY | O_CLOEXEC), out = -1;
+    gn_code code = GN_OK;
+    if (in < 0 || (out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)) < 0)
+        code = gn_error_errno(err, GN_IO, errno, "could not copy \"%s\" to \"%s\"", from, to);
+    char buf[16 << 10];
+    for (ssize_t n; code == GN_OK && (n = read(in, buf, sizeof buf)) != 0;) {
+        if (n < 0 || write(out, buf, (size_t)n) != n)
+            code = gn_error_errno(err, GN_IO, errno, "could not copy \"%s\" to \"%s\"", from, to);
+    }
+    if (code == GN_OK && fsync(out) != 0)
+        code = gn_error_errno(err, GN_IO, errno, "could not sync \"%s\"", to);
+    if (in >= 0)
+        close(in);
+    if (out >= 0)
+        close(out);
+    return code;
+}
+
+static gn_code link_entry(const char *dir, const char *name, void *to_dir, gn_error *err)
+{
+    char from[PATH_BYTES], to[PATH_BYTES];
+    gn_code code = join(from, dir, name, err);
+    if (code == GN_OK)
+        code = join(to, to_dir, name, err);
+    if (code != GN_OK || strcmp(name, "LOCK") == 0)
+        return code;
+    size_t len = strlen(name);
+    if (len > 4 && strcmp(name + len - 4, ".sst") == 0 && link(from, to) == 0)
+        return GN_OK;
+    return copy_file(from, to, err);
+}
+
+static gn_code sync_dir(const char *path, gn_error *err)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int failed = fd < 0 || fsync(fd) != 0;
+    int errnum = errno;
+    if (fd >= 0)
+        close(fd);
+    return failed ? gn_error_errno(err, GN_IO, errnum, "could not sync directory \"%s\"", path) : GN_OK;
+}
+
+gn_code gn_dir_link(const char *from, const char *to, gn_error *err)
+{
+    gn_code code = gn_dir_create(to, err);
+    char target[PATH_BYTES];
+    snprintf(target, sizeof target, "%s", to);
+    if (code == GN_OK)
+        code = each_file(from, link_entry, target, err);
+    return code == GN_OK ? sync_dir(to, err) : code;
+}
+
+/* ---- CURRENT ---- */
+
+gn_code gn_store_dir_current(const char *dir, uint64_t *number, gn_error *err)
+{
+    char path[PATH_BYTES];
+    gn_code code = join(path, dir, "CURRENT", err);
+    if (code != GN_OK)
+        return code;
+    FILE *f = fopen(path, "re");
+    *number = 1;
+    if (!f)
+        return errno == ENOENT ? GN_OK : gn_error_errno(err, GN_IO, errno, "could not open \"%s\"", path);
+    unsigned long long n = 0;
+    if (fscanf(f, "%llu", &n) != 1 || n == 0)
+        code = gn_error_set(err, GN_CORRUPT, "\"%s\" does not name a store", path);
+    fclose(f);
+    *number = n;
+    return code;
+}
+
+gn_code gn_store_dir_set_current(const char *dir, uint64_t number, gn_error *err)
+{
+    char path[PATH_BYTES], fresh[PATH_BYTES];
+    gn_code code = join(path, dir, "CURRENT", err);
+    if (code == GN_OK)
+        code = join(fresh, dir, "CURRENT.new", err);
+    if (code != GN_OK)
+        return code;
+    FILE *f = fopen(fresh, "we");
+    bool ok = f && fprintf(f, "%llu\n", (unsigned long long)number) > 0 && fflush(f) == 0 && fsync(fileno(f)) == 0;
+    int errnum = errno;
+    if (f && fclose(f) != 0 && ok) {
+        ok = false;
+        errnum = errno;
+    }
+    if (!ok)
+        return gn_error_errno(err, GN_IO, errnum, "could not write \"%s\"", fresh);
+    if (rename(fresh, path) != 0)
+        return gn_error_errno(err, GN_IO, errno, "could not rename \"%s\"", fresh);
+    return sync_dir(dir, err);
+}
+
+static gn_code tidy_entry(const char *dir, const char *name, void *current, gn_error *err)
+{
+    unsigned long long n;
+    char rest, path[PATH_BYTES];
+    if (sscanf(name, "store-%llu%c", &n, &rest) != 1 || n == *(uint64_t *)current)
+        return GN_OK;
+    gn_code code = join(path, dir, name, err);
+    return code == GN_OK ? gn_dir_remove(path, err) : code;
+}
+
+gn_code gn_store_dir_tidy(const char *dir, uint64_t number, gn_error *err)
+{
+    return each_file(dir, tidy_entry, &number, err);
+}

@@ -1,0 +1,210 @@
+/* What may be forgotten, and forgetting it. The compaction filter (gc_filter.c) removes versions that newer ones hide;
+ * here go tombstones with what they hide, dropped tables and indexes, and the old end of the change log. All of it is
+ * this replica's own affair: it changes no answer, and replicas need not agree on when. */
+#include "base/assert.h"
+#include "shard/shard_private.h"
+#include "shard/vector_feed_private.h"
+
+enum { SWEEP_BATCH = 1000 };
+
+/* ---- the horizon ---- */
+
+void gn_reader_register(gn_shard *shard, gn_reader_mark *mark, gn_scn scn)
+{
+    mark->scn = scn;
+    mark->next = &shard->readers;
+    mark->prev = shard->readers.prev;
+    mark->prev->next = mark;
+    mark->next->prev = mark;
+}
+
+void gn_reader_unregister(gn_shard *shard, gn_reader_mark *mark)
+{
+    if (!mark->next)
+        return;
+    pthread_mutex_lock(&shard->view_lock);
+    mark->prev->next = mark->next;
+    mark->next->prev = mark->prev;
+    pthread_mutex_unlock(&shard->view_lock);
+    mark->next = mark->prev = NULL;
+}
+
+gn_scn gn_gc_horizon(void *ctx)
+{
+    gn_shard *shard = ctx;
+    uint64_t now_ms = gn_wall_us(shard->world) / 1000;
+    gn_scn horizon = now_ms > shard->retention_ms ? (now_ms - shard->retention_ms) << GN_SCN_COUNTER_BITS : 0;
+    pthread_mutex_lock(&shard->view_lock);
+    if (horizon > shard->last_scn)
+        horizon = shard->last_scn;
+    for (gn_reader_mark *m = shard->readers.next; m != &shard->readers; m = m->next)
+        if (horizon > m->scn)
+            horizon = m->scn;
+    if (shard->horizon < horizon)
+        shard->horizon = horizon;
+    horizon = shard->horizon;
+    pthread_mutex_unlock(&shard->view_lock);
+    return horizon;
+}
+
+/* ---- tombstones ---- */
+
+typedef struct sweep {
+    gn_shard *shard;
+    gn_store *store;
+    gn_scn horizon;
+    rocksdb_writebatch_t *batch;
+    uint64_t n, total;
+    gn_buf stem;
+    bool settled, doomed;
+} sweep;
+
+static gn_code sweep_write(sweep *s, gn_error *err)
+{
+    gn_code code = s->n ? gn_store_write(s->store, s->batch, err) : GN_OK;
+    rocksdb_writebatch_clear(s->batch);
+    s->total += s->n;
+    s->n = 0;
+    return code;
+}
+
+/* All versions from a tombstone that every reader sees downwards: deleted together, in one batch. */
+static gn_code sweep_key(sweep *s, gn_bytes key, gn_bytes value, gn_error *err)
+{
+    gn_bytes stem = gn_version_stem(key);
+    gn_code code = GN_OK;
+    if (!gn_bytes_eq(stem, gn_buf_bytes(&s->stem))) {
+        if (s->n >= SWEEP_BATCH)
+            code = sweep_write(s, err);
+        gn_buf_clear(&s->stem);
+        gn_buf_append_bytes(&s->stem, stem);
+        s->settled = s->doomed = false;
+    }
+    if (code != GN_OK || gn_version_scn(key) > s->horizon)
+        return code;
+    if (!s->settled) {
+        s->settled = true;
+        s->doomed = value.len > 0 && (value.data[0] == GN_VALUE_TOMBSTONE || value.data[0] == GN_VALUE_ENTRY_DEAD);
+    }
+    if (s->doomed) {
+        rocksdb_writebatch_delete(s->batch, (const char *)key.data, key.len);
+        s->n++;
+    }
+    return GN_OK;
+}
+
+static gn_code sweep_kind(sweep *s, uint8_t kind, gn_error *err)
+{
+    const uint8_t lower = kind, upper = kind + 1;
+    gn_store_iter iter;
+    gn_store_iter_open(&iter, s->store, gn_bytes_of(&lower, 1), gn_bytes_of(&upper, 1), false);
+    gn_code code = GN_OK;
+    rocksdb_iter_seek_to_first(iter.it);
+    for (; code == GN_OK && !s->shard->stopping && gn_store_iter_valid(&iter); rocksdb_iter_next(iter.it))
+        code = sweep_key(s, gn_store_iter_key(&iter), gn_store_iter_value(&iter), err);
+    if (code == GN_OK)
+        code = gn_store_iter_status(&iter, err);
+    if (code == GN_OK)
+        code = sweep_write(s, err);
+    gn_store_iter_close(&iter);
+    return code;
+}
+
+gn_code gn_gc_sweep(gn_shard *shard, gn_error *err)
+{
+    sweep s = {.shard = shard, .store = gn_shard_store(shard), .horizon = gn_gc_horizon(shard)};
+    s.batch = rocksdb_writebatch_create();
+    gn_buf_init(&s.stem, NULL, GN_STORE_KEY_MAX);
+    uint64_t dead = shard->dead_versions;
+    gn_code code = sweep_kind(&s, GN_KIND_INDEX, err);
+    if (code == GN_OK)
+        code = sweep_kind(&s, GN_KIND_ROW, err);
+    if (code == GN_OK)
+        shard->dead_versions -= dead;
+    gn_counter_add(shard->metrics.versions_swept, s.total);
+    rocksdb_writebatch_destroy(s.batch);
+    gn_buf_close(&s.stem);
+    gn_store_release(s.store);
+    return code;
+}
+
+/* ---- dropped tables, indexes, epochs ---- */
+
+void gn_gc_note_garbage(rocksdb_writebatch_t *batch, gn_scn scn, const gn_space *space)
+{
+    const uint64_t args[] = {scn, space->kind, space->id, space->epoch};
+    uint8_t key[GN_META_KEY_MAX];
+    size_t len = gn_meta_key(key, GN_META_GARBAGE, args, 4);
+    rocksdb_writebatch_put(batch, (const char *)key, len, "", 0);
+}
+
+/* The space and the note go together, so that a crash forgets neither. */
+static gn_code remove_garbage(gn_store *store, gn_bytes note, gn_error *err)
+{
+    gn_space space = {.kind = (uint8_t)gn_get_be64(note.data + 10),
+                      .id = gn_get_be64(note.data + 18),
+                      .epoch = gn_get_be64(note.data + 26)};
+    uint8_t from[GN_SPACE_PREFIX_MAX], to[GN_SPACE_PREFIX_MAX];
+    size_t n = gn_space_prefix_all_branches(&space, from), m = gn_space_prefix_all_branches(&space, to);
+    m = gn_prefix_successor(to, m);
+    rocksdb_writebatch_t *batch = rocksdb_writebatch_create();
+    rocksdb_writebatch_delete_range(batch, (const char *)from, n, (const char *)to, m);
+    rocksdb_writebatch_delete(batch, (const char *)note.data, note.len);
+    gn_code code = gn_store_write(store, batch, err);
+    rocksdb_writebatch_destroy(batch);
+    if (code == GN_OK)
+        rocksdb_compact_range(store->db, (const char *)from, n, (const char *)to, m);
+    return code;
+}
+
+gn_code gn_gc_garbage(gn_shard *shard, bool *more, gn_error *err)
+{
+    gn_store *store = gn_shard_store(shard);
+    gn_scn horizon = gn_gc_horizon(shard);
+    const uint8_t lower[] = {GN_KIND_META, GN_META_GARBAGE}, upper[] = {GN_KIND_META, GN_META_GARBAGE + 1};
+    gn_store_iter iter;
+    gn_store_iter_open(&iter, store, gn_bytes_of(lower, 2), gn_bytes_of(upper, 2), false);
+    gn_code code = GN_OK;
+    *more = false;
+    rocksdb_iter_seek_to_first(iter.it);
+    for (; code == GN_OK && gn_store_iter_valid(&iter); rocksdb_iter_next(iter.it)) {
+        gn_bytes note = gn_store_iter_key(&iter);
+        if (note.len != GN_META_KEY_MAX)
+            code = gn_error_set(err, GN_CORRUPT, "a note of removed data is malformed");
+        else if (gn_get_be64(note.data + 2) <= horizon)
+            code = remove_garbage(store, note, err);
+        else
+            *more = true;
+    }
+    gn_store_iter_close(&iter);
+    gn_store_release(store);
+    return code;
+}
+
+/* ---- the change log ---- */
+
+gn_code gn_gc_change_log(gn_shard *shard, gn_error *err)
+{
+    gn_scn floor = gn_gc_horizon(shard);
+    if (floor > shard->recent_floor) /* the window of recent commits is rebuilt from it */
+        floor = shard->recent_floor;
+    gn_scn fed = gn_feeds_durable(shard->feeds); /* vector indexes are repaired from it */
+    if (floor > fed)
+        floor = fed;
+    if (floor <= shard->log_floor)
+        return GN_OK;
+    shard->log_floor = floor;
+    uint8_t from[GN_LOG_KEY], to[GN_LOG_KEY], key[GN_META_KEY_MAX], value[8];
+    gn_log_key(from, 0, 0);
+    gn_log_key(to, floor + 1, 0);
+    size_t len = gn_meta_key(key, GN_META_LOG_FLOOR, NULL, 0);
+    gn_put_be64(value, floor);
+    gn_store *store = gn_shard_store(shard);
+    rocksdb_writebatch_t *batch = rocksdb_writebatch_create();
+    rocksdb_writebatch_delete_range(batch, (const char *)from, sizeof from, (const char *)to, sizeof to);
+    rocksdb_writebatch_put(batch, (const char *)key, len, (const char *)value, sizeof value);
+    gn_code code = gn_store_write(store, batch, err);
+    rocksdb_writebatch_destroy(batch);
+    gn_store_release(store);
+    return code;
+}

@@ -1,0 +1,100 @@
+/* The strand that keeps a replica's house: flushes, snapshots, garbage. */
+#include "shard/shard_private.h"
+
+enum {
+    TICK_MS = 1000,
+    IDLE_FLUSH_TICKS = 300, /* so long may little data stay in memory: what a crash would apply again */
+    GC_TICKS = 10,
+    SWEEP_AT_LEAST = 10000,
+};
+
+/* What was applied before the flush began is durable when it has returned. */
+static gn_code flush(gn_shard *shard, gn_error *err)
+{
+    gn_store *store = gn_shard_store(shard);
+    pthread_mutex_lock(&shard->view_lock);
+    uint64_t index = shard->applied_index;
+    pthread_mutex_unlock(&shard->view_lock);
+    uint64_t bytes = shard->unflushed_bytes;
+    uint64_t start = gn_now_ns(shard->world);
+    gn_code code = gn_store_flush(store, err);
+    gn_store_release(store);
+    if (code != GN_OK)
+        return code;
+    shard->unflushed_bytes -= bytes;
+    shard->durable_index = index;
+    gn_counter_add(shard->metrics.flushes, 1);
+    gn_histogram_observe(shard->metrics.flush_seconds, (double)(gn_now_ns(shard->world) - start) / 1e9);
+    return GN_OK;
+}
+
+static uint64_t live_rows(gn_shard *shard)
+{
+    int64_t rows = 0;
+    pthread_mutex_lock(&shard->view_lock);
+    for (size_t i = 0; i < shard->tables.n; i++)
+        rows += shard->tables.items[i]->public_rows;
+    pthread_mutex_unlock(&shard->view_lock);
+    return rows > 0 ? (uint64_t)rows : 0;
+}
+
+static gn_code collect(gn_shard *shard, gn_error *err)
+{
+    gn_code code = gn_gc_change_log(shard, err);
+    if (code == GN_OK && shard->garbage_waits) {
+        bool more;
+        shard->garbage_waits = false;
+        code = gn_gc_garbage(shard, &more, err);
+        if (more)
+            shard->garbage_waits = true;
+    }
+    if (code == GN_OK && shard->dead_versions > SWEEP_AT_LEAST + live_rows(shard) / 5)
+        code = gn_gc_sweep(shard, err);
+    return code;
+}
+
+static void keep(void *arg)
+{
+    gn_shard *shard = arg;
+    uint64_t ticks = 0, flushed_at = 0;
+    uint64_t next = gn_now_ns(shard->world);
+    while (!shard->stopping) {
+        gn_error err = {0};
+        gn_code code = GN_OK;
+        if (shard->unflushed_bytes > shard->memtable_bytes / 4 * 3 ||
+            (shard->unflushed_bytes > 0 && ticks - flushed_at > IDLE_FLUSH_TICKS)) {
+            code = flush(shard, &err);
+            flushed_at = ticks;
+        }
+        if (code == GN_OK && shard->snapshot_wanted)
+            gn_snapshot_answer(shard);
+        uint64_t now = gn_now_ns(shard->world);
+        if (code == GN_OK && now >= next) {
+            next = now + TICK_MS * 1000000ull;
+            if (++ticks % GC_TICKS == 0)
+                code = collect(shard, &err);
+        }
+        if (code != GN_OK)
+            gn_shard_fail(shard, code, &err);
+        if (gn_shard_failed(shard) != GN_OK)
+            next = now + TICK_MS * 1000000ull;
+        gn_wakeup_wait(&shard->keeper_wakeup, next);
+    }
+    if (shard->snapshot_wanted)
+        gn_snapshot_answer(shard);
+}
+
+gn_code gn_keeper_start(gn_shard *shard, gn_error *err)
+{
+    shard->keeper = gn_strand_start(shard->world, "shard-keeper", keep, shard);
+    return shard->keeper ? GN_OK : gn_error_set(err, GN_RESOURCES, "could not start a thread");
+}
+
+void gn_keeper_stop(gn_shard *shard)
+{
+    shard->stopping = true;
+    gn_wakeup_post(&shard->keeper_wakeup);
+    if (shard->keeper)
+        gn_strand_join(shard->keeper);
+    shard->keeper = NULL;
+}

@@ -1,0 +1,171 @@
+/* What the files of shard/ share.
+ *
+ * Threads. The shard's queue applies the log: it alone writes tables, schema and vector indexes. The keeper strand
+ * flushes, takes snapshots and collects garbage; the feeder strand fills vector indexes. Readers run anywhere. What
+ * readers need of the queue's state is published under `view_lock`, held for a few instructions. */
+#ifndef GN_SHARD_SHARD_PRIVATE_H
+#define GN_SHARD_SHARD_PRIVATE_H
+
+#include "base/log.h"
+#include "base/metrics.h"
+#include "shard/change_log_private.h"
+#include "shard/command_private.h"
+#include "shard/schema_private.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* ---- wake-ups for strands ---- */
+typedef struct gn_wakeup {
+    gn_world *world;
+    pthread_mutex_t lock;
+    gn_event event;
+    bool pending, waiting, signalled;
+} gn_wakeup;
+void gn_wakeup_init(gn_wakeup *w, gn_world *world);
+void gn_wakeup_close(gn_wakeup *w);
+void gn_wakeup_post(gn_wakeup *w); /* any thread */
+void gn_wakeup_wait(gn_wakeup *w, uint64_t deadline_ns);
+
+/* ---- per table ---- */
+typedef struct gn_table_state {
+    uint64_t table_id;
+    uint64_t epoch; /* that rows and greatest speak of */
+    /* the queue's */
+    int64_t rows, bytes;
+    uint64_t next_rowid;
+    bool dirty;
+    bool knows_greatest;
+    gn_buf greatest; /* no key of the main branch is above it */
+    /* published under view_lock */
+    int64_t public_rows, public_bytes;
+    bool public_knows;
+    gn_buf public_greatest;
+} gn_table_state;
+
+typedef struct gn_table_states {
+    gn_table_state **items; /* by table id */
+    size_t n, cap;
+} gn_table_states;
+gn_table_state *gn_table_states_find(const gn_table_states *states, uint64_t table_id);
+gn_table_state *gn_table_states_get(gn_table_states *states, uint64_t table_id); /* adds */
+void gn_table_states_remove(gn_table_states *states, uint64_t table_id);
+void gn_table_states_close(gn_table_states *states);
+
+/* ---- open transactions ---- */
+typedef struct gn_reader_mark {
+    struct gn_reader_mark *prev, *next;
+    gn_scn scn;
+} gn_reader_mark;
+
+typedef struct gn_applier gn_applier;
+typedef struct gn_feeds gn_feeds;
+typedef struct gn_sequences gn_sequences;
+
+typedef struct gn_shard_metrics {
+    gn_metric *commits, *conflicts, *unique_errors, *rows_written, *apply_seconds, *flushes, *flush_seconds,
+        *versions_swept, *snapshots;
+} gn_shard_metrics;
+
+struct gn_shard {
+    gn_world *world;
+    gn_raft_host *host;
+    gn_raft_group *group;
+    gn_account *account;
+    gn_queue *queue;
+    char *dir;
+    uint64_t group_id, retention_ms, memtable_bytes, block_cache_bytes;
+    gn_shard_metrics metrics;
+
+    /* published for readers */
+    pthread_mutex_t view_lock;
+    gn_store *store;
+    gn_schema *schema;
+    gn_scn last_scn;
+    uint64_t applied_index;
+    gn_reader_mark readers; /* a ring */
+    gn_scn horizon;         /* what has ever been collected below */
+    gn_table_states tables;
+    _Atomic gn_scn log_floor;
+    _Atomic gn_scn recent_floor; /* of the window of recent commits; 0 while it is not all there */
+    _Atomic uint64_t durable_index;
+    _Atomic int failed; /* gn_code of the failure that stopped this replica */
+
+    gn_applier *applier; /* the queue's */
+    gn_task apply_task;
+    gn_raft_apply *apply; /* the batch under way */
+    gn_feeds *feeds;
+    gn_sequences *sequences;
+
+    /* the keeper */
+    gn_strand *keeper;
+    gn_wakeup keeper_wakeup;
+    _Atomic bool stopping;
+    _Atomic uint64_t unflushed_bytes;
+    _Atomic uint64_t dead_versions; /* tombstones written since the last sweep */
+    _Atomic bool snapshot_wanted, garbage_waits;
+};
+
+/* ---- shard.c ---- */
+gn_store *gn_shard_store(gn_shard *shard); /* retained */
+/* The replica cannot go on: everything from now on answers `code`. */
+void gn_shard_fail(gn_shard *shard, gn_code code, const gn_error *err);
+gn_code gn_shard_failed(gn_shard *shard);
+gn_scn gn_shard_clock(gn_shard *shard);
+gn_store_options gn_shard_store_options(gn_shard *shard);
+/* Takes the state of this store (schema, counters, window) as the shard's; nobody reads or applies meanwhile. */
+gn_code gn_shard_load_state(gn_shard *shard, gn_store *store, gn_error *err);
+
+/* What a submitted command brings back: filled when it is applied, before the request is done. */
+typedef struct gn_commit_op {
+    gn_raft_request request;
+    gn_event event;
+    gn_code code;
+    gn_scn scn;
+    int64_t first; /* sequence commands */
+    gn_error err;
+} gn_commit_op;
+/* Submits and waits. The outcome is returned; op->err says more. From a strand. */
+gn_code gn_shard_run_command(gn_shard *shard, gn_bytes command, gn_commit_op *op);
+
+/* ---- apply.c ---- */
+gn_applier *gn_applier_create(gn_shard *shard);
+void gn_applier_destroy(gn_applier *applier);
+/* The queue's task for one batch of the log. */
+void gn_apply_batch(gn_shard *shard, gn_raft_apply *apply);
+/* One command as the log's entry `index`; then what is pending is written and published. op may be NULL. */
+gn_code gn_apply_entry(gn_applier *applier, uint64_t index, gn_bytes command, gn_commit_op *op);
+gn_code gn_apply_flush(gn_applier *applier, uint64_t last_index);
+void gn_applier_reset(gn_applier *applier); /* after the store was replaced */
+
+/* ---- gc.c ---- */
+void gn_reader_register(gn_shard *shard, gn_reader_mark *mark, gn_scn scn); /* under view_lock */
+void gn_reader_unregister(gn_shard *shard, gn_reader_mark *mark);
+/* Raises the horizon to what no open transaction and no retention needs, and gives it. */
+gn_scn gn_gc_horizon(void *shard);
+gn_code gn_gc_sweep(gn_shard *shard, gn_error *err);
+gn_code gn_gc_garbage(gn_shard *shard, bool *more, gn_error *err);
+gn_code gn_gc_change_log(gn_shard *shard, gn_error *err);
+/* Notes in the batch that a space is to be removed once nobody reads at `scn`. */
+void gn_gc_note_garbage(rocksdb_writebatch_t *batch, gn_scn scn, const gn_space *space);
+
+/* ---- keeper.c ---- */
+gn_code gn_keeper_start(gn_shard *shard, gn_error *err);
+void gn_keeper_stop(gn_shard *shard);
+
+/* ---- snapshot.c ---- */
+void gn_snapshot_answer(gn_shard *shard); /* on the keeper */
+void gn_snapshot_install(void *shard, gn_raft_group *group, const void *data, size_t len, uint64_t index);
+
+/* ---- sequence.c ---- */
+gn_sequences *gn_sequences_create(gn_shard *shard);
+void gn_sequences_destroy(gn_sequences *sequences);
+void gn_sequences_give_back(gn_sequences *sequences); /* unused numbers, at a clean close */
+
+/* ---- vector_feed.c ---- */
+gn_feeds *gn_feeds_create(gn_shard *shard);
+void gn_feeds_stop(gn_feeds *feeds); /* joins the feeder; NULL is fine */
+void gn_feeds_destroy(gn_feeds *feeds, bool clean);
+gn_code gn_feeds_open(gn_feeds *feeds, gn_error *err); /* for the schema that was found; starts the feeder */
+
+#endif

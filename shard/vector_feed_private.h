@@ -1,0 +1,37 @@
+/* Vector indexes of a shard and how they are kept equal to the rows.
+ *
+ * A live index is written by the shard's queue as part of applying a commit, before the commit can be read. An index
+ * that is new, or behind after a crash, is stale: the feeder strand brings it up to date from a scan of the rows and
+ * the change log, and hands it over to the queue in the end. Vector scans answer from the rows meanwhile. */
+#ifndef GN_SHARD_VECTOR_FEED_PRIVATE_H
+#define GN_SHARD_VECTOR_FEED_PRIVATE_H
+
+#include "index/vector_index.h"
+#include "shard/shard_private.h"
+
+struct gn_apply_txn;
+
+/* ---- the queue ---- */
+
+/* The writes of a commit, to the live indexes of its tables. An index that cannot take them becomes stale. */
+void gn_feed_commit(gn_feeds *feeds, struct gn_apply_txn *txn);
+/* Everything up to scn has been given to the live indexes. */
+void gn_feeds_position(gn_feeds *feeds, gn_scn scn);
+void gn_feeds_schema_changed(gn_feeds *feeds, gn_schema *schema);
+/* The rows are others now: all indexes start again. */
+void gn_feeds_rebuild_all(gn_feeds *feeds);
+
+/* ---- anyone ---- */
+
+/* The change log above this SCN is needed to repair indexes after a crash. UINT64_MAX: none. */
+gn_scn gn_feeds_durable(gn_feeds *feeds);
+
+typedef struct gn_feed gn_feed;
+/* A live index that can answer at read_scn, counted; NULL: there is none now. */
+gn_feed *gn_feed_acquire(gn_feeds *feeds, uint64_t index_id, uint64_t epoch, gn_scn read_scn);
+void gn_feed_release(gn_feed *feed); /* NULL is fine */
+gn_vindex *gn_feed_vindex(gn_feed *feed);
+/* The index has been found corrupt, or unequal to the rows: it is wiped and rebuilt. */
+void gn_feed_distrust(gn_feed *feed, const char *why);
+
+#endif
