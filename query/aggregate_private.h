@@ -31,6 +31,7 @@ struct gn_aggregate {
     uint32_t state_size;
     gn_code (*update)(const gn_aggregation *run);
     gn_code (*finish)(const gn_aggregation *run, void *state, gn_value *out); /* out: type set, not NULL */
+    void (*destroy)(void *state); /* NULL: nothing outside the arena; also for states that are still empty */
 };
 
 typedef struct gn_aggregate_list {

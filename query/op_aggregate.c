@@ -273,10 +273,18 @@ static gn_code aggregate_next(gn_operator *op, gn_batch **out, gn_error *err)
 
 /* ---- the operator ---- */
 
+static void destroy_states(aggregate_op *a, uint32_t c)
+{
+    if (a->calls[c].aggregate->destroy)
+        for (uint64_t g = 0; g < a->n_groups; g++)
+            a->calls[c].aggregate->destroy(group_states(a, g) + a->call_states[c].offset);
+}
+
 static void aggregate_close(gn_operator *op)
 {
     aggregate_op *a = (aggregate_op *)op;
     for (uint32_t c = 0; c < a->n_calls; c++) {
+        destroy_states(a, c);
         if (a->calls[c].distinct)
             gn_row_set_close(&a->call_states[c].seen);
         free(a->call_states[c].arg_types);
