@@ -873,15 +873,15 @@ returning(A) ::= . { GN_LIST_EMPTY(A); }
 returning(A) ::= RETURNING targets(L). { A = L; }
 
 %type update_to {gn_ast_statement *}
-dml(A) ::= update_to(A) SET set_list(S) from_opt(F) where(W) returning(R). {
+dml(A) ::= update_to(A) set_list(S) from_opt(F) where(W) returning(R). {
     A->update->set = S;
     A->update->from = F;
     A->update->where = W;
     A->update->returning = R;
 }
-update_to(A) ::= dml_with UPDATE(T) relation(N). { A = gn_mk_update(p, &T, &N, NULL); }
-update_to(A) ::= dml_with UPDATE(T) relation(N) colid(S). { A = gn_mk_update(p, &T, &N, S.text); }
-update_to(A) ::= dml_with UPDATE(T) relation(N) AS colid(S). { A = gn_mk_update(p, &T, &N, S.text); }
+update_to(A) ::= dml_with UPDATE(T) relation(N) SET. { A = gn_mk_update(p, &T, &N, NULL); }
+update_to(A) ::= dml_with UPDATE(T) relation(N) colid(S) SET. { A = gn_mk_update(p, &T, &N, S.text); }
+update_to(A) ::= dml_with UPDATE(T) relation(N) AS colid(S) SET. { A = gn_mk_update(p, &T, &N, S.text); }
 %type set_list {gn_ast_assignments}
 set_list(A) ::= set_item(L). { A = L; }
 set_list(A) ::= set_list(L) COMMA set_item(I). { A = gn_mk_assignments_join(p, L, I); }
