@@ -7,7 +7,7 @@
  * extended, when what has been gathered so far is at least a seventh of it; so every vector is inserted into a graph
  * a number of times logarithmic in the growth, and a search walks as many graphs. A segment of which a fifth is dead to
  * every reader is taken in any case. Where memory does not suffice for this, only the scanned parts become a graph, and
- * where it does not suffice for that either, a flat file that needs no memory. */
+ * where it does not suffice for that either, a flat file. */
 #include "base/assert.h"
 #include "base/log.h"
 #include "index/merge_private.h"
@@ -260,7 +260,8 @@ static gn_code merge(gn_vindex *index, plan *p, reporting *r, const _Atomic bool
                   .ef_construction = index->options.ef_construction,
                   .threads = index->options.build_threads,
                   .seed = index->options.seed,
-                  .account = index->account,
+                  /* A flat file is how memory is given back: it may not fail for want of its few bytes a row. */
+                  .account = p->flat ? NULL : index->account,
                   .flat = p->flat,
                   .segments = p->take,
                   .n_segments = p->n_take,

@@ -83,21 +83,20 @@ typedef struct gn_pool {
 /* The position taken, or SIZE_MAX when the pool is full of nearer ones. */
 static inline size_t gn_pool_insert(gn_pool *pool, gn_candidate c)
 {
-    if (pool->n == pool->cap && c.distance >= pool->items[pool->n - 1].distance)
+    size_t last = pool->n, lo = 0;
+    if (last == pool->cap && (last == 0 || c.distance >= pool->items[--last].distance))
         return SIZE_MAX;
-    size_t lo = 0, hi = pool->n;
-    while (lo < hi) {
+    for (size_t hi = last; lo < hi;) {
         size_t mid = (lo + hi) / 2;
         if (pool->items[mid].distance <= c.distance)
             lo = mid + 1;
         else
             hi = mid;
     }
-    size_t keep = pool->n < pool->cap ? pool->n : pool->cap - 1;
-    for (size_t i = keep; i > lo; i--)
+    for (size_t i = last; i > lo; i--)
         pool->items[i] = pool->items[i - 1];
     pool->items[lo] = c;
-    pool->n = keep + 1;
+    pool->n = last + 1;
     return lo;
 }
 

@@ -427,10 +427,11 @@ void gn_graph_bridge(gn_graph_worker *w, uint32_t node)
     }
 }
 
-void gn_graph_find_entry(gn_graph *g)
+void gn_graph_find_entry(gn_graph *g, uint32_t below)
 {
     uint64_t best = UINT64_MAX;
-    for (uint32_t i = 0; i < g->n; i++) {
+    GN_ASSERT(below <= g->n);
+    for (uint32_t i = 0; i < below; i++) {
         if (!g->absent[i] && (best == UINT64_MAX || g->level[i] > (uint32_t)(best >> 32)))
             best = pack_entry(g->level[i], i);
     }

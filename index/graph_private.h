@@ -75,8 +75,8 @@ void gn_graph_insert(gn_graph_worker *worker, uint32_t node);
 /* Takes the absent nodes out of the links of a node: what they led to is offered to it instead, as FreshDiskANN's
  * delete consolidation does (Singh et al., 2021, algorithm 4). Every worker at once, before any insert. */
 void gn_graph_bridge(gn_graph_worker *worker, uint32_t node);
-/* The entry is the highest node that is there. After absent ones changed. */
-void gn_graph_find_entry(gn_graph *graph);
+/* The entry becomes the highest node below this number that is there: of those whose links were taken over. */
+void gn_graph_find_entry(gn_graph *graph, uint32_t below);
 /* Links the nodes that no walk from the entry reaches in layer 0 to near nodes that have room. One worker, at the end.
  * Returns how many stay unreachable. */
 uint32_t gn_graph_connect(gn_graph_worker *worker);

@@ -235,7 +235,7 @@ static gn_code link_nodes(job *j, gn_error *err)
         }
         if (j->n_base_absent)
             code = work_off(j, gn_graph_bridge, hands, n_hands, err);
-        gn_graph_find_entry(j->graph);
+        gn_graph_find_entry(j->graph, j->n_base);
     }
     j->n_todo = 0;
     for (uint32_t i = j->n_base; i < j->n; i++) {

@@ -155,6 +155,27 @@ static void every_live_version_is_reachable_after_few_deaths_too(void **state)
     free(v);
 }
 
+static void extending_a_small_graph_by_a_large_tail_keeps_both_reachable(void **state)
+{
+    fixture *f = *state;
+    enum { N = 3000, DIM = 16 };
+    float *v = clustered_vectors(31, N, DIM, 30);
+    model m = {.metric = GN_METRIC_L2, .dimensions = DIM};
+    f->options = (gn_vindex_options){.metric = GN_METRIC_L2, .dimensions = DIM, .tail_rows = 1u << 20};
+    fixture_open(f);
+    for (uint32_t i = 0; i < N; i++) {
+        insert_row(f, &m, i, 0, 10 + i, v + i * DIM);
+        if (i == 299)
+            build(f);
+    }
+    build(f);
+    double r = recall(f, &m, v, 100, 10, 64, NOW, 0);
+    if (r < 0.97)
+        fail_msg("recall@10 is %g", r);
+    model_close(&m);
+    free(v);
+}
+
 static void a_filter_never_makes_the_result_short(void **state)
 {
     fixture *f = *state;
@@ -394,6 +415,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(dead_versions_are_dropped_below_the_horizon_alone, fixture_setup,
                                         fixture_teardown),
         cmocka_unit_test_setup_teardown(every_live_version_is_reachable_after_few_deaths_too, fixture_setup,
+                                        fixture_teardown),
+        cmocka_unit_test_setup_teardown(extending_a_small_graph_by_a_large_tail_keeps_both_reachable, fixture_setup,
                                         fixture_teardown),
         cmocka_unit_test_setup_teardown(a_filter_never_makes_the_result_short, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(branches_hide_what_their_ancestors_have, fixture_setup, fixture_teardown),
