@@ -248,6 +248,7 @@ static gn_code apply_txn_writes(gn_apply_txn *txn, uint64_t index)
     size_t n_saved;
     saved_counters *saved = save_counters(ap, txn->command->writes, &n_saved);
     gn_schema *before = gn_schema_retain(ap->schema);
+    txn->before = before;
     rocksdb_writebatch_set_save_point(ap->batch);
     gn_recent_begin(&ap->recent);
     gn_change_begin(&ap->changes, ap->batch, txn->scn, txn->command->txn_id);

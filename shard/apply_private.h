@@ -37,7 +37,8 @@ typedef struct gn_apply_txn {
     const gn_command *command;
     gn_scn scn;
     bool large;
-    gn_chain newest; /* the branch as it is now */
+    gn_chain newest;         /* the branch as it is now */
+    const gn_schema *before; /* the schema before the command */
     gn_error *err;
 } gn_apply_txn;
 

@@ -20,6 +20,7 @@ typedef struct rows_pass {
     gn_table_state *state;
     gn_space space;
     gn_index_columns columns; /* of btree indexes; zeroed if there is none */
+    const gn_table_desc *old; /* the definition before the command; NULL: none */
     gn_arena *pending_arena;
     pending_entry *first, **last;
 } rows_pass;
@@ -168,6 +169,13 @@ static gn_code entries_of(rows_pass *p, gn_bytes row, gn_bytes key, gn_index_ent
     return code;
 }
 
+/* Does the index have an entry for the row as it was? An index that this command makes was filled without the rows that
+ * the command writes. */
+static bool had_entry(const rows_pass *p, const gn_index_desc *index)
+{
+    return p->old && p->old->data_epoch == p->desc->data_epoch && gn_table_index(p->old, index->id);
+}
+
 /* Ends and notes the entries of one write. */
 static gn_code index_write(rows_pass *p, const gn_write *w, gn_arena *scratch)
 {
@@ -189,9 +197,10 @@ static gn_code index_write(rows_pass *p, const gn_write *w, gn_arena *scratch)
         const gn_index_desc *index = &p->desc->indexes[i];
         if (index->kind != GN_INDEX_BTREE)
             continue;
-        if (had && w->op != GN_WRITE_DELETE && gn_bytes_eq(before[i].key, after[i].key))
+        bool ends = had && had_entry(p, index);
+        if (ends && w->op != GN_WRITE_DELETE && gn_bytes_eq(before[i].key, after[i].key))
             continue;
-        if (had)
+        if (ends)
             code = end_entry(p, index, &before[i]);
         if (code == GN_OK && w->op != GN_WRITE_DELETE)
             code = add_pending(p, index, &after[i], w->key);
@@ -324,6 +333,8 @@ gn_code gn_apply_rows(gn_apply_txn *txn, const gn_table_desc *desc, const gn_sec
     gn_applier *ap = txn->ap;
     rows_pass p = {.txn = txn, .ap = ap, .desc = desc, .state = gn_apply_table_state(ap, desc)};
     p.space = gn_row_space(desc, txn->command->branch);
+    const gn_schema_table *old = gn_schema_find(txn->before, desc->id);
+    p.old = old ? old->desc : NULL;
     p.last = &p.first;
     p.pending_arena = txn->large ? gn_arena_create(NULL) : ap->arena;
     gn_code code = GN_OK;
