@@ -421,15 +421,17 @@ static void rule_10_a_slow_follower_is_sent_everything_once(void **state)
         gn_raft_submit(s.c.node[1].group, &calls[i].request);
         run(&s, 10 * MS);
     }
-    uint64_t next = 0;
+    uint64_t next = 0, messages = 0;
     for (size_t i = 0; i < s.two.n; i++) {
         const struct raft_append_entries *m = &s.two.heard[i].wire.core.append_entries;
         if (s.two.heard[i].wire.type != RAFT_APPEND_ENTRIES || m->n_entries == 0)
             continue;
         assert_true(next == 0 || m->prev_log_index + 1 == next);
         next = m->prev_log_index + 1 + m->n_entries;
+        messages++;
     }
     assert_int_equal(next, cluster_status(&s.c, 1).last_index + 1);
+    assert_int_equal(messages, 8); /* each when it came, not all with a later heartbeat */
     end(&s);
 }
 
