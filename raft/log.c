@@ -67,7 +67,6 @@ const gn_raft_change *gn_raft_log_configuration_at(const gn_raft_group *group, u
  * not be reported beyond what is left of them: the report names an index and no term. */
 static void truncate_from(gn_raft_group *group, uint64_t index, size_t n)
 {
-    GN_ASSERT(index > group->commit);
     for (int i = 0; i < 2; i++)
         if (group->part[i].entries_end >= index)
             group->part[i].entries_end = index - 1;
@@ -86,6 +85,10 @@ static void truncate_from(gn_raft_group *group, uint64_t index, size_t n)
 void gn_raft_log_append(gn_raft_group *group, uint64_t index, const gn_raft_slot *slots, size_t n)
 {
     GN_ASSERT(n > 0 && index >= group->first_index && index <= group->last_index + 1);
+    if (index <= group->commit) { /* the core knows less after a restart than the state machine */
+        gn_raft_group_stop(group, GN_CORRUPT, "a peer's log conflicts with a committed entry");
+        return;
+    }
     if (index <= group->last_index)
         truncate_from(group, index, n);
     for (size_t i = 0; i < n; i++) {

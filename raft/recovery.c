@@ -157,6 +157,7 @@ gn_code gn_raft_recover(gn_raft_group *group, uint64_t applied_index, gn_error *
     if (recovery->n > 0)
         group->last_term = recovery->terms[recovery->n - 1];
     adopt_snapshot(group, recovery);
+    group->commit = applied_index <= group->last_index ? applied_index : group->snapshot.index;
     return check(group, recovery, applied_index, err);
 }
 

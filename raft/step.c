@@ -124,6 +124,8 @@ static void take_update(gn_raft_group *group, struct raft_update *update, const 
         gn_raft_batch_put_state(group);
     if (update->flags & ENTRIES)
         take_entries(group, update, event);
+    if (group->stopped)
+        return;
     if (update->flags & SNAPSHOT)
         gn_raft_install_begin(group, &update->snapshot.metadata, &update->snapshot.chunk);
     if (update->flags & MESSAGES)
@@ -132,8 +134,8 @@ static void take_update(gn_raft_group *group, struct raft_update *update, const 
     take_role(group, event);
     if (group->leads && group->lead_first == 0 && (update->flags & ENTRIES))
         group->lead_first = update->entries.index;
-    GN_ASSERT(group->raft.commit_index >= group->commit);
-    group->commit = group->raft.commit_index;
+    if (group->commit < group->raft.commit_index)
+        group->commit = group->raft.commit_index;
     gn_raft_group_touch(group);
 }
 

@@ -247,11 +247,30 @@ static bool receive_append_entries(gn_raft_group *group, gn_raft_wire *wire, str
     return sound;
 }
 
+/* Whether a snapshot up to a committed entry names another term for it. The core would believe it and forget what is
+ * committed. */
+static bool contradicts_commit(gn_raft_group *group, const struct raft_install_snapshot *m)
+{
+    gn_raft_slot slot;
+    if (m->last_index > group->commit || m->last_index < group->first_index || group->install != GN_RAFT_INSTALL_NONE ||
+        gn_raft_log_load(group, m->last_index, 1, 0, &slot) == 0)
+        return false;
+    uint64_t term = gn_raft_record_term(slot.record);
+    gn_raft_segment_unref(slot.segment);
+    return term != m->last_term;
+}
+
 static bool receive_snapshot(gn_raft_group *group, gn_raft_wire *wire, struct raft_event *event)
 {
     struct raft_install_snapshot *m = &wire->core.install_snapshot;
     if (group->leads && m->term == group->term)
         return false;
+    if (contradicts_commit(group, m)) {
+        gn_raft_group_stop(group, GN_CORRUPT, "a peer's snapshot conflicts with a committed entry");
+        return true;
+    }
+    if (group->stopped)
+        return true;
     gn_raft_configuration_decode(wire->configuration, &m->conf);
     m->data.base = raft_malloc(wire->manifest.len + 1);
     GN_ASSERT(m->data.base);

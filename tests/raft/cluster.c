@@ -30,6 +30,7 @@ static gn_code open_node(cluster *c, unsigned id, unsigned members, uint64_t app
     code = gn_raft_group_open(node->host, CLUSTER_GROUP, &node->recorder->fsm, applied, all,
                               id <= members ? members : 0, &node->group, &err);
     if (code != GN_OK) {
+        gn_sim_trace(c->sim, "node %u does not open: %s", id, err.message);
         gn_raft_host_close(node->host);
         node->host = NULL;
     }
