@@ -69,6 +69,9 @@ uint32_t gn_session_id(const gn_session *session); /* for BackendKeyData; unique
 /* 'I' idle, 'T' in a transaction, 'E' in a failed one. */
 char gn_session_status(const gn_session *session);
 const char *gn_session_setting(const gn_session *session, const char *name); /* NULL = unknown */
+/* How values are printed for this session now; for the listener that writes the rows of a sink. The pointer stays
+ * valid, what it points at changes with SET. */
+const gn_format *gn_session_format(const gn_session *session);
 /* Calls sink->setting for every parameter that clients are told of at start. */
 void gn_session_report_settings(gn_session *session, const gn_sink *sink);
 
