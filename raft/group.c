@@ -143,9 +143,16 @@ void gn_raft_group_stop(gn_raft_group *group, gn_code code, const char *why)
 
 /* ---- closing ---- */
 
+/* After a failure what has been gathered is never written. */
+static bool awaits_write(const gn_raft_group *group)
+{
+    unsigned filling = group->host->filling;
+    return group->part[filling ^ 1].in || (group->part[filling].in && !group->host->failed);
+}
+
 static bool quiescent(const gn_raft_group *group)
 {
-    return !group->applying && !group->part[0].in && !group->part[1].in && !gn_raft_snapshot_busy(group);
+    return !group->applying && !awaits_write(group) && !gn_raft_snapshot_busy(group);
 }
 
 static void finish_close(gn_raft_group *group)

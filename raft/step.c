@@ -55,7 +55,8 @@ static void became_leader(gn_raft_group *group)
         group->fsm.leadership(group->fsm.ctx, true, group->term);
 }
 
-/* What is committed will be applied and answered; what is not may be overwritten or may yet commit. */
+/* What was committed before this step will be applied and answered; the rest may be overwritten or may yet commit. (The
+ * step that ends a leadership may both replace an entry and commit its successor.) */
 static void ceased_to_lead(gn_raft_group *group)
 {
     group->leads = false;
@@ -65,7 +66,7 @@ static void ceased_to_lead(gn_raft_group *group)
                 GN_KV_U64("leader", group->leader));
     gn_raft_fifo committed = {0}, unknown = {0};
     for (gn_raft_request *request; (request = gn_raft_fifo_pop(&group->waiting));)
-        gn_raft_fifo_push(request->index <= group->raft.commit_index ? &committed : &unknown, request);
+        gn_raft_fifo_push(request->index <= group->commit ? &committed : &unknown, request);
     group->waiting = committed;
     gn_raft_fifo_finish(&unknown, GN_OUTCOME_UNKNOWN, group->leader);
     gn_raft_fifo_finish(&group->pending, GN_NOT_LEADER, group->leader);

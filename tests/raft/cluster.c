@@ -37,10 +37,20 @@ static gn_code open_node(cluster *c, unsigned id, unsigned members, uint64_t app
     return code;
 }
 
-static recorder *new_recorder(gn_world *world)
+static void (*next_watch)(void *node, const gn_raft_entry *entry, uint64_t term);
+
+void cluster_watch(void (*watch)(void *node, const gn_raft_entry *entry, uint64_t term))
+{
+    next_watch = watch;
+}
+
+static recorder *new_recorder(cluster *c, unsigned id)
 {
     recorder *r = gn_xcalloc(1, sizeof *r);
-    recorder_init(r, world);
+    recorder_init(r, c->node[id].world);
+    r->watch = c->watch;
+    r->watch_ctx = &c->node[id];
+    c->node[id].id = id;
     return r;
 }
 
@@ -52,12 +62,13 @@ void cluster_start(cluster *c, uint64_t seed, unsigned n, unsigned members, cons
 void cluster_start_with(cluster *c, uint64_t seed, unsigned n, unsigned members, unsigned puppets,
                         const gn_raft_options *options)
 {
-    *c = (cluster){.sim = gn_sim_create(seed, n), .n = n};
+    *c = (cluster){.sim = gn_sim_create(seed, n), .n = n, .watch = next_watch};
+    next_watch = NULL;
     if (options)
         c->options = *options;
     for (unsigned id = 1; id <= n - puppets; id++) {
         c->node[id].world = gn_sim_world(c->sim, id);
-        c->node[id].recorder = new_recorder(c->node[id].world);
+        c->node[id].recorder = new_recorder(c, id);
         assert_int_equal(open_node(c, id, members, 0), GN_OK);
     }
 }
@@ -114,6 +125,8 @@ void cluster_stop(cluster *c)
 void cluster_crash(cluster *c, unsigned id, gn_sim_tear tear)
 {
     c->node[id].saved = keep(c->node[id].recorder);
+    c->node[id].recorder->watch = NULL;
+    gn_sim_pause(c->sim, id, false); /* a paused ghost could not be closed */
     gn_sim_crash(c->sim, id, tear);
     close_node(&c->node[id]);
     c->node[id].world = NULL;
@@ -122,8 +135,9 @@ void cluster_crash(cluster *c, unsigned id, gn_sim_tear tear)
 gn_code cluster_try_restart(cluster *c, unsigned id)
 {
     cluster_node *node = &c->node[id];
+    gn_sim_pause(c->sim, id, false);
     node->world = gn_sim_restart(c->sim, id);
-    node->recorder = new_recorder(node->world);
+    node->recorder = new_recorder(c, id);
     recorder *old = node->saved;
     node->saved = NULL;
     node->recorder->commands = old->commands;

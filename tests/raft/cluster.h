@@ -18,10 +18,12 @@ typedef struct cluster_node {
     recorder *recorder;
     recorder *saved; /* what the state machine had at the crash */
     int failures;
+    unsigned id;
 } cluster_node;
 
 typedef struct cluster {
     gn_sim *sim;
+    void (*watch)(void *node, const gn_raft_entry *entry, uint64_t term); /* of every state machine; may be NULL */
     unsigned n;
     gn_raft_options options;
     cluster_node node[CLUSTER_NODES + 1]; /* by id */
@@ -36,6 +38,9 @@ void cluster_stop(cluster *c);
 void cluster_crash(cluster *c, unsigned id, gn_sim_tear tear);
 void cluster_restart(cluster *c, unsigned id);
 gn_code cluster_try_restart(cluster *c, unsigned id);
+
+/* For nodes yet to be opened by cluster_start. */
+void cluster_watch(void (*watch)(void *node, const gn_raft_entry *entry, uint64_t term));
 
 gn_raft_status cluster_status(cluster *c, unsigned id);
 /* Waits for a leader that can read; fails the test after 20 virtual seconds. */

@@ -30,8 +30,11 @@ static void run_apply(gn_task *task)
     recorder *r = GN_CONTAINER(task, recorder, task);
     gn_raft_apply *apply = r->apply;
     pthread_mutex_lock(&r->lock);
-    for (size_t i = 0; i < apply->n; i++)
+    for (size_t i = 0; i < apply->n; i++) {
         add(r, apply->entries[i].command.data, apply->entries[i].command.len);
+        if (r->watch)
+            r->watch(r->watch_ctx, &apply->entries[i], 0);
+    }
     r->applied = r->durable = apply->last_index;
     r->batches++;
     pthread_mutex_unlock(&r->lock);
@@ -148,6 +151,8 @@ static void on_leadership(void *ctx, bool leads, uint64_t term)
     pthread_mutex_lock(&r->lock);
     r->leads = leads;
     r->term = term;
+    if (leads && r->watch)
+        r->watch(r->watch_ctx, NULL, term);
     pthread_mutex_unlock(&r->lock);
 }
 

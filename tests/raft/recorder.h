@@ -26,6 +26,9 @@ typedef struct recorder {
     bool hold_snapshot, held_snapshot;
     bool hold_install, held_install;
     gn_code apply_code, snapshot_code, install_code;
+    /* Sees each entry applied, and each leadership begun (entry NULL). May be NULL. */
+    void (*watch)(void *ctx, const gn_raft_entry *entry, uint64_t term);
+    void *watch_ctx;
 } recorder;
 
 void recorder_init(recorder *r, gn_world *world);
