@@ -122,47 +122,53 @@ gn_code gn_dir_link(const char *from, const char *to, gn_error *err)
     return code == GN_OK ? sync_dir(to, err) : code;
 }
 
-/* ---- CURRENT ---- */
+/* ---- numbers ---- */
 
-gn_code gn_store_dir_current(const char *dir, uint64_t *number, gn_error *err)
+gn_code gn_number_read(const char *dir, const char *name, uint64_t *number, gn_error *err)
 {
     char path[PATH_BYTES];
-    gn_code code = join(path, dir, "CURRENT", err);
+    gn_code code = join(path, dir, name, err);
     if (code != GN_OK)
         return code;
     FILE *f = fopen(path, "re");
-    *number = 1;
     if (!f)
         return errno == ENOENT ? GN_OK : gn_error_errno(err, GN_IO, errno, "could not open \"%s\"", path);
     unsigned long long n = 0;
-    if (fscanf(f, "%llu", &n) != 1 || n == 0)
-        code = gn_error_set(err, GN_CORRUPT, "\"%s\" does not name a store", path);
+    if (fscanf(f, "%llu", &n) == 1)
+        *number = n;
+    else
+        code = gn_error_set(err, GN_CORRUPT, "\"%s\" does not hold a number", path);
     fclose(f);
-    *number = n;
     return code;
 }
 
-gn_code gn_store_dir_set_current(const char *dir, uint64_t number, gn_error *err)
+static gn_code write_file(const char *path, uint64_t number, gn_error *err)
 {
-    char path[PATH_BYTES], fresh[PATH_BYTES];
-    gn_code code = join(path, dir, "CURRENT", err);
-    if (code == GN_OK)
-        code = join(fresh, dir, "CURRENT.new", err);
-    if (code != GN_OK)
-        return code;
-    FILE *f = fopen(fresh, "we");
+    FILE *f = fopen(path, "we");
     bool ok = f && fprintf(f, "%llu\n", (unsigned long long)number) > 0 && fflush(f) == 0 && fsync(fileno(f)) == 0;
     int errnum = errno;
     if (f && fclose(f) != 0 && ok) {
         ok = false;
         errnum = errno;
     }
-    if (!ok)
-        return gn_error_errno(err, GN_IO, errnum, "could not write \"%s\"", fresh);
-    if (rename(fresh, path) != 0)
-        return gn_error_errno(err, GN_IO, errno, "could not rename \"%s\"", fresh);
-    return sync_dir(dir, err);
+    return ok ? GN_OK : gn_error_errno(err, GN_IO, errnum, "could not write \"%s\"", path);
 }
+
+gn_code gn_number_write(const char *dir, const char *name, uint64_t number, gn_error *err)
+{
+    char path[PATH_BYTES], fresh_name[64], fresh[PATH_BYTES];
+    snprintf(fresh_name, sizeof fresh_name, "%s.new", name);
+    gn_code code = join(path, dir, name, err);
+    if (code == GN_OK)
+        code = join(fresh, dir, fresh_name, err);
+    if (code == GN_OK)
+        code = write_file(fresh, number, err);
+    if (code == GN_OK && rename(fresh, path) != 0)
+        code = gn_error_errno(err, GN_IO, errno, "could not rename \"%s\"", fresh);
+    return code == GN_OK ? sync_dir(dir, err) : code;
+}
+
+/* ---- stores ---- */
 
 static gn_code tidy_entry(const char *dir, const char *name, void *current, gn_error *err)
 {

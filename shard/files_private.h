@@ -12,9 +12,9 @@ gn_code gn_dir_remove(const char *path, gn_error *err); /* with the files in it;
  * of what RocksDB may change and across file systems. */
 gn_code gn_dir_link(const char *from, const char *to, gn_error *err);
 
-/* <dir>/CURRENT: the number of the store in use; 1 when there is no such file yet. */
-gn_code gn_store_dir_current(const char *dir, uint64_t *number, gn_error *err);
-gn_code gn_store_dir_set_current(const char *dir, uint64_t number, gn_error *err); /* atomic and synced */
+/* A number in a small file of its own, replaced atomically and synced. A missing file leaves *number as it is. */
+gn_code gn_number_read(const char *dir, const char *name, uint64_t *number, gn_error *err);
+gn_code gn_number_write(const char *dir, const char *name, uint64_t number, gn_error *err);
 /* Removes store directories other than this one: what an install that was cut short has left. */
 gn_code gn_store_dir_tidy(const char *dir, uint64_t number, gn_error *err);
 

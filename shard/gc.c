@@ -2,6 +2,7 @@
  * here go tombstones with what they hide, dropped tables and indexes, and the old end of the change log. All of it is
  * this replica's own affair: it changes no answer, and replicas need not agree on when. */
 #include "base/assert.h"
+#include "shard/files_private.h"
 #include "shard/shard_private.h"
 #include "shard/vector_feed_private.h"
 
@@ -29,21 +30,44 @@ void gn_reader_unregister(gn_shard *shard, gn_reader_mark *mark)
     mark->next = mark->prev = NULL;
 }
 
+/* Under view_lock. */
+static gn_scn candidate(gn_shard *shard, uint64_t now_ms)
+{
+    gn_scn c = now_ms > shard->retention_ms ? (now_ms - shard->retention_ms) << GN_SCN_COUNTER_BITS : 0;
+    if (c > shard->last_scn)
+        c = shard->last_scn;
+    for (gn_reader_mark *m = shard->readers.next; m != &shard->readers; m = m->next)
+        if (c > m->scn)
+            c = m->scn;
+    return c > shard->horizon ? c : shard->horizon;
+}
+
+gn_scn gn_gc_candidate(gn_shard *shard)
+{
+    uint64_t now_ms = gn_wall_us(shard->world) / 1000;
+    pthread_mutex_lock(&shard->view_lock);
+    gn_scn c = candidate(shard, now_ms);
+    pthread_mutex_unlock(&shard->view_lock);
+    return c;
+}
+
 gn_scn gn_gc_horizon(void *ctx)
 {
     gn_shard *shard = ctx;
     uint64_t now_ms = gn_wall_us(shard->world) / 1000;
-    gn_scn horizon = now_ms > shard->retention_ms ? (now_ms - shard->retention_ms) << GN_SCN_COUNTER_BITS : 0;
+    pthread_mutex_lock(&shard->horizon_lock);
     pthread_mutex_lock(&shard->view_lock);
-    if (horizon > shard->last_scn)
-        horizon = shard->last_scn;
-    for (gn_reader_mark *m = shard->readers.next; m != &shard->readers; m = m->next)
-        if (horizon > m->scn)
-            horizon = m->scn;
-    if (shard->horizon < horizon)
-        shard->horizon = horizon;
-    horizon = shard->horizon;
+    gn_scn horizon = shard->horizon = candidate(shard, now_ms);
     pthread_mutex_unlock(&shard->view_lock);
+    gn_error err = {0};
+    if (horizon > shard->durable_horizon) {
+        if (gn_number_write(shard->dir, "HORIZON", horizon, &err) == GN_OK)
+            shard->durable_horizon = horizon;
+        else
+            gn_log_warn("shard", "no garbage is collected", GN_KV_STR("error", err.message));
+    }
+    horizon = shard->durable_horizon;
+    pthread_mutex_unlock(&shard->horizon_lock);
     return horizon;
 }
 
@@ -55,6 +79,7 @@ typedef struct sweep {
     gn_scn horizon;
     rocksdb_writebatch_t *batch;
     uint64_t n, total;
+    uint64_t young; /* tombstones that somebody can still see behind */
     gn_buf stem;
     bool settled, doomed;
 } sweep;
@@ -80,11 +105,16 @@ static gn_code sweep_key(sweep *s, gn_bytes key, gn_bytes value, gn_error *err)
         gn_buf_append_bytes(&s->stem, stem);
         s->settled = s->doomed = false;
     }
-    if (code != GN_OK || gn_version_scn(key) > s->horizon)
+    if (code != GN_OK)
         return code;
+    bool dead = value.len > 0 && (value.data[0] == GN_VALUE_TOMBSTONE || value.data[0] == GN_VALUE_ENTRY_DEAD);
+    if (gn_version_scn(key) > s->horizon) {
+        s->young += dead;
+        return GN_OK;
+    }
     if (!s->settled) {
         s->settled = true;
-        s->doomed = value.len > 0 && (value.data[0] == GN_VALUE_TOMBSTONE || value.data[0] == GN_VALUE_ENTRY_DEAD);
+        s->doomed = dead;
     }
     if (s->doomed) {
         rocksdb_writebatch_delete(s->batch, (const char *)key.data, key.len);
@@ -113,6 +143,7 @@ static gn_code sweep_kind(sweep *s, uint8_t kind, gn_error *err)
 gn_code gn_gc_sweep(gn_shard *shard, gn_error *err)
 {
     sweep s = {.shard = shard, .store = gn_shard_store(shard), .horizon = gn_gc_horizon(shard)};
+    gn_feeds_horizon(shard->feeds, s.horizon);
     s.batch = rocksdb_writebatch_create();
     gn_buf_init(&s.stem, NULL, GN_STORE_KEY_MAX);
     uint64_t dead = shard->dead_versions;
@@ -120,7 +151,7 @@ gn_code gn_gc_sweep(gn_shard *shard, gn_error *err)
     if (code == GN_OK)
         code = sweep_kind(&s, GN_KIND_ROW, err);
     if (code == GN_OK)
-        shard->dead_versions -= dead;
+        shard->dead_versions -= dead > s.young ? dead - s.young : 0;
     gn_counter_add(shard->metrics.versions_swept, s.total);
     rocksdb_writebatch_destroy(s.batch);
     gn_buf_close(&s.stem);
@@ -160,7 +191,7 @@ static gn_code remove_garbage(gn_store *store, gn_bytes note, gn_error *err)
 gn_code gn_gc_garbage(gn_shard *shard, bool *more, gn_error *err)
 {
     gn_store *store = gn_shard_store(shard);
-    gn_scn horizon = gn_gc_horizon(shard);
+    gn_scn due = gn_gc_candidate(shard), horizon = 0;
     const uint8_t lower[] = {GN_KIND_META, GN_META_GARBAGE}, upper[] = {GN_KIND_META, GN_META_GARBAGE + 1};
     gn_store_iter iter;
     gn_store_iter_open(&iter, store, gn_bytes_of(lower, 2), gn_bytes_of(upper, 2), false);
@@ -169,9 +200,12 @@ gn_code gn_gc_garbage(gn_shard *shard, bool *more, gn_error *err)
     rocksdb_iter_seek_to_first(iter.it);
     for (; code == GN_OK && gn_store_iter_valid(&iter); rocksdb_iter_next(iter.it)) {
         gn_bytes note = gn_store_iter_key(&iter);
-        if (note.len != GN_META_KEY_MAX)
+        gn_scn scn = note.len == GN_META_KEY_MAX ? gn_get_be64(note.data + 2) : 0;
+        if (scn > horizon && scn <= due)
+            horizon = gn_gc_horizon(shard);
+        if (scn == 0)
             code = gn_error_set(err, GN_CORRUPT, "a note of removed data is malformed");
-        else if (gn_get_be64(note.data + 2) <= horizon)
+        else if (scn <= horizon)
             code = remove_garbage(store, note, err);
         else
             *more = true;
@@ -183,9 +217,10 @@ gn_code gn_gc_garbage(gn_shard *shard, bool *more, gn_error *err)
 
 /* ---- the change log ---- */
 
-gn_code gn_gc_change_log(gn_shard *shard, gn_error *err)
+gn_code gn_gc_change_log(gn_shard *shard, uint64_t lag_ms, gn_error *err)
 {
-    gn_scn floor = gn_gc_horizon(shard);
+    gn_scn floor = gn_gc_candidate(shard), lag = lag_ms << GN_SCN_COUNTER_BITS;
+    gn_feeds_checkpoint(shard->feeds, floor > lag ? floor - lag : 0);
     if (floor > shard->recent_floor) /* the window of recent commits is rebuilt from it */
         floor = shard->recent_floor;
     gn_scn fed = gn_feeds_durable(shard->feeds); /* vector indexes are repaired from it */

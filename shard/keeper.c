@@ -1,11 +1,14 @@
 /* The strand that keeps a replica's house: flushes, snapshots, garbage. */
 #include "shard/shard_private.h"
+#include "shard/vector_feed_private.h"
 
 enum {
     TICK_MS = 1000,
     IDLE_FLUSH_TICKS = 300, /* so long may little data stay in memory: what a crash would apply again */
     GC_TICKS = 10,
     SWEEP_AT_LEAST = 10000,
+    SWEEP_PAUSE_MS = 60000,
+    FEED_LAG_MS = 60000,
 };
 
 /* What was applied before the flush began is durable when it has returned. */
@@ -38,9 +41,9 @@ static uint64_t live_rows(gn_shard *shard)
     return rows > 0 ? (uint64_t)rows : 0;
 }
 
-static gn_code collect(gn_shard *shard, gn_error *err)
+static gn_code collect(gn_shard *shard, uint64_t *swept_at, gn_error *err)
 {
-    gn_code code = gn_gc_change_log(shard, err);
+    gn_code code = gn_gc_change_log(shard, FEED_LAG_MS + shard->retention_ms / 4, err);
     if (code == GN_OK && shard->garbage_waits) {
         bool more;
         shard->garbage_waits = false;
@@ -48,15 +51,22 @@ static gn_code collect(gn_shard *shard, gn_error *err)
         if (more)
             shard->garbage_waits = true;
     }
-    if (code == GN_OK && shard->dead_versions > SWEEP_AT_LEAST + live_rows(shard) / 5)
-        code = gn_gc_sweep(shard, err);
-    return code;
+    /* Most tombstones are younger than the retention; a fraction of it later some are not. */
+    uint64_t now = gn_now_ns(shard->world), pause = (shard->retention_ms / 4 + SWEEP_PAUSE_MS) * 1000000;
+    if (code != GN_OK || now - *swept_at < pause)
+        return code;
+    *swept_at = now;
+    if (shard->dead_versions > SWEEP_AT_LEAST + live_rows(shard) / 5)
+        return gn_gc_sweep(shard, err);
+    if (gn_feeds_durable(shard->feeds) < UINT64_MAX)
+        gn_feeds_horizon(shard->feeds, gn_gc_horizon(shard));
+    return GN_OK;
 }
 
 static void keep(void *arg)
 {
     gn_shard *shard = arg;
-    uint64_t ticks = 0, flushed_at = 0;
+    uint64_t ticks = 0, flushed_at = 0, swept_at = gn_now_ns(shard->world);
     uint64_t next = gn_now_ns(shard->world);
     while (!shard->stopping) {
         gn_error err = {0};
@@ -72,7 +82,7 @@ static void keep(void *arg)
         if (code == GN_OK && now >= next) {
             next = now + TICK_MS * 1000000ull;
             if (++ticks % GC_TICKS == 0)
-                code = collect(shard, &err);
+                code = collect(shard, &swept_at, &err);
         }
         if (code != GN_OK)
             gn_shard_fail(shard, code, &err);

@@ -221,6 +221,7 @@ static gn_shard *shard_alloc(gn_world *world, gn_raft_host *host, const gn_shard
     s->block_cache_bytes = o->block_cache_bytes ? o->block_cache_bytes : DEFAULT_CACHE_BYTES;
     s->readers.next = s->readers.prev = &s->readers;
     pthread_mutex_init(&s->view_lock, NULL);
+    pthread_mutex_init(&s->horizon_lock, NULL);
     gn_wakeup_init(&s->keeper_wakeup, world);
     init_metrics(&s->metrics);
     return s;
@@ -228,12 +229,15 @@ static gn_shard *shard_alloc(gn_world *world, gn_raft_host *host, const gn_shard
 
 static gn_code open_store(gn_shard *shard, gn_error *err)
 {
-    uint64_t number = 0;
+    uint64_t number = 1;
     char *path = NULL;
     gn_store *store = NULL;
     gn_code code = gn_dir_create(shard->dir, err);
     if (code == GN_OK)
-        code = gn_store_dir_current(shard->dir, &number, err);
+        code = gn_number_read(shard->dir, "CURRENT", &number, err);
+    if (code == GN_OK)
+        code = gn_number_read(shard->dir, "HORIZON", &shard->durable_horizon, err);
+    shard->horizon = shard->durable_horizon;
     if (code == GN_OK && asprintf(&path, "%s/store-%llu", shard->dir, (unsigned long long)number) < 0)
         code = gn_error_oom(err, NULL);
     gn_store_options options = gn_shard_store_options(shard);
@@ -316,6 +320,7 @@ void gn_shard_close(gn_shard *shard, bool clean)
     gn_store_release(shard->store);
     gn_wakeup_close(&shard->keeper_wakeup);
     pthread_mutex_destroy(&shard->view_lock);
+    pthread_mutex_destroy(&shard->horizon_lock);
     free(shard->dir);
     free(shard);
 }
@@ -364,7 +369,7 @@ gn_code gn_shard_compact(gn_shard *shard, gn_error *err)
     bool more;
     gn_code code = gn_gc_garbage(shard, &more, err);
     if (code == GN_OK)
-        code = gn_gc_change_log(shard, err);
+        code = gn_gc_change_log(shard, 0, err);
     if (code == GN_OK)
         code = gn_gc_sweep(shard, err);
     if (code != GN_OK)

@@ -84,7 +84,9 @@ struct gn_shard {
     gn_scn last_scn;
     uint64_t applied_index;
     gn_reader_mark readers; /* a ring */
-    gn_scn horizon;         /* what has ever been collected below */
+    gn_scn horizon;         /* reads below it are refused: what they would see may have been collected */
+    pthread_mutex_t horizon_lock;
+    gn_scn durable_horizon; /* as the file HORIZON has it; collection goes up to here */
     gn_table_states tables;
     _Atomic gn_scn log_floor;
     _Atomic gn_scn recent_floor; /* of the window of recent commits; 0 while it is not all there */
@@ -141,11 +143,15 @@ void gn_applier_reset(gn_applier *applier); /* after the store was replaced */
 /* ---- gc.c ---- */
 void gn_reader_register(gn_shard *shard, gn_reader_mark *mark, gn_scn scn); /* under view_lock */
 void gn_reader_unregister(gn_shard *shard, gn_reader_mark *mark);
-/* Raises the horizon to what no open transaction and no retention needs, and gives it. */
+/* What no open transaction and no retention needs, now. */
+gn_scn gn_gc_candidate(gn_shard *shard);
+/* Raises the horizon to that and gives it: what only reads below it could see may be removed. It is kept in a file, so
+ * that after a restart such reads are still refused. */
 gn_scn gn_gc_horizon(void *shard);
 gn_code gn_gc_sweep(gn_shard *shard, gn_error *err);
 gn_code gn_gc_garbage(gn_shard *shard, bool *more, gn_error *err);
-gn_code gn_gc_change_log(gn_shard *shard, gn_error *err);
+/* A vector index whose files are behind by more than lag_ms is written: it holds the log back. */
+gn_code gn_gc_change_log(gn_shard *shard, uint64_t lag_ms, gn_error *err);
 /* Notes in the batch that a space is to be removed once nobody reads at `scn`. */
 void gn_gc_note_garbage(rocksdb_writebatch_t *batch, gn_scn scn, const gn_space *space);
 

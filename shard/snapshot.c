@@ -1,6 +1,6 @@
 /* Raft snapshots of a shard: a manifest, and for groups of several members a checkpoint of the store (hard links).
  *
- *   [version, group, applied index, last SCN, path]   msgpack; path "" when there is no checkpoint
+ *   [version, group, applied index, last SCN, horizon, path]   msgpack; path "" when there is no checkpoint
  *
  * A checkpoint may hold more than the index that it is named by: entries that the store has already are skipped when
  * they are applied. A group of one has nobody to send files to, so its snapshot is a flush alone, which lets the log be
@@ -16,11 +16,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { MANIFEST_VERSION = 1, MANIFEST_FIELDS = 5 };
+enum { MANIFEST_VERSION = 1, MANIFEST_FIELDS = 6 };
 
 typedef struct manifest {
     uint64_t group_id, index;
-    gn_scn last_scn;
+    gn_scn last_scn, horizon;
     gn_bytes path;
 } manifest;
 
@@ -33,6 +33,7 @@ static void manifest_write(const manifest *m, gn_buf *out)
     msgpack_pack_uint64(&p, m->group_id);
     msgpack_pack_uint64(&p, m->index);
     msgpack_pack_uint64(&p, m->last_scn);
+    msgpack_pack_uint64(&p, m->horizon);
     msgpack_pack_str(&p, m->path.len);
     msgpack_pack_str_body(&p, m->path.data, m->path.len);
 }
@@ -44,6 +45,7 @@ static gn_code manifest_read(gn_bytes bytes, manifest *m, gn_error *err)
     m->group_id = gn_unpack_uint(&u);
     m->index = gn_unpack_uint(&u);
     m->last_scn = gn_unpack_uint(&u);
+    m->horizon = gn_unpack_uint(&u);
     m->path = gn_unpack_str(&u);
     return ok && gn_unpack_done(&u) ? GN_OK : gn_error_set(err, GN_CORRUPT, "a snapshot's manifest is malformed");
 }
@@ -78,6 +80,9 @@ static gn_code take(gn_shard *shard, manifest *m, gn_buf *path, gn_error *err)
     pthread_mutex_unlock(&shard->view_lock);
     gn_code code = status->n_members > 1 ? checkpoint(shard, store, m->index, path, err) : gn_store_flush(store, err);
     m->path = gn_buf_bytes(path);
+    pthread_mutex_lock(&shard->horizon_lock); /* as it is now: collection goes on while the checkpoint is made */
+    m->horizon = shard->durable_horizon;
+    pthread_mutex_unlock(&shard->horizon_lock);
     if (code == GN_OK && shard->durable_index < m->index)
         shard->durable_index = m->index;
     free(status);
@@ -120,13 +125,31 @@ typedef struct install {
     uint8_t data[];
 } install;
 
-static gn_code replace_store(gn_shard *shard, const char *from, uint64_t index, gn_error *err)
+/* The snapshot's maker may have collected more than this replica. */
+static gn_code take_horizon(gn_shard *shard, gn_scn horizon, gn_error *err)
 {
-    uint64_t number = 0;
+    gn_code code = GN_OK;
+    pthread_mutex_lock(&shard->horizon_lock);
+    if (horizon > shard->durable_horizon && (code = gn_number_write(shard->dir, "HORIZON", horizon, err)) == GN_OK) {
+        shard->durable_horizon = horizon;
+        pthread_mutex_lock(&shard->view_lock);
+        if (shard->horizon < horizon)
+            shard->horizon = horizon;
+        pthread_mutex_unlock(&shard->view_lock);
+    }
+    pthread_mutex_unlock(&shard->horizon_lock);
+    return code;
+}
+
+static gn_code replace_store(gn_shard *shard, const char *from, const manifest *m, uint64_t index, gn_error *err)
+{
+    uint64_t number = 1;
     gn_store *store = NULL;
     gn_buf path;
     gn_buf_init(&path, NULL, 64 << 10);
-    gn_code code = gn_store_dir_current(shard->dir, &number, err);
+    gn_code code = gn_number_read(shard->dir, "CURRENT", &number, err);
+    if (code == GN_OK)
+        code = take_horizon(shard, m->horizon, err);
     gn_buf_printf(&path, "%s/store-%llu", shard->dir, (unsigned long long)number + 1);
     if (code == GN_OK)
         code = gn_dir_remove((const char *)path.data, err);
@@ -147,7 +170,7 @@ static gn_code replace_store(gn_shard *shard, const char *from, uint64_t index, 
             code = gn_error_set(err, GN_CORRUPT, "a snapshot's store is older than its manifest");
     }
     if (code == GN_OK)
-        code = gn_store_dir_set_current(shard->dir, number + 1, err);
+        code = gn_number_write(shard->dir, "CURRENT", number + 1, err);
     if (code == GN_OK) {
         shard->durable_index = shard->applied_index;
         gn_feeds_schema_changed(shard->feeds, shard->schema);
@@ -171,7 +194,7 @@ static void install_task(gn_task *task)
     if (code == GN_OK) {
         char path[4096];
         snprintf(path, sizeof path, "%.*s", (int)m.path.len, (const char *)m.path.data);
-        code = replace_store(shard, path, in->index, &err);
+        code = replace_store(shard, path, &m, in->index, &err);
     }
     if (code != GN_OK)
         gn_shard_fail(shard, code, &err);

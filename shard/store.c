@@ -85,6 +85,19 @@ static rocksdb_options_t *db_options(const gn_store_options *o)
     return r;
 }
 
+/* Without a WAL RocksDB would flush when it is closed. Here a clean close flushes by itself, and after a failure what
+ * was not flushed comes from the Raft log: that way is the one that every crash takes, so it is the one to have. The C
+ * API has no setter for this option. */
+static gn_code no_flush_at_close(rocksdb_options_t **options, gn_error *err)
+{
+    char *message = NULL;
+    rocksdb_options_t *changed = rocksdb_options_create();
+    rocksdb_get_options_from_string(*options, "avoid_flush_during_shutdown=true", changed, &message);
+    rocksdb_options_destroy(*options);
+    *options = changed;
+    return gn_store_check(message, "could not set the options of the shard's store", err);
+}
+
 gn_code gn_store_check(char *message, const char *what, gn_error *err)
 {
     if (!message)
@@ -104,6 +117,11 @@ gn_code gn_store_check(char *message, const char *what, gn_error *err)
 gn_code gn_store_open(const char *path, const gn_store_options *o, gn_store **out, gn_error *err)
 {
     rocksdb_options_t *options = db_options(o);
+    gn_code code = no_flush_at_close(&options, err);
+    if (code != GN_OK) {
+        rocksdb_options_destroy(options);
+        return code;
+    }
     char *message = NULL;
     rocksdb_t *db = rocksdb_open(options, path, &message);
     if (!db) {

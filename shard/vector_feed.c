@@ -25,12 +25,15 @@ struct gn_feed {
     gn_index_desc index;
     uint32_t column_id, dimensions;
     char *dir;
-    gn_vindex *vindex;    /* NULL until the feeder has opened it; then for the feed's life */
-    _Atomic int state;    /* feed_state */
-    _Atomic gn_scn floor; /* complete for reads from here on */
-    _Atomic bool wipe;    /* start again from nothing */
-    gn_scn position;      /* given so far: the queue's while live, the feeder's while stale */
-    float *vector;        /* aligned room for one */
+    gn_vindex *vindex;      /* NULL until the feeder has opened it; then for the feed's life */
+    _Atomic int state;      /* feed_state */
+    _Atomic gn_scn floor;   /* complete for reads from here on */
+    _Atomic bool wipe;      /* start again from nothing */
+    gn_scn position;        /* given so far: the queue's while live, the feeder's while stale */
+    float *vector;          /* aligned room for one */
+    gn_scn horizon;         /* the keeper's */
+    bool checkpoint_failed; /* the keeper's */
+    bool verified;          /* the feeder's: the files that were found have been read through */
     uint64_t retry_ns;
 };
 
@@ -142,6 +145,49 @@ gn_scn gn_feeds_durable(gn_feeds *feeds)
     }
     pthread_mutex_unlock(&feeds->lock);
     return least;
+}
+
+/* A live feed that `pick` wants, counted. */
+static gn_feed *hold_live(gn_feeds *feeds, bool (*pick)(const gn_feed *f, gn_scn scn), gn_scn scn)
+{
+    pthread_mutex_lock(&feeds->lock);
+    gn_feed *f = feeds->first;
+    while (f && !(f->state == FEED_LIVE && pick(f, scn)))
+        f = f->next;
+    if (f)
+        f->refs++;
+    pthread_mutex_unlock(&feeds->lock);
+    return f;
+}
+
+static bool lags(const gn_feed *f, gn_scn scn)
+{
+    return gn_vindex_durable_position(f->vindex) < scn && !f->checkpoint_failed;
+}
+
+void gn_feeds_checkpoint(gn_feeds *feeds, gn_scn scn)
+{
+    for (gn_feed *f; (f = hold_live(feeds, lags, scn)); gn_feed_release(f)) {
+        gn_error err = {0};
+        if (gn_vindex_checkpoint(f->vindex, &err) == GN_OK && !lags(f, scn))
+            continue;
+        f->checkpoint_failed = true; /* not again in this process: the log is kept instead */
+        gn_log_warn("shard", "a vector index could not be written", GN_KV_STR("index", f->index.name),
+                    GN_KV_STR("error", err.message));
+    }
+}
+
+static bool has_older_horizon(const gn_feed *f, gn_scn scn)
+{
+    return f->horizon < scn;
+}
+
+void gn_feeds_horizon(gn_feeds *feeds, gn_scn horizon)
+{
+    for (gn_feed *f; (f = hold_live(feeds, has_older_horizon, horizon)); gn_feed_release(f)) {
+        f->horizon = horizon;
+        gn_vindex_set_horizon(f->vindex, horizon);
+    }
 }
 
 gn_feed *gn_feed_acquire(gn_feeds *feeds, uint64_t index_id, uint64_t epoch, gn_scn read_scn)
@@ -510,6 +556,7 @@ static gn_code wipe_and_open(gn_feed *f, gn_error *err)
         code = gn_vindex_wipe(f->dir, err);
     f->position = 0;
     f->wipe = false;
+    f->verified = true;
     return code == GN_OK ? open_vindex(f, err) : code;
 }
 
@@ -616,12 +663,35 @@ static void remove_feed(gn_feed *f)
     feed_free(f);
 }
 
+/* Files that were there when the process began are read through once, behind everything that is urgent. */
+static bool is_unverified(const gn_feed *f, gn_scn scn)
+{
+    (void)scn;
+    return !f->verified;
+}
+
+static bool verify_one(gn_feeds *feeds)
+{
+    gn_feed *f = hold_live(feeds, is_unverified, 0);
+    if (!f)
+        return false;
+    gn_error err = {0};
+    gn_code code = gn_vindex_verify(f->vindex, &feeds->stopping, &err);
+    f->verified = code != GN_CANCELED;
+    if (code != GN_OK && code != GN_CANCELED)
+        gn_feed_distrust(f, err.message);
+    gn_feed_release(f);
+    return code != GN_CANCELED;
+}
+
 static void feeder(void *arg)
 {
     gn_feeds *feeds = arg;
     gn_world *world = feeds->shard->world;
     while (!feeds->stopping) {
         gn_feed *f = next_to_do(feeds, gn_now_ns(world));
+        if (!f && verify_one(feeds))
+            continue;
         if (!f) {
             gn_wakeup_wait(&feeds->wakeup, gn_now_ns(world) + RETRY_MS * 1000000ull);
             continue;

@@ -26,6 +26,11 @@ void gn_feeds_rebuild_all(gn_feeds *feeds);
 /* The change log above this SCN is needed to repair indexes after a crash. UINT64_MAX: none. */
 gn_scn gn_feeds_durable(gn_feeds *feeds);
 
+/* Writes live indexes that are durable only below scn. The keeper's. */
+void gn_feeds_checkpoint(gn_feeds *feeds, gn_scn scn);
+/* What ended at or below it is seen by nobody. The keeper's. */
+void gn_feeds_horizon(gn_feeds *feeds, gn_scn horizon);
+
 typedef struct gn_feed gn_feed;
 /* A live index that can answer at read_scn, counted; NULL: there is none now. */
 gn_feed *gn_feed_acquire(gn_feeds *feeds, uint64_t index_id, uint64_t epoch, gn_scn read_scn);
