@@ -296,8 +296,8 @@ void gn_raft_snapshot_advance(gn_raft_group *group)
         group->taking = true;
         group->asked_log_bytes = group->log_bytes;
         group->fsm.snapshot_take(group->fsm.ctx, group);
-    } else if (group->snapshot_request && group->applied == group->snapshot.index) {
-        finish_request(group, GN_OK);
+    } else if (group->snapshot_request) { /* there is one; or the log lacks what the state machine has */
+        finish_request(group, group->applied == group->snapshot.index ? GN_OK : GN_UNAVAILABLE);
     }
 }
 

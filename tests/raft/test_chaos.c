@@ -280,6 +280,22 @@ static void check_outcomes(void)
     total.terms += cluster_status(&c, 1).term;
 }
 
+static void tell_state(void)
+{
+    for (unsigned id = 1; id <= NODES; id++) {
+        gn_raft_status s = cluster_status(&c, id);
+        print_message("node %u: term %llu leader %llu leads %d can_read %d stopped %d first %llu last %llu commit %llu "
+                      "applied %llu members",
+                      id, (unsigned long long)s.term, (unsigned long long)s.leader, s.leads, s.can_read, s.stopped,
+                      (unsigned long long)s.first_index, (unsigned long long)s.last_index,
+                      (unsigned long long)s.commit_index, (unsigned long long)s.applied_index);
+        for (size_t i = 0; i < s.n_members; i++)
+            print_message(" %llu%c", (unsigned long long)s.members[i].id,
+                          s.members[i].role == GN_RAFT_VOTER ? 'v' : 's');
+        print_message("\n");
+    }
+}
+
 static void run_seed(void)
 {
     gn_raft_options options = {.election_timeout_ms = 300, .heartbeat_ms = 50};
@@ -302,7 +318,10 @@ static void run_seed(void)
         gn_sim_run_for(c.sim, below(4) ? below(30 * MS) : below(400 * MS));
     }
     heal();
-    CHECK(gn_sim_run_until(c.sim, nothing_outstanding, NULL, 60 * SECOND));
+    if (!gn_sim_run_until(c.sim, nothing_outstanding, NULL, 60 * SECOND)) {
+        tell_state();
+        CHECK(!"requests end once the cluster is healed");
+    }
     for (int i = 0; i < 10; i++)
         cluster_write(&c, "healed");
     cluster_settle(&c);

@@ -1,4 +1,5 @@
 /* Several hosts under the simulation: elections, failures, reads, membership, transfer, snapshots. */
+#include "base/memory.h"
 #include "base/metrics.h"
 #include "tests/base/cmocka_all.h"
 #include "tests/raft/cluster.h"
@@ -188,6 +189,34 @@ static void a_follower_far_behind_gets_a_snapshot(void **state)
     cluster_settle(&c);
     cluster_check_equal(&c);
     cluster_stop(&c);
+}
+
+/* More than the leader keeps in memory, and more than one message carries. */
+static void a_follower_behind_by_large_entries_catches_up_from_the_log(void **state)
+{
+    (void)state;
+    enum { SIZE = 1 << 20, N = 20 };
+    char *text = gn_xmalloc(SIZE);
+    cluster c;
+    gn_raft_options options = {.log_keep_bytes = 64 << 20};
+    memset(text, 'x', SIZE);
+    text[SIZE - 1] = 0;
+    cluster_start(&c, 14, 3, 3, &options);
+    cluster_write(&c, "before");
+    unsigned leader = cluster_leader(&c), behind = leader % 3 + 1;
+    isolate(&c, behind, true);
+    for (int i = 0; i < N; i++) {
+        text[0] = (char)('a' + i);
+        cluster_write(&c, text);
+    }
+    isolate(&c, behind, false);
+    cluster_write(&c, "after");
+    cluster_settle(&c);
+    cluster_check_equal(&c);
+    assert_int_equal(c.node[behind].recorder->installs, 0);
+    assert_int_equal(c.node[behind].recorder->n, N + 2);
+    cluster_stop(&c);
+    free(text);
 }
 
 static bool is_installed(void *ctx)
@@ -389,6 +418,7 @@ int main(void)
         cmocka_unit_test(a_write_of_a_leader_that_lost_its_place_has_an_unknown_outcome),
         cmocka_unit_test(reads_in_a_row_share_rounds),
         cmocka_unit_test(a_follower_far_behind_gets_a_snapshot),
+        cmocka_unit_test(a_follower_behind_by_large_entries_catches_up_from_the_log),
         cmocka_unit_test(a_crash_between_install_and_its_record_is_survived),
         cmocka_unit_test(one_server_grows_to_three_and_shrinks_again),
         cmocka_unit_test(leadership_is_handed_over_under_load),

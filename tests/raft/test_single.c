@@ -1,5 +1,6 @@
 /* A group of one voter on the machine's own disk: submit, apply, restart, reads, snapshots, faults of the log. */
 #include "base/buf.h"
+#include "base/limits.h"
 #include "base/memory.h"
 #include "tests/base/cmocka_all.h"
 #include "tests/raft/recorder.h"
@@ -384,6 +385,46 @@ static void one_group_is_not_opened_twice(void **state)
     gn_raft_host_close(host);
 }
 
+static void an_entry_beyond_the_limit_is_refused(void **state)
+{
+    (void)state;
+    call c;
+    open_host(NULL);
+    gn_raft_group *group = open_group(7, 0);
+    prepare(&c, "x");
+    c.request.command.len = GN_MAX_ENTRY; /* refused before it is read */
+    gn_raft_submit(group, &c.request);
+    assert_int_equal(wait_for(&c), GN_LIMIT);
+    assert_int_equal(submit(group, "y"), GN_OK);
+    gn_raft_group_close(group);
+    gn_raft_host_close(host);
+}
+
+static void a_log_larger_than_its_cache_is_applied_from_the_disk(void **state)
+{
+    (void)state;
+    enum { SIZE = 1 << 20, N = 24 };
+    char *text = gn_xmalloc(SIZE);
+    memset(text, 'x', SIZE);
+    text[SIZE - 1] = 0;
+    open_host(NULL);
+    gn_raft_group *group = open_group(7, 0);
+    for (int i = 0; i < N; i++) {
+        text[0] = (char)('a' + i);
+        assert_int_equal(submit(group, text), GN_OK);
+    }
+    gn_raft_group_close(group);
+    recorder_close(&rec);
+    recorder_init(&rec, world);
+    group = open_group(7, 0);
+    assert_int_equal(recorder_count(&rec), N);
+    for (int i = 0; i < N; i++)
+        assert_int_equal(rec.commands[i][0], 'a' + i);
+    gn_raft_group_close(group);
+    gn_raft_host_close(host);
+    free(text);
+}
+
 static void another_nodes_log_is_refused(void **state)
 {
     (void)state;
@@ -410,6 +451,8 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_failing_state_machine_stops_its_group_alone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_group_is_not_opened_twice, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_entry_beyond_the_limit_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_log_larger_than_its_cache_is_applied_from_the_disk, set_up, tear_down),
         cmocka_unit_test_setup_teardown(another_nodes_log_is_refused, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
