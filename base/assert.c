@@ -1,5 +1,7 @@
 #include "base/assert.h"
 
+#include "base/sanitizer_private.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -9,3 +11,12 @@ _Noreturn void gn_assert_fail(const char *condition, const char *file, int line)
     fflush(stderr);
     abort();
 }
+
+#ifdef GN_UNDER_TSAN
+/* RocksDB comes from Debian without instrumentation, so what it does under its own atomics looks like a race. */
+const char *__tsan_default_suppressions(void);
+__attribute__((visibility("default"))) const char *__tsan_default_suppressions(void)
+{
+    return "race:librocksdb\n";
+}
+#endif

@@ -13,6 +13,7 @@ enum { SWEEP_BATCH = 1000 };
 void gn_reader_register(gn_shard *shard, gn_reader_mark *mark, gn_scn scn)
 {
     mark->scn = scn;
+    mark->registered = true;
     mark->next = &shard->readers;
     mark->prev = shard->readers.prev;
     mark->prev->next = mark;
@@ -21,13 +22,13 @@ void gn_reader_register(gn_shard *shard, gn_reader_mark *mark, gn_scn scn)
 
 void gn_reader_unregister(gn_shard *shard, gn_reader_mark *mark)
 {
-    if (!mark->next)
+    if (!mark->registered)
         return;
     pthread_mutex_lock(&shard->view_lock);
     mark->prev->next = mark->next;
     mark->next->prev = mark->prev;
     pthread_mutex_unlock(&shard->view_lock);
-    mark->next = mark->prev = NULL;
+    mark->registered = false;
 }
 
 /* Under view_lock. */

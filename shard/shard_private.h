@@ -54,8 +54,9 @@ void gn_table_states_close(gn_table_states *states);
 
 /* ---- open transactions ---- */
 typedef struct gn_reader_mark {
-    struct gn_reader_mark *prev, *next;
+    struct gn_reader_mark *prev, *next; /* under view_lock */
     gn_scn scn;
+    bool registered; /* the owner's */
 } gn_reader_mark;
 
 typedef struct gn_applier gn_applier;
