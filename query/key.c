@@ -4,6 +4,7 @@
  *   floats                   IEEE bits, sign bit flipped or all flipped when negative; -0 as 0, one NaN
  *   text, bytea              the bytes, 00 as 00 FF, ended by 00 01
  *   uuid                     the 16 bytes
+ *   numeric                  see numeric.c
  *
  * Descending inverts the payload, not the marker: where NULLs go is a matter of its own. No marker is FF, so that a
  * prefix followed by FF is above every key that begins with it. */
@@ -80,6 +81,9 @@ static gn_code put_bytes(gn_buf *out, const gn_value *v, gn_error *err)
         return GN_OK;
     case GN_T_UUID:
         gn_buf_append_bytes(out, v->as.bytes);
+        return GN_OK;
+    case GN_T_NUMERIC:
+        gn_numeric_key_put(out, v->as.bytes);
         return GN_OK;
     default:
         return no_order(v->type, err);
@@ -262,6 +266,8 @@ static gn_code get_payload(gn_key_reader *r, gn_type type, gn_arena *arena, gn_v
         return get_text(r, arena, out, err);
     case GN_T_UUID:
         return get_uuid(r, arena, out, err);
+    case GN_T_NUMERIC:
+        return gn_numeric_key_get(r, arena, &out->as.bytes, err);
     default:
         return no_order(type, err);
     }
@@ -314,6 +320,10 @@ static gn_code skip_payload(gn_key_reader *r, gn_type type, gn_error *err)
     case GN_T_UNKNOWN:
         get_escaped(r, NULL);
         return GN_OK;
+    case GN_T_NUMERIC: {
+        gn_bytes ignored;
+        return gn_numeric_key_get(r, NULL, &ignored, err); /* without an arena: only walks */
+    }
     default:
         return no_order(type, err);
     }

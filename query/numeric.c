@@ -1,12 +1,12 @@
 /* numeric: its encoding, text, wire and key forms, comparison. Arithmetic is in numeric_math.c. */
 #include "query/numeric.h"
 
+#include "query/numeric_private.h"
+#include "query/value_private.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#include "query/numeric_private.h"
-#include "query/value_private.h"
 
 enum { SCALE_FOLLOWS = 31 };
 static const gn_u128 SMALL_LIMIT = (gn_u128)1 << 127;
@@ -404,9 +404,8 @@ static bool parse_special(gn_bytes word, gn_num_kind *kind)
     static const struct {
         const char *word;
         gn_num_kind kind;
-    } words[] = {{"NaN", GN_NUM_NAN},        {"Infinity", GN_NUM_INF},  {"+Infinity", GN_NUM_INF},
-                 {"inf", GN_NUM_INF},        {"+inf", GN_NUM_INF},      {"-Infinity", GN_NUM_MINUS_INF},
-                 {"-inf", GN_NUM_MINUS_INF}};
+    } words[] = {{"NaN", GN_NUM_NAN},  {"Infinity", GN_NUM_INF},        {"+Infinity", GN_NUM_INF}, {"inf", GN_NUM_INF},
+                 {"+inf", GN_NUM_INF}, {"-Infinity", GN_NUM_MINUS_INF}, {"-inf", GN_NUM_MINUS_INF}};
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         if (gn_same_word(word, words[i].word)) {
             *kind = words[i].kind;
@@ -495,8 +494,9 @@ gn_code gn_numeric_parse(gn_bytes text, gn_arena *arena, gn_bytes *out, gn_error
         return gn_num_store(&n, arena, out, err);
     }
     int64_t scale = (int64_t)t.n_fraction - t.exponent;
-    if (t.n_whole > GN_MAX_NUMERIC_DIGITS + GN_NUM_MAX_SCALE || t.n_fraction > GN_MAX_NUMERIC_DIGITS + GN_NUM_MAX_SCALE ||
-        scale > GN_NUM_MAX_SCALE || t.exponent >= INT32_MAX / 2 || t.exponent <= -(INT32_MAX / 2))
+    if (t.n_whole > GN_MAX_NUMERIC_DIGITS + GN_NUM_MAX_SCALE ||
+        t.n_fraction > GN_MAX_NUMERIC_DIGITS + GN_NUM_MAX_SCALE || scale > GN_NUM_MAX_SCALE ||
+        t.exponent >= INT32_MAX / 2 || t.exponent <= -(INT32_MAX / 2))
         return gn_num_overflow(err);
     digits_to_magnitude(&t, &n);
     n.kind = t.negative ? GN_NUM_NEGATIVE : GN_NUM_POSITIVE;
@@ -519,8 +519,8 @@ gn_code gn_numeric_parse(gn_bytes text, gn_arena *arena, gn_bytes *out, gn_error
 
 bool gn_numeric_print(gn_bytes v, gn_buf *out)
 {
-    static const char *const words[] = {[GN_NUM_NAN] = "NaN", [GN_NUM_INF] = "Infinity",
-                                        [GN_NUM_MINUS_INF] = "-Infinity"};
+    static const char *const words[] = {
+        [GN_NUM_NAN] = "NaN", [GN_NUM_INF] = "Infinity", [GN_NUM_MINUS_INF] = "-Infinity"};
     gn_num n = gn_num_load(v);
     if (gn_num_is_special(&n))
         return gn_buf_append_str(out, words[n.kind]);
@@ -627,9 +627,8 @@ gn_code gn_numeric_to_f64(gn_bytes v, double *out, gn_error *err)
     gn_buf text;
     gn_buf_init(&text, NULL, 1 << 20);
     gn_numeric_print(v, &text);
-    gn_code code =
-        gn_error_set(err, GN_NUMERIC_RANGE, "\"%.*s\" is out of range for type double precision",
-                     gn_quotable(gn_buf_bytes(&text)), (const char *)text.data);
+    gn_code code = gn_error_set(err, GN_NUMERIC_RANGE, "\"%.*s\" is out of range for type double precision",
+                                gn_quotable(gn_buf_bytes(&text)), (const char *)text.data);
     gn_buf_close(&text);
     return code;
 }
@@ -671,8 +670,7 @@ gn_code gn_numeric_apply_typmod(gn_bytes v, int32_t typmod, gn_arena *arena, gn_
     if (!fits) {
         int most = precision - scale;
         gn_code code = gn_error_set(err, GN_NUMERIC_RANGE, "numeric field overflow");
-        gn_error_detail(err,
-                        "A field with precision %d, scale %d must round to an absolute value less than %s%d.",
+        gn_error_detail(err, "A field with precision %d, scale %d must round to an absolute value less than %s%d.",
                         precision, scale, most ? "10^" : "", most ? most : 1);
         return code;
     }
@@ -696,7 +694,10 @@ static bool numeric_send(const gn_value *value, gn_buf *out)
 {
     gn_num n = gn_num_load(value->as.bytes);
     if (gn_num_is_special(&n))
-        return send_head(out, 0, 0, n.kind == GN_NUM_NAN ? WIRE_NAN : n.kind == GN_NUM_INF ? WIRE_INF : WIRE_MINUS_INF,
+        return send_head(out, 0, 0,
+                         n.kind == GN_NUM_NAN   ? WIRE_NAN
+                         : n.kind == GN_NUM_INF ? WIRE_INF
+                                                : WIRE_MINUS_INF,
                          0);
     if (gn_num_is_zero(&n))
         return send_head(out, 0, 0, 0, n.scale);
@@ -817,8 +818,8 @@ static void put_key_digits(gn_buf *out, const char *digits, size_t len, int expo
 
 void gn_numeric_key_put(gn_buf *out, gn_bytes v)
 {
-    static const uint8_t classes[] = {[GN_NUM_NAN] = KEY_NAN, [GN_NUM_INF] = KEY_INF,
-                                      [GN_NUM_MINUS_INF] = KEY_MINUS_INF};
+    static const uint8_t classes[] = {
+        [GN_NUM_NAN] = KEY_NAN, [GN_NUM_INF] = KEY_INF, [GN_NUM_MINUS_INF] = KEY_MINUS_INF};
     gn_num n = gn_num_load(v);
     if (gn_num_is_special(&n)) {
         gn_buf_append_u8(out, classes[n.kind]);

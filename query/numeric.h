@@ -17,7 +17,7 @@ bool gn_numeric_is_valid(gn_bytes bytes);
 
 bool gn_numeric_is_nan(gn_bytes v);
 bool gn_numeric_is_infinite(gn_bytes v);
-int gn_numeric_sign(gn_bytes v);  /* -1, 0, 1; NaN: 1, as it sorts */
+int gn_numeric_sign(gn_bytes v);       /* -1, 0, 1; NaN: 1, as it sorts */
 uint32_t gn_numeric_scale(gn_bytes v); /* digits behind the point; 0 for NaN and infinities */
 int gn_numeric_compare(gn_bytes a, gn_bytes b);
 uint64_t gn_numeric_hash(gn_bytes v);
@@ -29,7 +29,7 @@ gn_code gn_numeric_from_f32(float v, gn_arena *arena, gn_bytes *out, gn_error *e
 /* Rounded. GN_NUMERIC_RANGE "<type> out of range", GN_FEATURE "cannot convert NaN to <type>". */
 gn_code gn_numeric_to_i64(gn_bytes v, gn_type_id int_type, int64_t *out, gn_error *err);
 gn_code gn_numeric_to_f64(gn_bytes v, double *out, gn_error *err); /* GN_NUMERIC_RANGE */
-double gn_numeric_estimate(gn_bytes v); /* as a double; what is too large is infinite */
+double gn_numeric_estimate(gn_bytes v);                            /* as a double; what is too large is infinite */
 gn_code gn_numeric_parse(gn_bytes text, gn_arena *arena, gn_bytes *out, gn_error *err);
 bool gn_numeric_print(gn_bytes v, gn_buf *out);
 /* numeric(p,s): rounds, then checks. typmod as in query/type.h, -1 = any. */
@@ -41,7 +41,7 @@ gn_code gn_numeric_sub(gn_bytes a, gn_bytes b, gn_arena *arena, gn_bytes *out, g
 gn_code gn_numeric_mul(gn_bytes a, gn_bytes b, gn_arena *arena, gn_bytes *out, gn_error *err);
 gn_code gn_numeric_div(gn_bytes a, gn_bytes b, gn_arena *arena, gn_bytes *out, gn_error *err);
 gn_code gn_numeric_div_trunc(gn_bytes a, gn_bytes b, gn_arena *arena, gn_bytes *out, gn_error *err); /* div(a, b) */
-gn_code gn_numeric_mod(gn_bytes a, gn_bytes b, gn_arena *arena, gn_bytes *out, gn_error *err); /* sign of a */
+gn_code gn_numeric_mod(gn_bytes a, gn_bytes b, gn_arena *arena, gn_bytes *out, gn_error *err);       /* sign of a */
 gn_code gn_numeric_neg(gn_bytes v, gn_arena *arena, gn_bytes *out, gn_error *err);
 gn_code gn_numeric_abs(gn_bytes v, gn_arena *arena, gn_bytes *out, gn_error *err);
 /* scale may be negative: round(1234, -2) = 1200 */

@@ -3,11 +3,11 @@
  *
  * ln: the argument is brought near 1 by powers of two and square roots, then 2 atanh((m-1)/(m+1)). exp: by multiples of
  * ln 2 and halving, then Taylor's series and squaring (Brent and Zimmermann, Modern Computer Arithmetic, 4.3, 4.4). */
-#include <math.h>
-#include <stdlib.h>
-
 #include "query/numeric_private.h"
 #include "query/value_private.h"
+
+#include <math.h>
+#include <stdlib.h>
 
 enum { GUARD = 64, HALVINGS = 8, MAX_RESULT_SCALE = 2000 };
 
@@ -435,7 +435,8 @@ static gn_num power_whole(const gn_num *base, int e, double weight, uint32_t sca
     else
         gn_num_make_big(&b);
     mpz_init(r.magnitude);
-    if (e > 0 && (double)mpz_sizeinbase(b.magnitude, 2) * (double)count < 1e6 && (double)b.scale * (double)count < 1e5) {
+    if (e > 0 && (double)mpz_sizeinbase(b.magnitude, 2) * (double)count < 1e6 &&
+        (double)b.scale * (double)count < 1e5) {
         mpz_pow_ui(r.magnitude, b.magnitude, count);
         r.scale = b.scale * (uint32_t)count;
         gn_num_rescale(&r, scale, false);

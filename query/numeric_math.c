@@ -1,8 +1,8 @@
 /* Arithmetic of numerics: sums and products in 127 bits where they fit, else with GMP. Scales are PostgreSQL's. */
-#include <stdlib.h>
-
 #include "query/numeric_private.h"
 #include "query/value_private.h"
+
+#include <stdlib.h>
 
 static const gn_u128 SMALL_LIMIT = (gn_u128)1 << 127;
 

@@ -2,10 +2,10 @@
 #ifndef GN_QUERY_NUMERIC_PRIVATE_H
 #define GN_QUERY_NUMERIC_PRIVATE_H
 
-#include <gmp.h>
-
 #include "query/key_private.h"
 #include "query/numeric.h"
+
+#include <gmp.h>
 
 typedef unsigned __int128 gn_u128;
 
@@ -38,7 +38,7 @@ void gn_num_close(gn_num *n);
 /* Encodes into the arena; "value overflows numeric format" past the limits. Does not close n. */
 gn_code gn_num_store(const gn_num *n, gn_arena *arena, gn_bytes *out, gn_error *err);
 gn_code gn_num_store_special(gn_num_kind kind, gn_arena *arena, gn_bytes *out, gn_error *err);
-void gn_num_make_big(gn_num *n); /* moves the magnitude to GMP */
+void gn_num_make_big(gn_num *n);   /* moves the magnitude to GMP */
 void gn_num_make_small(gn_num *n); /* back, if it fits */
 gn_code gn_num_overflow(gn_error *err);
 
@@ -63,7 +63,5 @@ typedef struct gn_num_head {
 gn_num_head gn_num_head_of(const gn_num *n);
 
 /* Keys: see numeric.c. */
-void gn_numeric_key_put(gn_buf *out, gn_bytes v);
-gn_code gn_numeric_key_get(gn_key_reader *r, gn_arena *arena, gn_bytes *out, gn_error *err); /* arena NULL: skips */
 
 #endif

@@ -7,11 +7,12 @@
 #include <xxhash.h>
 
 static const gn_type_ops *const scalar_ops[GN_T_COUNT] = {
-    [GN_T_BOOL] = &gn_bool_ops,       [GN_T_BYTEA] = &gn_bytea_ops,   [GN_T_INT8] = &gn_int8_ops,
-    [GN_T_INT2] = &gn_int2_ops,       [GN_T_INT4] = &gn_int4_ops,     [GN_T_TEXT] = &gn_text_ops,
-    [GN_T_FLOAT4] = &gn_float4_ops,   [GN_T_FLOAT8] = &gn_float8_ops, [GN_T_UNKNOWN] = &gn_text_ops,
-    [GN_T_VARCHAR] = &gn_varchar_ops, [GN_T_VECTOR] = &gn_vector_ops,
-    [GN_T_NUMERIC] = &gn_numeric_ops,
+    [GN_T_BOOL] = &gn_bool_ops,         [GN_T_BYTEA] = &gn_bytea_ops,         [GN_T_INT8] = &gn_int8_ops,
+    [GN_T_INT2] = &gn_int2_ops,         [GN_T_INT4] = &gn_int4_ops,           [GN_T_TEXT] = &gn_text_ops,
+    [GN_T_FLOAT4] = &gn_float4_ops,     [GN_T_FLOAT8] = &gn_float8_ops,       [GN_T_UNKNOWN] = &gn_text_ops,
+    [GN_T_VARCHAR] = &gn_varchar_ops,   [GN_T_VECTOR] = &gn_vector_ops,       [GN_T_NUMERIC] = &gn_numeric_ops,
+    [GN_T_DATE] = &gn_date_ops,         [GN_T_TIMESTAMP] = &gn_timestamp_ops, [GN_T_TIMESTAMPTZ] = &gn_timestamptz_ops,
+    [GN_T_INTERVAL] = &gn_interval_ops,
 };
 
 const gn_type_ops *gn_type_ops_of(gn_type type)

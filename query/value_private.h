@@ -18,6 +18,7 @@ typedef struct gn_type_ops {
 
 extern const gn_type_ops gn_bool_ops, gn_int2_ops, gn_int4_ops, gn_int8_ops, gn_float4_ops, gn_float8_ops;
 extern const gn_type_ops gn_text_ops, gn_varchar_ops, gn_bytea_ops, gn_vector_ops, gn_numeric_ops;
+extern const gn_type_ops gn_date_ops, gn_timestamp_ops, gn_timestamptz_ops, gn_interval_ops;
 
 const gn_type_ops *gn_type_ops_of(gn_type type);
 
@@ -45,6 +46,10 @@ bool gn_same_word(gn_bytes text, const char *word); /* ASCII, case-insensitive *
 /* Bytes of the first `characters` characters. */
 size_t gn_utf8_prefix(gn_bytes text, size_t characters);
 gn_code gn_varchar_limit(gn_bytes *text, gn_type type, bool explicit_cast, gn_error *err);
+
+/* False: not a cast between dates and timestamps. value_datetime.c */
+bool gn_cast_datetime(const gn_value *v, gn_type to, const gn_format *format, gn_value *out, gn_code *code,
+                      gn_error *err);
 
 uint64_t gn_hash_bytes(gn_bytes bytes);
 uint64_t gn_hash_u64(uint64_t v);
