@@ -76,7 +76,7 @@ gn_code gn_error_set(gn_error *err, gn_code code, const char *format, ...)
     va_end(args);
     err->code = code;
     err->position = 0;
-    err->detail[0] = err->hint[0] = '\0';
+    err->detail[0] = err->hint[0] = err->context[0] = '\0';
     memset(err->object, 0, sizeof err->object);
     return code;
 }
@@ -99,6 +99,17 @@ gn_code gn_error_hint(gn_error *err, const char *format, ...)
     va_list args;
     va_start(args, format);
     format_field(err->hint, sizeof err->hint, format, args);
+    va_end(args);
+    return err->code;
+}
+
+gn_code gn_error_context(gn_error *err, const char *format, ...)
+{
+    if (!err)
+        return last_code;
+    va_list args;
+    va_start(args, format);
+    format_field(err->context, sizeof err->context, format, args);
     va_end(args);
     return err->code;
 }

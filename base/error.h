@@ -116,6 +116,7 @@ typedef struct gn_error {
     char message[400];
     char detail[400];
     char hint[300];
+    char context[200];  /* where it happened: "COPY t, line 3, column a"; PostgreSQL's W field; "" = none */
     char object[4][64]; /* schema, table, column, constraint: PostgreSQL's s t c n fields; "" = none */
 } gn_error;
 
@@ -123,6 +124,7 @@ typedef struct gn_error {
 gn_code gn_error_set(gn_error *err, gn_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 gn_code gn_error_detail(gn_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 gn_code gn_error_hint(gn_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+gn_code gn_error_context(gn_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 gn_code gn_error_at(gn_error *err, int position);
 /* Appends errno's text: "could not open "x": No such file or directory". ENOSPC gives GN_DISK_FULL whatever code is. */
 gn_code gn_error_errno(gn_error *err, gn_code code, int errnum, const char *format, ...)
