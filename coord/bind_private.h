@@ -1,0 +1,126 @@
+/* The binder: names, types and casts, as PostgreSQL resolves them (documentation, chapter 10). It turns syntax trees
+ * into query/expr.h trees; positions in errors are those of the syntax tree. */
+#ifndef GN_COORD_BIND_PRIVATE_H
+#define GN_COORD_BIND_PRIVATE_H
+
+#include "base/memory.h"
+#include "coord/ast.h"
+#include "query/operator.h"
+#include "query/schema.h"
+
+/* Where an expression stands: names the clause in errors, and says what may occur in it. */
+typedef enum gn_clause {
+    GN_IN_SELECT,
+    GN_IN_WHERE,
+    GN_IN_GROUP_BY,
+    GN_IN_HAVING,
+    GN_IN_ORDER_BY,
+    GN_IN_LIMIT,
+    GN_IN_OFFSET,
+    GN_IN_VALUES,
+    GN_IN_UPDATE,
+    GN_IN_RETURNING,
+    GN_IN_DEFAULT,
+    GN_IN_CHECK,
+    GN_IN_FROM,
+    GN_IN_EXECUTE,
+    GN_IN_COPY_WHERE,
+} gn_clause;
+
+/* What columns may be named: a table, or a row with names and types of its own (a function in FROM). */
+typedef struct gn_relation {
+    const char *name;           /* the alias, or the table's name */
+    const gn_table_desc *table; /* NULL: names and types below */
+    uint32_t n_columns;
+    const char *const *names; /* overrides the table's names where not NULL */
+    const gn_type *types;
+    /* Columns of a scan become GN_E_COLUMN; those of a row at hand (RETURNING, CHECK, ON CONFLICT) become parameters
+     * beyond the statement's own, so that they can be evaluated for one row without a batch. */
+    bool as_params;
+    uint32_t base;       /* of as_params: added to the ordinal and the binder's n_params */
+    bool qualified_only; /* `excluded`: never found by an unqualified name */
+} gn_relation;
+
+typedef struct gn_bound_aggregate {
+    const char *name;
+    gn_aggregate_call call;
+    gn_expr **args;
+} gn_bound_aggregate;
+
+typedef struct gn_binder {
+    gn_arena *arena;
+    gn_error *err;
+    const gn_format *format;
+    gn_clause clause;
+    bool stored; /* text from the catalog: its positions mean nothing to the user */
+
+    gn_relation relations[2];
+    uint32_t n_relations;
+
+    gn_type *params; /* GN_T_UNKNOWN until settled */
+    uint32_t n_params;
+    gn_expr **param_nodes; /* all of them, to settle those bound before their type was known */
+    uint32_t n_param_nodes, cap_param_nodes;
+
+    gn_expr **columns; /* every GN_E_COLUMN of a scan: their ordinals are rewritten when the scan's output is settled */
+    uint32_t n_columns, cap_columns;
+
+    gn_bound_aggregate *aggregates;
+    uint32_t n_aggregates, cap_aggregates;
+    gn_expr **aggregate_refs; /* every reference to one: numbered when the group keys are settled */
+    uint32_t n_aggregate_refs, cap_aggregate_refs;
+    bool in_aggregate;
+    bool keep_unknown; /* targets stay unknown: INSERT ... SELECT casts them to its columns */
+} gn_binder;
+
+/* Marks in a GN_E_COLUMN while a query is being bound. AGGREGATE_REF: not a column of the scan, but an aggregate before
+ * the tree is rewritten over its output, or the distance of a vector scan. KEEP_ORDINAL: not to be renumbered. */
+enum { GN_AGGREGATE_REF = 1u << 30, GN_KEEP_ORDINAL = 1u << 29 };
+
+/* Sets n_params parameters, with the types given so far (0..n_given; GN_T_NONE or UNKNOWN = to be inferred). */
+gn_code gn_binder_init(gn_binder *b, gn_arena *arena, const gn_format *format, uint32_t n_params, const gn_type *given,
+                       uint32_t n_given, gn_error *err);
+/* Settles late parameters; GN_INDETERMINATE_TYPE for one that nothing determines. */
+gn_code gn_binder_finish(gn_binder *b);
+
+/* The result may still be of type unknown (a literal or parameter). */
+gn_code gn_bind_expr(gn_binder *b, const gn_ast_expr *ast, gn_expr **out);
+/* Bound and no longer unknown: what nothing determines is text. */
+gn_code gn_bind_known(gn_binder *b, const gn_ast_expr *ast, gn_expr **out);
+/* Bound, and cast to `to` by an implicit cast; `what` names it in the error: "argument of %s must be type ...". */
+gn_code gn_bind_as(gn_binder *b, const gn_ast_expr *ast, gn_type to, const char *what, gn_expr **out);
+/* Casts all to their common type. `what` begins the message "CASE types integer and text cannot be matched". */
+gn_code gn_bind_common_type(gn_binder *b, gn_expr **items, uint32_t n, const char *what, gn_type *common);
+gn_code gn_bind_boolean(gn_binder *b, const gn_ast_expr *ast, const char *what, gn_expr **out);
+
+bool gn_can_coerce(const gn_expr *e, gn_type to, gn_cast_context context);
+/* GN_CANNOT_COERCE when there is no such cast. */
+gn_code gn_coerce(gn_binder *b, gn_expr *e, gn_type to, gn_cast_context context, gn_expr **out);
+gn_code gn_coerce_unknown_to_text(gn_binder *b, gn_expr **e);
+
+gn_code gn_bind_type(gn_arena *arena, const gn_ast_type *ast, gn_type *out, gn_error *err);
+
+gn_code gn_bind_call(gn_binder *b, const gn_ast_expr *ast, gn_expr **out);
+/* name(args) or an operator, over bound arguments. */
+gn_code gn_bind_function(gn_binder *b, const char *name, bool is_operator, gn_expr **args, uint32_t n, int position,
+                         gn_expr **out);
+
+/* Appends to one of the binder's lists of nodes. */
+gn_code gn_bind_remember(gn_binder *b, gn_expr ***list, uint32_t *n, uint32_t *capacity, gn_expr *node);
+gn_code gn_bind_node(gn_binder *b, gn_expr_kind kind, gn_type type, int position, uint32_t n_args, gn_expr **out);
+gn_code gn_bind_const(gn_binder *b, const gn_value *value, int position, gn_expr **out);
+gn_code gn_bind_fail(gn_binder *b, int position, gn_code code, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+gn_code gn_bind_unsupported(gn_binder *b, int position, const char *what, const char *hint);
+const char *gn_clause_name(gn_clause clause);
+const char *gn_clause_without_aggregates(gn_clause clause); /* how its refusal names it; NULL: may have them */
+
+/* Column `ordinal` of relation `r` as an expression. */
+gn_code gn_bind_column_of(gn_binder *b, const gn_relation *r, uint32_t ordinal, int position, gn_expr **out);
+gn_type gn_relation_type(const gn_relation *r, uint32_t ordinal);
+const char *gn_relation_column(const gn_relation *r, uint32_t ordinal); /* NULL: dropped */
+
+/* "type integer" spelled for messages; static buffers rotate, so that one message may name four. */
+const char *gn_type_text(gn_type t);
+
+#endif

@@ -1,0 +1,83 @@
+/* Plans: made, checked, freed. */
+#include "coord/table_info_private.h"
+
+#include <stdlib.h>
+
+static gn_code bind(gn_binder *b, const gn_plan_context *context, const gn_ast_statement *s, gn_plan *plan)
+{
+    gn_code code;
+    switch (s->kind) {
+    case GN_S_QUERY:
+        plan->kind = GN_PLAN_QUERY;
+        code = gn_bind_query(b, context, s->query, &plan->query);
+        if (code != GN_OK)
+            return code;
+        plan->columns = plan->query->columns;
+        plan->n_columns = plan->query->n_visible;
+        if (plan->query->path.table)
+            plan->table = gn_table_desc_retain(plan->query->path.table);
+        return GN_OK;
+    case GN_S_INSERT:
+        return gn_bind_insert(b, context, s->insert, plan);
+    case GN_S_UPDATE:
+        return gn_bind_update(b, context, s->update, plan);
+    case GN_S_DELETE:
+        return gn_bind_delete(b, context, s->delete_, plan);
+    default:
+        return gn_bind_fail(b, s->position, GN_INTERNAL, "this statement has no plan");
+    }
+}
+
+gn_code gn_plan_create(const gn_plan_context *context, const gn_ast_statement *statement, const gn_type *types,
+                       uint32_t n_types, gn_plan **out, gn_error *err)
+{
+    gn_binder b;
+    gn_arena *arena = gn_arena_create(context->account);
+    gn_plan *plan = gn_arena_calloc(arena, 1, sizeof *plan);
+    gn_code code = plan ? GN_OK : gn_error_oom(err, context->account);
+    if (code != GN_OK) {
+        gn_arena_destroy(arena);
+        return code;
+    }
+    plan->arena = arena;
+    plan->refs = 1;
+    plan->plan_epoch = context->plan_epoch;
+    code = gn_binder_init(&b, arena, context->format, statement->n_params, types, n_types, err);
+    if (code == GN_OK)
+        code = bind(&b, context, statement, plan);
+    if (code == GN_OK)
+        code = gn_binder_finish(&b);
+    if (code != GN_OK) {
+        gn_plan_release(plan);
+        return code;
+    }
+    plan->params = b.params;
+    plan->n_params = b.n_params;
+    *out = plan;
+    return GN_OK;
+}
+
+gn_plan *gn_plan_retain(gn_plan *plan)
+{
+    plan->refs++;
+    return plan;
+}
+
+void gn_plan_release(gn_plan *plan)
+{
+    if (!plan || --plan->refs > 0)
+        return;
+    gn_table_desc_release(plan->table);
+    gn_table_info_release(plan->info);
+    gn_arena_destroy(plan->arena);
+}
+
+bool gn_plan_valid(const gn_plan *plan, gn_txn *txn, uint32_t plan_epoch)
+{
+    if (plan->plan_epoch != plan_epoch)
+        return false;
+    if (!plan->table)
+        return true;
+    const gn_table_desc *now = gn_txn_table(txn, plan->table->id);
+    return now == plan->table || (now && now->version == plan->table->version);
+}

@@ -1,0 +1,659 @@
+/* How one table is read: by its primary key, a btree index, or a vector index. The candidates are priced by a simple
+ * model, in units of one row read in key order; the model need not be right, only order the candidates sensibly. What
+ * the chosen path fulfils exactly leaves the filter. */
+#include "base/limits.h"
+#include "coord/plan_private.h"
+#include "index/vector_index.h"
+
+#include <math.h>
+
+enum conjunct_kind { C_OTHER, C_EQ, C_IN, C_ANY, C_IS_NULL, C_LT, C_LE, C_GT, C_GE };
+
+typedef struct conjunct {
+    gn_expr *expr;
+    enum conjunct_kind kind;
+    uint32_t ordinal; /* of the column that it bounds */
+    gn_expr **values;
+    uint32_t n_values;
+    double selectivity;
+    bool used; /* by the path chosen */
+} conjunct;
+
+typedef struct planner {
+    gn_binder *b;
+    const gn_plan_context *context;
+    gn_query *q;
+    conjunct *conjuncts;
+    uint32_t n_conjuncts, cap_conjuncts;
+    double table_rows;
+    double limit;      /* rows wanted, INFINITY = all */
+    gn_expr *distance; /* stands for the vector scan's last column */
+} planner;
+
+static const double ROW_BY_INDEX = 4; /* one row through a secondary index: a lookup by key */
+static const double DISTANCE_COST = 0.5;
+static const double VECTOR_ROW = 4;
+
+static gn_code oom(const planner *p)
+{
+    return gn_error_oom(p->b->err, gn_arena_account(p->b->arena));
+}
+
+/* ---- conjuncts ---- */
+
+/* The column that an argument is, seen through casts that do not change the order. -1: it is none. */
+static int plain_column(const gn_expr *e)
+{
+    if (e->kind == GN_E_CAST && e->cast_context == GN_CAST_IMPLICIT) {
+        const gn_expr *in = e->args[0];
+        bool text = in->type.id == GN_T_VARCHAR && gn_type_is(e->type, GN_T_TEXT) && !in->type.is_array;
+        bool widened = (gn_type_is(in->type, GN_T_INT2) || gn_type_is(in->type, GN_T_INT4)) &&
+                       (gn_type_is(e->type, GN_T_INT4) || gn_type_is(e->type, GN_T_INT8));
+        if (text || widened)
+            e = in;
+    }
+    return e->kind == GN_E_COLUMN && !(e->column & GN_AGGREGATE_REF) ? (int)e->column : -1;
+}
+
+static bool is_integer(gn_type t)
+{
+    return !t.is_array && (t.id == GN_T_INT2 || t.id == GN_T_INT4 || t.id == GN_T_INT8);
+}
+
+static bool is_text(gn_type t)
+{
+    return !t.is_array && (t.id == GN_T_TEXT || t.id == GN_T_VARCHAR);
+}
+
+/* May a value of this type be turned into a key part of the column without changing what compares equal or less? */
+static bool same_order(gn_type column, gn_type value)
+{
+    return gn_type_same(column, value) || (is_integer(column) && is_integer(value)) ||
+           (is_text(column) && is_text(value)) || (gn_type_is(column, GN_T_FLOAT8) && gn_type_is(value, GN_T_FLOAT4));
+}
+
+static enum conjunct_kind comparison(const char *op, bool flipped)
+{
+    static const struct {
+        const char *op;
+        enum conjunct_kind kind, flipped;
+    } table[] = {{"=", C_EQ, C_EQ}, {"<", C_LT, C_GT}, {"<=", C_LE, C_GE}, {">", C_GT, C_LT}, {">=", C_GE, C_LE}};
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+        if (strcmp(op, table[i].op) == 0)
+            return flipped ? table[i].flipped : table[i].kind;
+    return C_OTHER;
+}
+
+static bool bounds_column(const planner *p, conjunct *c, enum conjunct_kind kind, int column, gn_expr **values,
+                          uint32_t n)
+{
+    if (column < 0 || kind == C_OTHER)
+        return false;
+    gn_type type = p->q->path.table->columns[column].type;
+    for (uint32_t i = 0; i < n; i++) {
+        gn_type value = values[i]->type;
+        if (kind == C_ANY)
+            value.is_array = false;
+        if (!gn_expr_is_constant(values[i]) || !same_order(type, value))
+            return false;
+    }
+    c->kind = kind;
+    c->ordinal = (uint32_t)column;
+    c->values = values;
+    c->n_values = n;
+    return true;
+}
+
+static void classify(const planner *p, conjunct *c)
+{
+    gn_expr *e = c->expr;
+    c->selectivity = 1.0 / 3;
+    switch (e->kind) {
+    case GN_E_CALL:
+        if (e->n_args != 2)
+            return;
+        if (!bounds_column(p, c, comparison(gn_function_name(e->function), false), plain_column(e->args[0]),
+                           &e->args[1], 1))
+            bounds_column(p, c, comparison(gn_function_name(e->function), true), plain_column(e->args[1]), &e->args[0],
+                          1);
+        if (c->kind == C_EQ || strcmp(gn_function_name(e->function), "=") == 0)
+            c->selectivity = 0.005;
+        return;
+    case GN_E_IN:
+        bounds_column(p, c, C_IN, plain_column(e->args[0]), e->args + 1, e->n_args - 1);
+        c->selectivity = fmin(0.5, 0.005 * (e->n_args - 1));
+        return;
+    case GN_E_ANY:
+        if (strcmp(gn_function_name(e->function), "=") == 0)
+            bounds_column(p, c, C_ANY, plain_column(e->args[0]), e->args + 1, 1);
+        c->selectivity = 0.05;
+        return;
+    case GN_E_IS_NULL:
+        bounds_column(p, c, C_IS_NULL, plain_column(e->args[0]), NULL, 0);
+        c->selectivity = 0.005;
+        return;
+    case GN_E_IS_NOT_NULL:
+        c->selectivity = 0.995;
+        return;
+    default:
+        return;
+    }
+}
+
+static gn_code add_conjunct(planner *p, gn_expr *e)
+{
+    if (p->n_conjuncts == p->cap_conjuncts) {
+        uint32_t more = p->cap_conjuncts ? 2 * p->cap_conjuncts : 8;
+        conjunct *items = gn_arena_alloc(p->b->arena, more * sizeof *items);
+        if (!items)
+            return oom(p);
+        if (p->n_conjuncts)
+            memcpy(items, p->conjuncts, p->n_conjuncts * sizeof *items);
+        p->conjuncts = items;
+        p->cap_conjuncts = more;
+    }
+    conjunct *c = &p->conjuncts[p->n_conjuncts++];
+    *c = (conjunct){.expr = e, .selectivity = 1.0 / 3};
+    if (p->q->path.kind == GN_PATH_SCAN)
+        classify(p, c);
+    return GN_OK;
+}
+
+/* Takes ANDs apart; a constant that is true goes, one that is not empties the result. */
+static gn_code flatten(planner *p, gn_expr *e)
+{
+    if (e->kind == GN_E_AND) {
+        for (uint32_t i = 0; i < e->n_args; i++) {
+            gn_code code = flatten(p, e->args[i]);
+            if (code != GN_OK)
+                return code;
+        }
+        return GN_OK;
+    }
+    e = gn_expr_fold(e, p->context->format, p->b->arena);
+    if (e->kind == GN_E_CONST) {
+        if (e->value.is_null || !e->value.as.boolean)
+            p->q->path.kind = GN_PATH_EMPTY;
+        return GN_OK;
+    }
+    return add_conjunct(p, e);
+}
+
+/* ---- candidates ---- */
+
+/* The columns of the primary key or of an index, as ordinals. */
+typedef struct key_columns {
+    uint32_t n;
+    uint32_t ordinals[GN_MAX_INDEX_COLUMNS];
+    bool descending[GN_MAX_INDEX_COLUMNS], nulls_first[GN_MAX_INDEX_COLUMNS];
+} key_columns;
+
+static void columns_of(const gn_table_desc *t, const gn_index_desc *index, key_columns *k)
+{
+    k->n = index ? index->n_columns : t->n_key;
+    for (uint32_t i = 0; i < k->n; i++) {
+        k->ordinals[i] = (uint32_t)gn_table_column_by_id(t, index ? index->columns[i] : t->key[i]);
+        k->descending[i] = index && index->descending[i];
+        k->nulls_first[i] = index && index->nulls_first[i];
+    }
+}
+
+static conjunct *find_conjunct(planner *p, uint32_t ordinal, const enum conjunct_kind *kinds, size_t n)
+{
+    for (size_t k = 0; k < n; k++)
+        for (uint32_t i = 0; i < p->n_conjuncts; i++)
+            if (p->conjuncts[i].kind == kinds[k] && p->conjuncts[i].ordinal == ordinal)
+                return &p->conjuncts[i];
+    return NULL;
+}
+
+typedef struct candidate {
+    gn_path path;
+    conjunct *used[3 * GN_MAX_INDEX_COLUMNS];
+    uint32_t n_used;
+    bool ordered; /* gives the query's order */
+    double selectivity;
+} candidate;
+
+static void use(candidate *c, conjunct *used)
+{
+    c->used[c->n_used++] = used;
+    c->selectivity *= used->selectivity;
+}
+
+/* Equalities on a prefix of the key, then bounds on the next column. */
+static void match_conditions(planner *p, const key_columns *k, candidate *c)
+{
+    static const enum conjunct_kind points[] = {C_EQ, C_IN, C_ANY, C_IS_NULL}, lows[] = {C_GT, C_GE},
+                                    highs[] = {C_LT, C_LE};
+    gn_path *path = &c->path;
+    while (path->n_parts < k->n) {
+        conjunct *at = find_conjunct(p, k->ordinals[path->n_parts], points, 4);
+        if (!at)
+            break;
+        path->parts[path->n_parts++] = (gn_path_part){
+            .values = at->values, .n = at->n_values, .is_array = at->kind == C_ANY, .is_null = at->kind == C_IS_NULL};
+        use(c, at);
+    }
+    if (path->n_parts == k->n)
+        return;
+    conjunct *lo = find_conjunct(p, k->ordinals[path->n_parts], lows, 2);
+    conjunct *hi = find_conjunct(p, k->ordinals[path->n_parts], highs, 2);
+    if (lo) {
+        path->lo = lo->values[0];
+        path->lo_inclusive = lo->kind == C_GE;
+        use(c, lo);
+    }
+    if (hi) {
+        path->hi = hi->values[0];
+        path->hi_inclusive = hi->kind == C_LE;
+        use(c, hi);
+    }
+    if (lo && hi)
+        c->selectivity *= 0.045; /* together 0.005, as PostgreSQL guesses */
+}
+
+static bool is_point(const gn_path_part *part)
+{
+    return (part->n == 1 && !part->is_array) || part->is_null;
+}
+
+/* Does a walk over the key in one direction give the query's order? Columns held to one value do not matter. */
+static bool match_order(const planner *p, const key_columns *k, candidate *c)
+{
+    const gn_query *q = p->q;
+    const gn_table_desc *t = q->path.table;
+    int direction = 0; /* 1 forward, -1 reverse */
+    uint32_t at = 0;
+    for (uint32_t s = 0; s < q->n_sort; s++) {
+        const gn_sort_key *key = &q->sort[s];
+        if (key->expr->kind == GN_E_CONST)
+            continue;
+        if (key->expr->kind != GN_E_COLUMN || (key->expr->column & GN_AGGREGATE_REF))
+            return false;
+        bool held = false;
+        for (uint32_t i = 0; i < c->path.n_parts && !held; i++)
+            held = k->ordinals[i] == key->expr->column && is_point(&c->path.parts[i]);
+        if (held)
+            continue;
+        while (at < c->path.n_parts && is_point(&c->path.parts[at]))
+            at++;
+        if (at == k->n || k->ordinals[at] != key->expr->column)
+            return c->path.unique && at >= k->n;
+        int wanted = key->descending == k->descending[at] ? 1 : -1;
+        bool nulls_first = wanted > 0 ? k->nulls_first[at] : !k->nulls_first[at];
+        if ((direction && direction != wanted) ||
+            (!t->columns[key->expr->column].not_null && nulls_first != key->nulls_first))
+            return false;
+        direction = wanted;
+        at++;
+    }
+    c->path.reverse = direction < 0;
+    return true;
+}
+
+static double sort_cost(double rows, double wanted)
+{
+    return rows * (0.2 + 0.05 * log2(fmin(rows, wanted) + 2));
+}
+
+static double filter_selectivity(const planner *p, const candidate *c)
+{
+    double s = 1;
+    for (uint32_t i = 0; i < p->n_conjuncts; i++)
+        s *= p->conjuncts[i].selectivity;
+    return c->selectivity > 0 ? fmin(1, s / c->selectivity) : 1;
+}
+
+static void price(planner *p, const key_columns *k, candidate *c)
+{
+    gn_path *path = &c->path;
+    const gn_query *q = p->q;
+    bool needs_order = q->n_sort && !q->grouped && !q->sort_projected;
+    double points = 1;
+    for (uint32_t i = 0; i < path->n_parts; i++)
+        points *= path->parts[i].is_array ? 10 : path->parts[i].n > 1 ? path->parts[i].n : 1;
+    path->unique = path->n_parts == k->n && k->n && (!path->index || path->index->unique);
+    path->rows_estimate = path->unique ? fmin(points, p->table_rows) : p->table_rows * c->selectivity;
+    path->rows_estimate = fmax(1, path->rows_estimate);
+    c->ordered = needs_order && match_order(p, k, c);
+    double read = path->rows_estimate, wanted = p->limit / fmax(1e-6, filter_selectivity(p, c));
+    if (!q->grouped && !q->distinct && (c->ordered || !q->n_sort))
+        read = fmin(read, wanted);
+    path->cost = points + read * (path->index ? ROW_BY_INDEX : 1);
+    if (needs_order && !c->ordered)
+        path->cost += sort_cost(path->rows_estimate, p->limit);
+    if (!p->context->enable_seqscan && !path->n_parts && !path->lo && !path->hi && !path->index)
+        path->cost += 1e12;
+}
+
+static void consider(planner *p, const gn_index_desc *index, candidate *best, bool *any)
+{
+    key_columns k;
+    candidate c = {.path = p->q->path, .selectivity = 1};
+    columns_of(p->q->path.table, index, &k);
+    c.path.index = index;
+    match_conditions(p, &k, &c);
+    price(p, &k, &c);
+    if (index && c.n_used == 0 && !c.ordered)
+        return;
+    if (!*any || c.path.cost < best->path.cost)
+        *best = c;
+    *any = true;
+}
+
+/* ---- vector index ---- */
+
+static bool metric_matches(const char *op, uint8_t metric)
+{
+    return (strcmp(op, "<->") == 0 && metric == GN_METRIC_L2) || (strcmp(op, "<#>") == 0 && metric == GN_METRIC_IP) ||
+           (strcmp(op, "<=>") == 0 && metric == GN_METRIC_COSINE);
+}
+
+/* ORDER BY column <op> constant LIMIT k, and an index on the column with the operator's metric. */
+static const gn_index_desc *vector_index(const planner *p, const gn_expr **column, gn_expr **query)
+{
+    const gn_query *q = p->q;
+    const gn_table_desc *t = q->path.table;
+    if (q->n_sort != 1 || q->grouped || q->distinct || q->sort_projected || !q->limit || q->sort[0].descending ||
+        q->sort[0].nulls_first)
+        return NULL;
+    const gn_expr *e = q->sort[0].expr;
+    if (e->kind != GN_E_CALL || e->n_args != 2)
+        return NULL;
+    int at = e->args[0]->kind == GN_E_COLUMN ? 0 : 1;
+    *column = e->args[at];
+    *query = e->args[1 - at];
+    if ((*column)->kind != GN_E_COLUMN || ((*column)->column & GN_AGGREGATE_REF) || !gn_expr_is_constant(*query) ||
+        !gn_type_is((*query)->type, GN_T_VECTOR))
+        return NULL;
+    for (uint32_t i = 0; i < t->n_indexes; i++) {
+        const gn_index_desc *x = &t->indexes[i];
+        if (x->kind == GN_INDEX_HNSW && x->columns[0] == t->columns[(*column)->column].id &&
+            metric_matches(gn_function_name(e->function), x->metric))
+            return x;
+    }
+    return NULL;
+}
+
+/* Exact order over few rows is cheaper than a graph whose neighbours the filter mostly refuses. */
+static bool vector_is_better(const planner *p, const candidate *best)
+{
+    if (best->n_used == 0 || !p->context->enable_seqscan)
+        return true;
+    double exact = best->path.cost + best->path.rows_estimate * DISTANCE_COST;
+    candidate all = {.selectivity = 1};
+    double wanted = fmax(40, p->limit / fmax(1e-6, filter_selectivity(p, &all)));
+    return !best->path.unique && wanted * VECTOR_ROW < exact;
+}
+
+static gn_code consider_vector(planner *p, candidate *best)
+{
+    const gn_expr *column;
+    gn_expr *query;
+    const gn_index_desc *index = vector_index(p, &column, &query);
+    if (!index || !p->context->enable_indexscan || !vector_is_better(p, best))
+        return GN_OK;
+    candidate c = {.path = p->q->path, .selectivity = 1, .ordered = true};
+    c.path.kind = GN_PATH_VECTOR;
+    c.path.index = index;
+    c.path.query = query;
+    c.path.order = (gn_expr *)p->q->sort[0].expr;
+    c.path.vector_ordinal = column->column;
+    c.path.rows_estimate = fmin(p->table_rows, p->limit / fmax(1e-6, filter_selectivity(p, &c)));
+    c.path.cost = c.path.rows_estimate * VECTOR_ROW;
+    *best = c;
+    gn_code code = gn_bind_node(p->b, GN_E_COLUMN, gn_type_of(GN_T_FLOAT8), 0, 0, &p->distance);
+    if (code == GN_OK)
+        p->distance->column = GN_AGGREGATE_REF; /* until the scan's columns are numbered */
+    return code;
+}
+
+/* The scan computes the distance already: take it wherever the query writes it again. */
+static void replace_distance(planner *p, gn_expr **e)
+{
+    if (gn_expr_equal(*e, p->q->path.order)) {
+        *e = p->distance;
+        return;
+    }
+    for (uint32_t i = 0; i < (*e)->n_args; i++)
+        replace_distance(p, &(*e)->args[i]);
+}
+
+/* ---- what the scan gives ---- */
+
+static void mark(const gn_expr *e, uint8_t *used)
+{
+    if (!e)
+        return;
+    if (e->kind == GN_E_COLUMN && !(e->column & GN_AGGREGATE_REF))
+        used[e->column] = 1;
+    for (uint32_t i = 0; i < e->n_args; i++)
+        mark(e->args[i], used);
+}
+
+static void mark_used(const planner *p, uint8_t *used)
+{
+    const gn_query *q = p->q;
+    for (uint32_t i = 0; i < p->n_conjuncts; i++)
+        if (!p->conjuncts[i].used)
+            mark(p->conjuncts[i].expr, used);
+    for (uint32_t i = 0; i < q->n_keys && q->grouped; i++)
+        mark(q->keys[i], used);
+    for (uint32_t i = 0; i < q->n_calls; i++) {
+        mark(q->calls[i].filter, used);
+        for (uint32_t a = 0; a < q->calls[i].n_args; a++)
+            mark(q->calls[i].args[a], used);
+    }
+    for (uint32_t i = 0; i < q->n_targets && !q->grouped; i++)
+        if (i < q->n_visible || !q->presorted)
+            mark(q->targets[i], used);
+}
+
+/* Numbers the columns that the scan gives, and rewrites every reference. References within conditions that the path
+ * fulfils keep the table's ordinals: EXPLAIN prints them. */
+static gn_code settle_columns(planner *p, bool all_columns)
+{
+    gn_path *path = &p->q->path;
+    const gn_table_desc *t = path->table;
+    uint8_t *used = gn_arena_calloc(p->b->arena, t->n_columns + 1, 1);
+    uint32_t *ordinals = gn_arena_calloc(p->b->arena, t->n_columns + 1, sizeof *ordinals);
+    uint32_t *places = gn_arena_calloc(p->b->arena, t->n_columns + 1, sizeof *places);
+    gn_type *types = gn_arena_calloc(p->b->arena, t->n_columns + 2, sizeof *types);
+    p->q->path_names = gn_arena_calloc(p->b->arena, t->n_columns + 2, sizeof *p->q->path_names);
+    if (!used || !ordinals || !places || !types || !p->q->path_names)
+        return oom(p);
+    mark_used(p, used);
+    for (uint32_t i = 0; i < t->n_columns; i++) {
+        if (t->columns[i].dropped || (!used[i] && !all_columns))
+            continue;
+        p->q->path_names[path->n_ordinals] = gn_relation_column(&p->b->relations[0], i);
+        types[path->n_ordinals] = t->columns[i].type;
+        places[i] = path->n_ordinals;
+        ordinals[path->n_ordinals++] = i;
+    }
+    path->ordinals = ordinals;
+    path->types = types;
+    path->n_types = path->n_ordinals;
+    if (p->distance) {
+        p->q->path_names[path->n_types] = "distance";
+        types[path->n_types++] = gn_type_of(GN_T_FLOAT8);
+        p->distance->column = path->n_ordinals;
+    }
+    for (uint32_t i = 0; i < p->b->n_columns; i++) {
+        gn_expr *e = p->b->columns[i];
+        if (e->column & GN_KEEP_ORDINAL)
+            e->column &= ~(uint32_t)GN_KEEP_ORDINAL;
+        else
+            e->column = places[e->column];
+    }
+    return GN_OK;
+}
+
+static void keep_ordinals(gn_expr *e)
+{
+    if (e->kind == GN_E_COLUMN)
+        e->column |= GN_KEEP_ORDINAL;
+    for (uint32_t i = 0; i < e->n_args; i++)
+        keep_ordinals(e->args[i]);
+}
+
+static gn_code take_conditions(planner *p, const candidate *best)
+{
+    gn_path *path = &p->q->path;
+    path->conditions = gn_arena_calloc(p->b->arena, best->n_used + 1, sizeof *path->conditions);
+    if (!path->conditions)
+        return oom(p);
+    for (uint32_t i = 0; i < best->n_used; i++) {
+        best->used[i]->used = true;
+        path->conditions[path->n_conditions++] = best->used[i]->expr;
+    }
+    return GN_OK;
+}
+
+static gn_code choose(planner *p)
+{
+    const gn_table_desc *t = p->q->path.table;
+    candidate best;
+    bool any = false;
+    consider(p, NULL, &best, &any);
+    for (uint32_t i = 0; i < t->n_indexes && p->context->enable_indexscan; i++)
+        if (t->indexes[i].kind == GN_INDEX_BTREE)
+            consider(p, &t->indexes[i], &best, &any);
+    gn_code code = consider_vector(p, &best);
+    if (code != GN_OK)
+        return code;
+    p->q->path = best.path;
+    p->q->presorted = best.ordered;
+    p->q->rows = fmax(1, best.path.rows_estimate * filter_selectivity(p, &best));
+    code = take_conditions(p, &best);
+    if (code != GN_OK || !p->distance)
+        return code;
+    for (uint32_t i = 0; i < p->q->n_targets; i++)
+        replace_distance(p, &p->q->targets[i]);
+    for (uint32_t i = 0; i < p->n_conjuncts; i++)
+        replace_distance(p, &p->conjuncts[i].expr);
+    return GN_OK;
+}
+
+/* ---- the rest of the query ---- */
+
+static gn_code make_filter(planner *p)
+{
+    uint32_t n = 0;
+    gn_expr **args = gn_arena_calloc(p->b->arena, p->n_conjuncts + 1, sizeof *args);
+    if (!args)
+        return oom(p);
+    for (uint32_t i = 0; i < p->n_conjuncts; i++)
+        if (!p->conjuncts[i].used)
+            args[n++] = p->conjuncts[i].expr;
+    if (n <= 1) {
+        p->q->filter = n ? args[0] : NULL;
+        return GN_OK;
+    }
+    gn_code code = gn_bind_node(p->b, GN_E_AND, gn_type_of(GN_T_BOOL), 0, 0, &p->q->filter);
+    if (code == GN_OK) {
+        p->q->filter->args = args;
+        p->q->filter->n_args = n;
+    }
+    return code;
+}
+
+static void fold_list(const planner *p, gn_expr **list, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        list[i] = gn_expr_fold(list[i], p->context->format, p->b->arena);
+}
+
+static void fold_all(planner *p)
+{
+    gn_query *q = p->q;
+    fold_list(p, q->keys, q->n_keys);
+    for (uint32_t i = 0; i < p->b->n_aggregates && q->grouped; i++)
+        fold_list(p, p->b->aggregates[i].args, p->b->aggregates[i].call.n_args);
+    if (q->having)
+        fold_list(p, &q->having, 1);
+    for (uint32_t s = 0; s < q->n_sort; s++) {
+        gn_expr *key = (gn_expr *)q->sort[s].expr;
+        fold_list(p, &key, 1);
+        q->sort[s].expr = key;
+    }
+    fold_list(p, q->targets, q->n_targets);
+    if (q->limit)
+        fold_list(p, &q->limit, 1);
+    if (q->offset)
+        fold_list(p, &q->offset, 1);
+    if (q->path.query)
+        fold_list(p, &q->path.query, 1);
+}
+
+static double wanted_rows(const gn_query *q)
+{
+    double n = 0;
+    const gn_expr *both[2] = {q->limit, q->offset};
+    if (!q->limit || (q->limit->kind == GN_E_CONST && q->limit->value.is_null))
+        return INFINITY;
+    for (int i = 0; i < 2; i++) {
+        if (!both[i])
+            continue;
+        const gn_expr *e = both[i]->kind == GN_E_CAST ? both[i]->args[0] : both[i];
+        if (e->kind != GN_E_CONST || e->value.is_null)
+            n += 100;
+        else
+            n += gn_type_is(e->type, GN_T_INT4) ? e->value.as.i32 : (double)e->value.as.i64;
+    }
+    return fmax(1, n);
+}
+
+/* The rows that leave the query, for EXPLAIN. */
+static void estimate(planner *p)
+{
+    gn_query *q = p->q;
+    if (q->path.kind == GN_PATH_ROW)
+        q->rows = 1;
+    else if (q->path.kind == GN_PATH_SERIES)
+        q->rows = q->path.rows_estimate = 1000;
+    else if (q->path.kind == GN_PATH_EMPTY)
+        q->rows = q->path.rows_estimate = 0;
+    if (q->grouped)
+        q->rows = q->n_keys ? fmax(1, fmin(q->rows, 200)) : 1;
+    q->rows = fmin(q->rows, p->limit);
+}
+
+static gn_code plan_table(planner *p, bool all_columns)
+{
+    gn_table_stats stats = {0};
+    gn_shard_table_stats(p->context->shard, p->q->path.table->id, &stats);
+    p->table_rows = fmax(10, (double)stats.rows_estimate);
+    gn_code code = GN_OK;
+    if (p->q->path.kind != GN_PATH_EMPTY)
+        code = choose(p);
+    for (uint32_t i = 0; i < p->n_conjuncts && code == GN_OK; i++)
+        if (p->conjuncts[i].used)
+            keep_ordinals(p->conjuncts[i].expr);
+    if (code == GN_OK && p->distance)
+        keep_ordinals(p->q->path.order);
+    return code == GN_OK ? settle_columns(p, all_columns) : code;
+}
+
+gn_code gn_plan_path(gn_binder *b, const gn_plan_context *context, gn_query *q, gn_expr *where, bool all_columns)
+{
+    planner p = {.b = b, .context = context, .q = q};
+    bool table = q->path.kind == GN_PATH_SCAN;
+    gn_code code = where ? flatten(&p, where) : GN_OK;
+    p.limit = wanted_rows(q);
+    if (code == GN_OK && table)
+        code = plan_table(&p, all_columns);
+    if (code == GN_OK && q->path.kind == GN_PATH_SERIES) {
+        q->path.types = b->relations[0].types;
+        q->path.n_types = 1;
+        q->path_names = (const char **)b->relations[0].names;
+    }
+    if (code == GN_OK)
+        code = make_filter(&p);
+    if (code != GN_OK)
+        return code;
+    fold_all(&p);
+    estimate(&p);
+    return GN_OK;
+}
