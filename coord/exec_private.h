@@ -1,0 +1,87 @@
+/* The run of one plan: operators over a transaction, with parameters. All memory is of the run's arena and account. */
+#ifndef GN_COORD_EXEC_PRIVATE_H
+#define GN_COORD_EXEC_PRIVATE_H
+
+#include "coord/table_info_private.h"
+
+/* What EXPLAIN asks after a run; NULL where there is no such operator. */
+typedef struct gn_exec_operators {
+    gn_operator *source, *filter, *aggregate, *having, *sort, *distinct, *limit, *project;
+} gn_exec_operators;
+
+/* Rows kept until they may be sent: RETURNING. */
+typedef struct gn_result_rows {
+    struct gn_result_chunk *first, *last;
+    uint64_t n;
+} gn_result_rows;
+
+struct gn_result_chunk {
+    struct gn_result_chunk *next;
+    gn_batch batch;
+};
+
+typedef struct gn_exec {
+    gn_shard *shard;
+    gn_txn *txn;
+    const gn_plan *plan;
+    gn_arena *arena;
+    gn_account *account;
+    gn_eval eval;     /* eval.arena is `arena` */
+    gn_value *params; /* the statement's, then room for two rows of the table */
+    uint32_t ef_search;
+    bool timed;
+    gn_operator *root;
+    gn_exec_operators operators;
+    gn_arena *scratch; /* of one row at a time */
+    uint64_t n_rows;   /* written */
+    gn_result_rows results;
+} gn_exec;
+
+typedef struct gn_exec_context {
+    gn_shard *shard;
+    gn_txn *txn;
+    gn_account *account;
+    const gn_format *format;
+    const _Atomic bool *cancel;
+    void *session;
+    const struct gn_session_hooks *hooks;
+    uint32_t ef_search;
+    bool timed;
+} gn_exec_context;
+
+/* params: n_params of the plan's types; they must live as long as the run. The arena is the caller's. */
+gn_code gn_exec_init(gn_exec *x, const gn_exec_context *context, const gn_plan *plan, const gn_value *params,
+                     gn_arena *arena, gn_error *err);
+void gn_exec_close(gn_exec *x);
+/* A query: builds x->root, to be pulled. */
+gn_code gn_exec_open_query(gn_exec *x, const gn_query *q, gn_error *err);
+/* INSERT, UPDATE, DELETE, to the end; rows of RETURNING are kept in x->results. */
+gn_code gn_exec_write(gn_exec *x, gn_error *err);
+
+/* ---- between the executor's files ---- */
+
+gn_code gn_exec_value(gn_exec *x, const gn_expr *e, gn_value *out, gn_error *err);
+/* A bigint that may be absent, NULL or (an error) negative. */
+gn_code gn_exec_count(gn_exec *x, const gn_expr *e, gn_code negative, const char *what, uint64_t absent, uint64_t *out,
+                      gn_error *err);
+gn_code gn_exec_source(gn_exec *x, const gn_path *path, bool with_keys, uint64_t limit_hint, gn_operator **out,
+                       gn_error *err);
+/* with_keys: the batches have one column more, a bytea: the encoded primary key. */
+gn_code gn_scan_source(gn_exec *x, const gn_path *path, bool with_keys, uint64_t limit_hint, gn_operator **out,
+                       gn_error *err);
+gn_code gn_vector_source(gn_exec *x, const gn_path *path, uint64_t limit_hint, gn_operator **out, gn_error *err);
+/* Statistics of a vector source, for EXPLAIN ANALYZE. */
+void gn_vector_source_stats(const gn_operator *op, gn_vector_scan_stats *out);
+
+/* ---- rows to be written: row.c ---- */
+
+/* Fills what `values` lacks is the caller's; this checks NOT NULL and CHECK. */
+gn_code gn_row_check(const gn_table_info *info, const gn_value *values, const gn_eval *eval, gn_error *err);
+/* The default of a column: its identity's next value, its expression, or NULL. */
+gn_code gn_row_default(gn_shard *shard, const gn_table_info *info, uint32_t ordinal, const gn_eval *eval, gn_value *out,
+                       gn_error *err);
+void gn_row_detail(const gn_table_desc *table, const gn_value *values, const gn_format *format, gn_error *err);
+/* Names table, column, constraint (each may be NULL) in the error's fields. */
+void gn_error_object(gn_error *err, const char *table, const char *column, const char *constraint);
+
+#endif

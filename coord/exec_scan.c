@@ -1,0 +1,346 @@
+/* The table scan as an operator: a path's values are computed, encoded as key prefixes and walked in key order, so that
+ * an IN list gives its rows in the order of the key, as one range does. */
+#include "base/limits.h"
+#include "coord/exec_private.h"
+
+#include <stdlib.h>
+
+typedef struct part_keys {
+    gn_bytes *keys; /* ascending, distinct */
+    uint32_t n, at;
+} part_keys;
+
+typedef struct bound {
+    bool given;
+    bool inclusive;
+    gn_value value;
+} bound;
+
+typedef struct scan_source {
+    gn_operator op;
+    gn_exec *x;
+    const gn_path *path;
+    gn_batch batch; /* what the scan fills */
+    gn_batch out;   /* its columns, and the keys */
+    gn_column *columns;
+    gn_arena *bytes;
+    gn_scan_spec spec;
+    gn_scan *scan;
+    part_keys parts[GN_MAX_INDEX_COLUMNS];
+    bound lo, hi;
+    gn_buf lo_key, hi_key;
+    bool started, finished, with_keys;
+} scan_source;
+
+static const gn_index_desc *index_of(const scan_source *s)
+{
+    return s->path->index;
+}
+
+static bool descending_at(const scan_source *s, uint32_t part)
+{
+    return index_of(s) && index_of(s)->descending[part];
+}
+
+static bool nulls_first_at(const scan_source *s, uint32_t part)
+{
+    return index_of(s) && index_of(s)->nulls_first[part];
+}
+
+static gn_type type_at(const scan_source *s, uint32_t part)
+{
+    const gn_table_desc *t = s->path->table;
+    uint32_t id = index_of(s) ? index_of(s)->columns[part] : t->key[part];
+    return t->columns[gn_table_column_by_id(t, id)].type;
+}
+
+/* ---- values as key parts ---- */
+
+typedef enum fit { FITS, IS_NULL, BELOW, ABOVE } fit;
+
+static int64_t as_integer(const gn_value *v)
+{
+    return v->type.id == GN_T_INT2 ? v->as.i16 : v->type.id == GN_T_INT4 ? v->as.i32 : v->as.i64;
+}
+
+static fit fit_integer(gn_value *v, gn_type type)
+{
+    int64_t i = as_integer(v);
+    int64_t min = type.id == GN_T_INT2 ? INT16_MIN : type.id == GN_T_INT4 ? INT32_MIN : INT64_MIN;
+    int64_t max = type.id == GN_T_INT2 ? INT16_MAX : type.id == GN_T_INT4 ? INT32_MAX : INT64_MAX;
+    if (i < min || i > max)
+        return i < min ? BELOW : ABOVE;
+    if (type.id == GN_T_INT2)
+        v->as.i16 = (int16_t)i;
+    else if (type.id == GN_T_INT4)
+        v->as.i32 = (int32_t)i;
+    else
+        v->as.i64 = i;
+    v->type = type;
+    return FITS;
+}
+
+/* A value of a type that orders like the column's (the planner made sure) becomes one of the column's. */
+static fit to_column_type(gn_value *v, gn_type type)
+{
+    if (v->is_null)
+        return IS_NULL;
+    if (!gn_type_same(v->type, type) && gn_type_physical(type) != GN_P_BYTES) {
+        if (gn_type_is(type, GN_T_FLOAT8))
+            v->as.f64 = v->as.f32;
+        else
+            return fit_integer(v, type);
+    }
+    v->type = type;
+    return FITS;
+}
+
+static gn_code append_key(const scan_source *s, gn_buf *buf, uint32_t part, const gn_value *v, gn_error *err)
+{
+    return gn_key_append(buf, v, descending_at(s, part), nulls_first_at(s, part), err);
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    return gn_bytes_cmp(*(const gn_bytes *)a, *(const gn_bytes *)b);
+}
+
+/* A value that is NULL, out of the column's range, or longer than any key equals nothing and is left out. */
+static gn_code add_part_key(scan_source *s, uint32_t part, gn_value *v, bool null_matches, gn_error *err)
+{
+    part_keys *keys = &s->parts[part];
+    fit f = to_column_type(v, type_at(s, part));
+    if (f != FITS && !(f == IS_NULL && null_matches))
+        return GN_OK;
+    gn_buf *buf = &s->lo_key;
+    gn_buf_clear(buf);
+    gn_error ignored = {0};
+    gn_code code = append_key(s, buf, part, v, &ignored);
+    if (code == GN_LIMIT)
+        return GN_OK;
+    if (code != GN_OK) {
+        *err = ignored;
+        return code;
+    }
+    void *copy = gn_arena_memdup(s->x->arena, buf->data, buf->len);
+    if (!copy)
+        return gn_error_oom(err, s->x->account);
+    keys->keys[keys->n++] = gn_bytes_of(copy, buf->len);
+    return GN_OK;
+}
+
+static gn_code compute_part(scan_source *s, uint32_t part, gn_error *err)
+{
+    const gn_path_part *p = &s->path->parts[part];
+    part_keys *keys = &s->parts[part];
+    gn_value v = gn_value_null(type_at(s, part));
+    keys->keys = gn_arena_alloc(s->x->arena, (p->n + 1) * sizeof *keys->keys);
+    if (!keys->keys)
+        return gn_error_oom(err, s->x->account);
+    gn_code code = p->is_null ? add_part_key(s, part, &v, true, err) : GN_OK;
+    for (uint32_t i = 0; i < p->n && code == GN_OK; i++) {
+        code = gn_exec_value(s->x, p->values[i], &v, err);
+        if (code == GN_OK)
+            code = add_part_key(s, part, &v, false, err);
+    }
+    if (code != GN_OK || keys->n < 2)
+        return code;
+    qsort(keys->keys, keys->n, sizeof *keys->keys, by_bytes);
+    uint32_t n = 1;
+    for (uint32_t i = 1; i < keys->n; i++)
+        if (!gn_bytes_eq(keys->keys[i], keys->keys[n - 1]))
+            keys->keys[n++] = keys->keys[i];
+    keys->n = n;
+    return GN_OK;
+}
+
+/* Beyond the column's range a bound is either no bound or excludes everything. */
+static gn_code compute_bound(scan_source *s, const gn_expr *e, bool inclusive, bool lower, bound *b, gn_error *err)
+{
+    if (!e)
+        return GN_OK;
+    gn_code code = gn_exec_value(s->x, e, &b->value, err);
+    if (code != GN_OK)
+        return code;
+    fit f = to_column_type(&b->value, type_at(s, s->path->n_parts));
+    b->given = f == FITS;
+    b->inclusive = inclusive;
+    if (f == IS_NULL || f == (lower ? ABOVE : BELOW))
+        s->finished = true;
+    return GN_OK;
+}
+
+static gn_code compute(scan_source *s, gn_error *err)
+{
+    gn_code code = GN_OK;
+    s->started = true;
+    for (uint32_t i = 0; i < s->path->n_parts && code == GN_OK; i++) {
+        code = compute_part(s, i, err);
+        s->finished |= s->parts[i].n == 0;
+        s->parts[i].at = s->path->reverse && s->parts[i].n ? s->parts[i].n - 1 : 0;
+    }
+    if (code == GN_OK)
+        code = compute_bound(s, s->path->lo, s->path->lo_inclusive, true, &s->lo, err);
+    if (code == GN_OK)
+        code = compute_bound(s, s->path->hi, s->path->hi_inclusive, false, &s->hi, err);
+    return code;
+}
+
+/* ---- ranges ---- */
+
+/* One end of the range on the column after the parts. Where it is open, NULLs are still kept out: no comparison is true
+ * for them. */
+static gn_code end_key(const scan_source *s, gn_buf *key, const bound *b, bool low_end, bool *inclusive, gn_error *err)
+{
+    uint32_t part = s->path->n_parts;
+    if (b->given) {
+        *inclusive = b->inclusive;
+        return append_key(s, key, part, &b->value, err);
+    }
+    bool nulls_here = nulls_first_at(s, part) == low_end;
+    *inclusive = !nulls_here;
+    if (!nulls_here)
+        return GN_OK;
+    gn_value null = gn_value_null(type_at(s, part));
+    return append_key(s, key, part, &null, err);
+}
+
+static gn_code make_range(scan_source *s, gn_error *err)
+{
+    gn_key_range *range = &s->spec.range;
+    gn_buf_clear(&s->lo_key);
+    gn_buf_clear(&s->hi_key);
+    for (uint32_t i = 0; i < s->path->n_parts; i++) {
+        gn_buf_append_bytes(&s->lo_key, s->parts[i].keys[s->parts[i].at]);
+        gn_buf_append_bytes(&s->hi_key, s->parts[i].keys[s->parts[i].at]);
+    }
+    bool lo_inclusive = true, hi_inclusive = true;
+    gn_code code = GN_OK;
+    if (s->path->lo || s->path->hi) {
+        bool turned = descending_at(s, s->path->n_parts);
+        code = end_key(s, &s->lo_key, turned ? &s->hi : &s->lo, true, &lo_inclusive, err);
+        if (code == GN_OK)
+            code = end_key(s, &s->hi_key, turned ? &s->lo : &s->hi, false, &hi_inclusive, err);
+    }
+    if (code == GN_OK && (s->lo_key.failed || s->hi_key.failed))
+        code = gn_error_oom(err, s->x->account);
+    *range = (gn_key_range){.lo_exclusive = !lo_inclusive, .hi_inclusive = hi_inclusive};
+    if (s->lo_key.len)
+        range->lo = gn_buf_bytes(&s->lo_key);
+    if (s->hi_key.len)
+        range->hi = gn_buf_bytes(&s->hi_key);
+    return code;
+}
+
+/* The next choice of values, in key order (last part fastest). False: none is left. */
+static bool advance(scan_source *s)
+{
+    for (uint32_t i = s->path->n_parts; i-- > 0;) {
+        part_keys *p = &s->parts[i];
+        if (s->path->reverse ? p->at > 0 : p->at + 1 < p->n) {
+            p->at = s->path->reverse ? p->at - 1 : p->at + 1;
+            return true;
+        }
+        p->at = s->path->reverse ? p->n - 1 : 0;
+    }
+    return false;
+}
+
+/* ---- the operator ---- */
+
+static gn_batch *give(scan_source *s)
+{
+    for (uint32_t i = 0; i < s->path->n_ordinals; i++)
+        s->columns[i] = s->batch.columns[i];
+    s->out.n_rows = s->batch.n_rows;
+    return &s->out;
+}
+
+static gn_code scan_next(gn_operator *op, gn_batch **out, gn_error *err)
+{
+    scan_source *s = (scan_source *)op;
+    gn_code code = s->started ? GN_OK : compute(s, err);
+    *out = NULL;
+    while (code == GN_OK && !s->finished) {
+        if (!s->scan) {
+            code = make_range(s, err);
+            if (code == GN_OK)
+                code = gn_scan_open(s->x->txn, &s->spec, &s->scan, err);
+            if (code != GN_OK)
+                return code;
+        }
+        code = gn_scan_next(s->scan, &s->batch, s->with_keys ? s->columns[s->path->n_ordinals].bytes : NULL, err);
+        if (code != GN_OK)
+            return code;
+        if (s->batch.n_rows) {
+            *out = give(s);
+            return GN_OK;
+        }
+        gn_scan_close(s->scan);
+        s->scan = NULL;
+        s->finished = !advance(s);
+    }
+    return code;
+}
+
+static void scan_close(gn_operator *op)
+{
+    scan_source *s = (scan_source *)op;
+    gn_scan_close(s->scan);
+    gn_buf_close(&s->lo_key);
+    gn_buf_close(&s->hi_key);
+    gn_arena_destroy(s->bytes);
+}
+
+static const gn_operator_ops scan_ops = {.name = "Scan", .next = scan_next, .close = scan_close};
+
+static gn_code init_columns(scan_source *s, gn_error *err)
+{
+    uint32_t n = s->path->n_ordinals;
+    gn_type *types = gn_arena_alloc(s->x->arena, (n + 1) * sizeof *types);
+    s->columns = gn_arena_calloc(s->x->arena, n + 1, sizeof *s->columns);
+    if (!types || !s->columns)
+        return gn_error_oom(err, s->x->account);
+    s->batch = (gn_batch){.n_columns = n, .arena = s->bytes}; /* the scan makes its columns */
+    memcpy(types, s->path->types, n * sizeof *types);
+    types[n] = gn_type_of(GN_T_BYTEA);
+    s->columns[n].type = types[n];
+    if (s->with_keys) {
+        s->columns[n].bytes = gn_arena_alloc(s->x->arena, GN_BATCH_ROWS * sizeof(gn_bytes));
+        s->columns[n].nulls = gn_arena_calloc(s->x->arena, GN_BATCH_ROWS / 64, sizeof(uint64_t));
+        if (!s->columns[n].bytes || !s->columns[n].nulls)
+            return gn_error_oom(err, s->x->account);
+    }
+    s->op.types = types;
+    s->op.n_columns = n + s->with_keys;
+    s->out = (gn_batch){.n_columns = s->op.n_columns, .columns = s->columns, .arena = s->bytes};
+    return GN_OK;
+}
+
+gn_code gn_scan_source(gn_exec *x, const gn_path *path, bool with_keys, uint64_t limit_hint, gn_operator **out,
+                       gn_error *err)
+{
+    scan_source *s = gn_arena_calloc(x->arena, 1, sizeof *s);
+    if (!s)
+        return gn_error_oom(err, x->account);
+    s->op = (gn_operator){.ops = &scan_ops, .eval = &x->eval, .timed = x->timed};
+    s->x = x;
+    s->path = path;
+    s->with_keys = with_keys;
+    s->finished = path->kind == GN_PATH_EMPTY;
+    s->bytes = gn_arena_create(x->account);
+    gn_buf_init(&s->lo_key, x->account, 2 * (size_t)GN_MAX_KEY * GN_MAX_INDEX_COLUMNS);
+    gn_buf_init(&s->hi_key, x->account, 2 * (size_t)GN_MAX_KEY * GN_MAX_INDEX_COLUMNS);
+    s->spec = (gn_scan_spec){.table = path->table,
+                             .index = path->index,
+                             .reverse = path->reverse,
+                             .ordinals = path->ordinals,
+                             .n_ordinals = path->n_ordinals,
+                             .limit_hint = limit_hint};
+    gn_code code = init_columns(s, err);
+    if (code != GN_OK)
+        scan_close(&s->op);
+    else
+        *out = &s->op;
+    return code;
+}

@@ -1,0 +1,176 @@
+/* Queries: from a plan to operators. */
+#include "coord/exec_private.h"
+
+gn_code gn_exec_init(gn_exec *x, const gn_exec_context *context, const gn_plan *plan, const gn_value *params,
+                     gn_arena *arena, gn_error *err)
+{
+    uint32_t row = plan->table && plan->info ? plan->table->n_columns : 0;
+    uint32_t n = plan->n_params + 2 * row;
+    *x = (gn_exec){.shard = context->shard,
+                   .txn = context->txn,
+                   .plan = plan,
+                   .arena = arena,
+                   .account = context->account,
+                   .ef_search = context->ef_search,
+                   .timed = context->timed};
+    x->params = (gn_value *)params;
+    if (row) {
+        x->params = gn_arena_calloc(arena, n + 1, sizeof *x->params);
+        if (!x->params)
+            return gn_error_oom(err, context->account);
+        if (plan->n_params)
+            memcpy(x->params, params, plan->n_params * sizeof *params);
+    }
+    x->eval = (gn_eval){.format = context->format,
+                        .arena = arena,
+                        .params = x->params,
+                        .n_params = n,
+                        .err = err,
+                        .cancel = context->cancel,
+                        .session = context->session,
+                        .hooks = context->hooks};
+    return GN_OK;
+}
+
+void gn_exec_close(gn_exec *x)
+{
+    gn_operator_close(x->root);
+    x->root = NULL;
+    gn_arena_destroy(x->scratch);
+    x->scratch = NULL;
+}
+
+gn_code gn_exec_value(gn_exec *x, const gn_expr *e, gn_value *out, gn_error *err)
+{
+    if (e->kind == GN_E_CONST) {
+        *out = e->value;
+        return GN_OK;
+    }
+    if (e->kind == GN_E_PARAM) {
+        *out = x->params[e->column];
+        return GN_OK;
+    }
+    gn_eval eval = x->eval;
+    eval.err = err;
+    return gn_expr_eval_one(e, &eval, out);
+}
+
+gn_code gn_exec_count(gn_exec *x, const gn_expr *e, gn_code negative, const char *what, uint64_t absent, uint64_t *out,
+                      gn_error *err)
+{
+    *out = absent;
+    if (!e)
+        return GN_OK;
+    gn_value v;
+    gn_code code = gn_exec_value(x, e, &v, err);
+    if (code != GN_OK || v.is_null)
+        return code;
+    if (v.as.i64 < 0)
+        return gn_error_set(err, negative, "%s must not be negative", what);
+    *out = (uint64_t)v.as.i64;
+    return GN_OK;
+}
+
+static gn_operator *timed(gn_exec *x, gn_operator *op)
+{
+    op->timed = x->timed;
+    return op;
+}
+
+/* How many rows the order must keep: past the limit nothing is asked for. */
+static uint64_t kept(const gn_query *q, uint64_t limit, uint64_t offset)
+{
+    uint64_t sum;
+    if (limit == UINT64_MAX || __builtin_add_overflow(limit, offset, &sum) || (q->distinct && !q->sort_projected))
+        return UINT64_MAX;
+    return sum;
+}
+
+/* What the source will probably be asked for: the limit, if nothing between drops rows or needs them all. */
+static uint64_t hint(const gn_query *q, uint64_t keep)
+{
+    bool streams = !q->grouped && !q->distinct && (q->presorted || !q->n_sort);
+    if (!streams || keep == UINT64_MAX)
+        return 0;
+    return q->path.kind == GN_PATH_VECTOR || !q->filter ? keep : 0;
+}
+
+static gn_operator *above_source(gn_exec *x, const gn_query *q, gn_operator *op)
+{
+    gn_exec_operators *o = &x->operators;
+    if (q->filter)
+        op = o->filter = timed(x, gn_op_filter(&x->eval, x->account, op, q->filter));
+    if (q->grouped)
+        op = o->aggregate =
+            timed(x, gn_op_aggregate(&x->eval, x->account, op, q->keys, q->n_keys, q->calls, q->n_calls));
+    if (q->having)
+        op = o->having = timed(x, gn_op_filter(&x->eval, x->account, op, q->having));
+    return op;
+}
+
+static bool identity(const gn_query *q, const gn_operator *op, uint32_t n)
+{
+    if (op->n_columns != n)
+        return false;
+    for (uint32_t i = 0; i < n; i++)
+        if (q->targets[i]->kind != GN_E_COLUMN || q->targets[i]->column != i)
+            return false;
+    return true;
+}
+
+static gn_operator *project(gn_exec *x, const gn_query *q, gn_operator *op, uint32_t n)
+{
+    if (identity(q, op, n))
+        return op;
+    return x->operators.project = timed(x, gn_op_project(&x->eval, x->account, op, q->targets, n));
+}
+
+/* The sort is over the projection; columns that only it needed are cut off afterwards. */
+static gn_code trim(gn_exec *x, const gn_query *q, gn_operator **op, gn_error *err)
+{
+    if (q->n_targets == q->n_visible)
+        return GN_OK;
+    gn_expr **columns = gn_arena_calloc(x->arena, q->n_visible + 1, sizeof *columns);
+    if (!columns)
+        return gn_error_oom(err, x->account);
+    for (uint32_t i = 0; i < q->n_visible; i++) {
+        columns[i] = gn_arena_calloc(x->arena, 1, sizeof **columns);
+        if (!columns[i])
+            return gn_error_oom(err, x->account);
+        *columns[i] = (gn_expr){.kind = GN_E_COLUMN, .type = q->targets[i]->type, .column = i};
+    }
+    *op = gn_op_project(&x->eval, x->account, *op, columns, q->n_visible);
+    return GN_OK;
+}
+
+gn_code gn_exec_open_query(gn_exec *x, const gn_query *q, gn_error *err)
+{
+    uint64_t limit, offset;
+    gn_exec_operators *o = &x->operators;
+    gn_code code = gn_exec_count(x, q->limit, GN_INVALID_LIMIT, "LIMIT", UINT64_MAX, &limit, err);
+    if (code == GN_OK)
+        code = gn_exec_count(x, q->offset, GN_INVALID_OFFSET, "OFFSET", 0, &offset, err);
+    if (code != GN_OK)
+        return code;
+    uint64_t keep = kept(q, limit, offset);
+    code = gn_exec_source(x, &q->path, false, hint(q, keep), &o->source, err);
+    if (code != GN_OK)
+        return code;
+    gn_operator *op = above_source(x, q, o->source);
+    bool limited = limit != UINT64_MAX || offset;
+    if (q->n_sort && !q->presorted && !q->sort_projected)
+        op = o->sort = timed(x, gn_op_sort(&x->eval, x->account, op, q->sort, q->n_sort, keep));
+    if (limited && !q->distinct && !q->sort_projected)
+        op = o->limit = timed(x, gn_op_limit(&x->eval, x->account, op, offset, limit));
+    op = project(x, q, op, q->sort_projected ? q->n_targets : q->n_visible);
+    if (q->distinct)
+        op = o->distinct = timed(x, gn_op_distinct(&x->eval, x->account, op));
+    if (q->sort_projected) {
+        op = o->sort = timed(x, gn_op_sort(&x->eval, x->account, op, q->sort, q->n_sort, keep));
+        code = trim(x, q, &op, err);
+    }
+    if (limited && !o->limit)
+        op = o->limit = timed(x, gn_op_limit(&x->eval, x->account, op, offset, limit));
+    x->root = op;
+    return code;
+}
