@@ -1,0 +1,237 @@
+/* Drafts of descriptors, and names that nobody has given. */
+#include "base/limits.h"
+#include "coord/ddl_private.h"
+
+#include <stdio.h>
+
+/* ---- drafts ---- */
+
+static gn_code oom(gn_draft *d)
+{
+    return gn_error_oom(d->err, gn_arena_account(d->arena));
+}
+
+/* A copy of n items with room for some more. */
+static gn_code copy_array(gn_draft *d, const void *items, uint32_t n, size_t size, uint32_t *capacity, void *out)
+{
+    *capacity = n + 8;
+    void *copy = gn_arena_calloc(d->arena, *capacity, size);
+    if (!copy)
+        return oom(d);
+    if (n)
+        memcpy(copy, items, n * size);
+    *(void **)out = copy;
+    return GN_OK;
+}
+
+gn_code gn_draft_init(gn_draft *d, gn_session *s, const gn_table_desc *from, gn_error *err)
+{
+    *d = (gn_draft){.s = s, .arena = gn_arena_create(&s->account), .err = err};
+    if (from)
+        d->desc = *from;
+    else
+        d->desc = (gn_table_desc){.next_column_id = 1, .hidden_key = true};
+    gn_table_desc *t = &d->desc;
+    gn_code code = from ? GN_OK : gn_ddl_new_id(s, &t->id, err);
+    if (code == GN_OK)
+        code = copy_array(d, t->columns, t->n_columns, sizeof *t->columns, &d->cap_columns, &t->columns);
+    if (code == GN_OK)
+        code = copy_array(d, t->indexes, t->n_indexes, sizeof *t->indexes, &d->cap_indexes, &t->indexes);
+    if (code == GN_OK)
+        code = copy_array(d, t->checks, t->n_checks, sizeof *t->checks, &d->cap_checks, &t->checks);
+    if (code != GN_OK)
+        gn_draft_close(d);
+    return code;
+}
+
+void gn_draft_close(gn_draft *d)
+{
+    gn_arena_destroy(d->arena);
+    d->arena = NULL;
+}
+
+gn_code gn_draft_put(gn_draft *d)
+{
+    d->desc.version++;
+    return gn_txn_put_table(d->s->txn, &d->desc, d->err);
+}
+
+/* Doubles an array that is full. */
+static gn_code more_room(gn_draft *d, uint32_t n, size_t size, uint32_t *capacity, void *array)
+{
+    if (n < *capacity)
+        return GN_OK;
+    void *old = *(void **)array, *bigger = gn_arena_calloc(d->arena, 2 * (size_t)*capacity, size);
+    if (!bigger)
+        return oom(d);
+    memcpy(bigger, old, n * size);
+    *(void **)array = bigger;
+    *capacity *= 2;
+    return GN_OK;
+}
+
+gn_code gn_draft_add_column(gn_draft *d, gn_column_desc **out)
+{
+    gn_table_desc *t = &d->desc;
+    if (t->n_columns >= GN_MAX_COLUMNS)
+        return gn_error_set(d->err, GN_TOO_MANY_COLUMNS, "tables can have at most %d columns", GN_MAX_COLUMNS);
+    gn_code code = more_room(d, t->n_columns, sizeof *t->columns, &d->cap_columns, &t->columns);
+    if (code == GN_OK) {
+        *out = &t->columns[t->n_columns++];
+        (*out)->id = t->next_column_id++;
+    }
+    return code;
+}
+
+gn_code gn_draft_add_index(gn_draft *d, gn_index_desc **out)
+{
+    gn_table_desc *t = &d->desc;
+    gn_code code = more_room(d, t->n_indexes, sizeof *t->indexes, &d->cap_indexes, &t->indexes);
+    if (code == GN_OK)
+        code = gn_ddl_new_id(d->s, &t->indexes[t->n_indexes].id, d->err);
+    if (code == GN_OK)
+        *out = &t->indexes[t->n_indexes++];
+    return code;
+}
+
+gn_code gn_draft_add_check(gn_draft *d, gn_check_desc **out)
+{
+    gn_table_desc *t = &d->desc;
+    gn_code code = more_room(d, t->n_checks, sizeof *t->checks, &d->cap_checks, &t->checks);
+    if (code == GN_OK)
+        *out = &t->checks[t->n_checks++];
+    return code;
+}
+
+void gn_draft_drop_index(gn_draft *d, uint32_t i)
+{
+    gn_table_desc *t = &d->desc;
+    memmove(&t->indexes[i], &t->indexes[i + 1], (t->n_indexes - i - 1) * sizeof *t->indexes);
+    memset(&t->indexes[--t->n_indexes], 0, sizeof *t->indexes);
+}
+
+void gn_draft_drop_check(gn_draft *d, uint32_t i)
+{
+    gn_table_desc *t = &d->desc;
+    memmove(&t->checks[i], &t->checks[i + 1], (t->n_checks - i - 1) * sizeof *t->checks);
+    memset(&t->checks[--t->n_checks], 0, sizeof *t->checks);
+}
+
+/* ---- names ---- */
+
+gn_code gn_ddl_new_id(gn_session *s, uint64_t *id, gn_error *err)
+{
+    return gn_shard_new_ids(s->db->shard, 1, id, err);
+}
+
+void gn_ddl_copy_name(char out[64], const char *name)
+{
+    snprintf(out, 64, "%.*s", GN_MAX_NAME, name);
+}
+
+gn_code gn_ddl_check_schema(const gn_ast_name *name, gn_error *err)
+{
+    if (!name->schema || strcmp(name->schema, "public") == 0)
+        return GN_OK;
+    gn_error_set(err, GN_NO_SCHEMA, "schema \"%s\" does not exist", name->schema);
+    gn_error_at(err, name->position);
+    return GN_NO_SCHEMA;
+}
+
+gn_code gn_ddl_table(gn_session *s, const gn_ast_name *name, bool missing_ok, const gn_table_desc **out, gn_error *err)
+{
+    gn_code code = gn_ddl_check_schema(name, err);
+    if (code != GN_OK)
+        return code;
+    *out = gn_txn_table_named(s->txn, gn_bytes_str(name->name));
+    if (*out)
+        return GN_OK;
+    if (!missing_ok)
+        return gn_error_set(err, GN_NO_TABLE, "relation \"%s\" does not exist", name->name);
+    gn_session_notice(s, GN_SEVERITY_NOTICE, GN_OK, "relation \"%s\" does not exist, skipping", name->name);
+    return GN_OK;
+}
+
+static bool in_draft(const gn_draft *d, const char *name)
+{
+    const gn_table_desc *t = &d->desc;
+    if (strcmp(t->name, name) == 0 || strcmp(t->key_name, name) == 0)
+        return true;
+    for (uint32_t i = 0; i < t->n_indexes; i++)
+        if (strcmp(t->indexes[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static bool is_key_name(gn_session *s, const char *name)
+{
+    size_t len = strlen(name);
+    if (len < 6 || strcmp(name + len - 5, "_pkey") != 0)
+        return false;
+    const gn_table_desc *t = gn_txn_table_named(s->txn, gn_bytes_of(name, len - 5));
+    return t && strcmp(t->key_name, name) == 0;
+}
+
+bool gn_ddl_name_taken(gn_session *s, const gn_draft *d, const char *name)
+{
+    const gn_index_desc *index;
+    return (d && in_draft(d, name)) || gn_txn_table_named(s->txn, gn_bytes_str(name)) ||
+           gn_txn_index_named(s->txn, gn_bytes_str(name), &index) || is_key_name(s, name);
+}
+
+static bool check_taken(const gn_draft *d, const char *name)
+{
+    for (uint32_t i = 0; d && i < d->desc.n_checks; i++)
+        if (strcmp(d->desc.checks[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* Cuts whichever of the two names is longer until all fits. Never within a character. */
+static void cut_names(const char *table, const char *columns, size_t room, int *n_table, int *n_columns)
+{
+    size_t t = strlen(table), c = columns ? strlen(columns) : 0;
+    while (t + c > room) {
+        if (t > c)
+            t--;
+        else
+            c--;
+    }
+    while (t > 0 && ((unsigned char)table[t] & 0xc0) == 0x80)
+        t--;
+    while (c > 0 && ((unsigned char)columns[c] & 0xc0) == 0x80)
+        c--;
+    *n_table = (int)t;
+    *n_columns = (int)c;
+}
+
+void gn_ddl_choose_name(gn_session *s, const gn_draft *d, const char *table, const char *columns, const char *label,
+                        bool relation, char out[64])
+{
+    for (unsigned pass = 0;; pass++) {
+        char suffix[32];
+        int n_table, n_columns;
+        if (pass)
+            snprintf(suffix, sizeof suffix, "%s%u", label, pass);
+        else
+            snprintf(suffix, sizeof suffix, "%s", label);
+        cut_names(table, columns, GN_MAX_NAME - strlen(suffix) - (columns ? 2 : 1), &n_table, &n_columns);
+        if (columns)
+            snprintf(out, 64, "%.*s_%.*s_%s", n_table, table, n_columns, columns, suffix);
+        else
+            snprintf(out, 64, "%.*s_%s", n_table, table, suffix);
+        if (relation ? !gn_ddl_name_taken(s, d, out) : !check_taken(d, out))
+            return;
+    }
+}
+
+void gn_ddl_columns_name(const gn_draft *d, const gn_index_desc *index, char out[64])
+{
+    size_t len = 0;
+    out[0] = 0;
+    for (uint32_t i = 0; i < index->n_columns && len < GN_MAX_NAME; i++) {
+        int at = gn_table_column_by_id(&d->desc, index->columns[i]);
+        int n = snprintf(out + len, 64 - len, "%s%s", i ? "_" : "", d->desc.columns[at].name);
+        len += n > 0 ? (size_t)n : 0;
+    }
+}

@@ -1,0 +1,283 @@
+/* CREATE INDEX, DROP INDEX. */
+#include "base/limits.h"
+#include "coord/ddl_private.h"
+#include "index/distance.h"
+
+#include <stdio.h>
+
+static gn_code fail(gn_error *err, int position, gn_code code)
+{
+    gn_error_at(err, position);
+    return code;
+}
+
+/* ---- hnsw ---- */
+
+static gn_code hnsw_option(const gn_ast_option *o, uint32_t least, uint32_t most, uint32_t *out, gn_error *err)
+{
+    const gn_ast_expr *v = o->value;
+    if (!v || v->kind != GN_A_INTEGER) {
+        bool text = v && (v->kind == GN_A_STRING || v->kind == GN_A_NUMERIC);
+        gn_error_set(err, GN_INVALID_PARAMETER, "invalid value for integer option \"%s\": %.*s", o->name,
+                     text ? (int)(v->text.len > 60 ? 60 : v->text.len) : 0, text ? (const char *)v->text.data : "");
+        return fail(err, o->position, GN_INVALID_PARAMETER);
+    }
+    if (v->integer < least || v->integer > most) {
+        gn_error_set(err, GN_INVALID_PARAMETER, "value %lld out of bounds for option \"%s\"", (long long)v->integer,
+                     o->name);
+        gn_error_detail(err, "Valid values are between \"%u\" and \"%u\".", least, most);
+        return fail(err, o->position, GN_INVALID_PARAMETER);
+    }
+    *out = (uint32_t)v->integer;
+    return GN_OK;
+}
+
+static gn_code hnsw_options(const gn_ast_options *options, gn_index_desc *index, gn_error *err)
+{
+    index->m = 16;
+    index->ef_construction = 64;
+    gn_code code = GN_OK;
+    for (uint32_t i = 0; i < options->n && code == GN_OK; i++) {
+        const gn_ast_option *o = &options->items[i];
+        if (strcmp(o->name, "m") == 0) {
+            code = hnsw_option(o, 2, GN_MAX_HNSW_M, &index->m, err);
+        } else if (strcmp(o->name, "ef_construction") == 0) {
+            code = hnsw_option(o, 4, GN_MAX_EF_CONSTRUCTION, &index->ef_construction, err);
+        } else {
+            gn_error_set(err, GN_INVALID_PARAMETER, "unrecognized parameter \"%s\"", o->name);
+            code = fail(err, o->position, GN_INVALID_PARAMETER);
+        }
+    }
+    if (code == GN_OK && index->ef_construction < 2 * index->m)
+        code = gn_error_set(err, GN_INVALID_PARAMETER, "ef_construction must be greater than or equal to 2 * m");
+    return code;
+}
+
+static gn_code hnsw_metric(const gn_ast_index_column *c, gn_type type, gn_index_desc *index, gn_error *err)
+{
+    static const struct {
+        const char *name;
+        uint8_t metric;
+    } classes[] = {
+        {"vector_l2_ops", GN_METRIC_L2}, {"vector_ip_ops", GN_METRIC_IP}, {"vector_cosine_ops", GN_METRIC_COSINE}};
+    if (!c->opclass) {
+        gn_error_set(err, GN_NO_OBJECT, "data type %s has no default operator class for access method \"hnsw\"",
+                     gn_type_text(type));
+        gn_error_hint(err, "Name one: vector_l2_ops, vector_ip_ops or vector_cosine_ops.");
+        return GN_NO_OBJECT;
+    }
+    for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++)
+        if (strcmp(c->opclass, classes[i].name) == 0)
+            index->metric = classes[i].metric;
+    if (!index->metric) {
+        gn_error_set(err, GN_NO_OBJECT, "operator class \"%s\" does not exist for access method \"hnsw\"", c->opclass);
+        return fail(err, c->opclass_position, GN_NO_OBJECT);
+    }
+    if (!gn_type_is(type, GN_T_VECTOR)) {
+        gn_error_set(err, GN_TYPE_MISMATCH, "operator class \"%s\" does not accept data type %s", c->opclass,
+                     gn_type_text(type));
+        return fail(err, c->opclass_position, GN_TYPE_MISMATCH);
+    }
+    return type.typmod > 0 ? GN_OK : gn_error_set(err, GN_INVALID_PARAMETER, "column does not have dimensions");
+}
+
+static gn_code define_hnsw(gn_draft *d, const gn_ast_create_index *ast, gn_index_desc *index)
+{
+    const gn_ast_index_column *c = &ast->columns.items[0];
+    index->kind = GN_INDEX_HNSW;
+    if (ast->unique)
+        return gn_error_set(d->err, GN_FEATURE, "access method \"hnsw\" does not support unique indexes");
+    if (ast->columns.n > 1)
+        return gn_error_set(d->err, GN_FEATURE, "access method \"hnsw\" does not support multicolumn indexes");
+    if (c->descending)
+        return gn_error_set(d->err, GN_FEATURE, "access method \"hnsw\" does not support ASC/DESC options");
+    if (c->nulls_given)
+        return gn_error_set(d->err, GN_FEATURE, "access method \"hnsw\" does not support NULLS FIRST/LAST options");
+    int at = gn_table_column_by_id(&d->desc, index->columns[0]);
+    gn_code code = hnsw_metric(c, d->desc.columns[at].type, index, d->err);
+    return code == GN_OK ? hnsw_options(&ast->options, index, d->err) : code;
+}
+
+/* ---- btree ---- */
+
+/* Operator classes of PostgreSQL that mean the order there is here: text is ordered by bytes anyway. */
+static bool known_opclass(const char *name)
+{
+    static const char *const names[] = {"bool_ops", "bytea_ops",     "int2_ops",         "int4_ops",
+                                        "int8_ops", "float4_ops",    "float8_ops",       "numeric_ops",
+                                        "text_ops", "varchar_ops",   "text_pattern_ops", "varchar_pattern_ops",
+                                        "date_ops", "timestamp_ops", "timestamptz_ops",  "interval_ops",
+                                        "uuid_ops", "jsonb_ops",     "array_ops"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return false;
+}
+
+static gn_code define_btree(gn_draft *d, const gn_ast_create_index *ast, gn_index_desc *index)
+{
+    index->kind = GN_INDEX_BTREE;
+    index->unique = ast->unique;
+    for (uint32_t i = 0; i < ast->columns.n; i++) {
+        const gn_ast_index_column *c = &ast->columns.items[i];
+        int at = gn_table_column_by_id(&d->desc, index->columns[i]);
+        gn_code code = gn_ddl_check_key_type(d->desc.columns[at].type, d->err);
+        if (code != GN_OK)
+            return code;
+        if (c->opclass && !known_opclass(c->opclass)) {
+            gn_error_set(d->err, GN_NO_OBJECT, "operator class \"%s\" does not exist for access method \"btree\"",
+                         c->opclass);
+            return fail(d->err, c->opclass_position, GN_NO_OBJECT);
+        }
+        index->descending[i] = c->descending;
+        index->nulls_first[i] = c->nulls_first;
+    }
+    for (uint32_t i = 0; i < ast->options.n; i++) {
+        if (strcmp(ast->options.items[i].name, "fillfactor") == 0)
+            continue;
+        gn_error_set(d->err, GN_INVALID_PARAMETER, "unrecognized parameter \"%s\"", ast->options.items[i].name);
+        return fail(d->err, ast->options.items[i].position, GN_INVALID_PARAMETER);
+    }
+    return GN_OK;
+}
+
+/* ---- CREATE INDEX ---- */
+
+static gn_code unsupported(const gn_ast_create_index *ast, gn_error *err)
+{
+    if (ast->where) {
+        gn_error_set(err, GN_FEATURE, "partial indexes are not supported");
+        return fail(err, ast->where->position, GN_FEATURE);
+    }
+    if (ast->include.n) {
+        gn_error_set(err, GN_FEATURE, "INCLUDE columns are not supported");
+        return fail(err, ast->include.items[0].position, GN_FEATURE);
+    }
+    if (ast->columns.n > GN_MAX_INDEX_COLUMNS)
+        return gn_error_set(err, GN_TOO_MANY_COLUMNS, "cannot use more than %d columns in an index",
+                            GN_MAX_INDEX_COLUMNS);
+    return GN_OK;
+}
+
+static gn_code list_columns(gn_draft *d, const gn_ast_create_index *ast, gn_index_desc *index)
+{
+    for (uint32_t i = 0; i < ast->columns.n; i++) {
+        const gn_ast_expr *e = ast->columns.items[i].expr;
+        if (e->kind != GN_A_COLUMN) {
+            gn_error_set(d->err, GN_FEATURE, "indexes on expressions are not supported");
+            return fail(d->err, e->position, GN_FEATURE);
+        }
+        int at = gn_table_column_by_name(&d->desc, gn_bytes_str(e->column.name));
+        if (at < 0)
+            return gn_error_set(d->err, GN_NO_COLUMN, "column \"%s\" does not exist", e->column.name);
+        index->columns[i] = d->desc.columns[at].id;
+    }
+    index->n_columns = ast->columns.n;
+    return GN_OK;
+}
+
+static gn_code define_index(gn_draft *d, const gn_ast_create_index *ast, gn_index_desc *index)
+{
+    const char *method = ast->method ? ast->method : "btree";
+    gn_code code = list_columns(d, ast, index);
+    if (code != GN_OK)
+        return code;
+    if (strcmp(method, "btree") == 0)
+        code = define_btree(d, ast, index);
+    else if (strcmp(method, "hnsw") == 0)
+        code = define_hnsw(d, ast, index);
+    else
+        code = gn_error_set(d->err, GN_NO_OBJECT, "access method \"%s\" does not exist", method);
+    if (code != GN_OK)
+        return code;
+    if (ast->name) {
+        gn_ddl_copy_name(index->name, ast->name);
+        return GN_OK;
+    }
+    char columns[64];
+    gn_ddl_columns_name(d, index, columns);
+    gn_ddl_choose_name(d->s, d, d->desc.name, columns, "idx", true, index->name);
+    return GN_OK;
+}
+
+gn_code gn_run_create_index(gn_session *s, const gn_ast_create_index *ast, gn_error *err)
+{
+    const gn_table_desc *table;
+    gn_index_desc *index;
+    gn_draft d;
+    gn_code code = unsupported(ast, err);
+    if (code == GN_OK && ast->concurrently)
+        code = gn_session_refuse_block(s, "CREATE INDEX CONCURRENTLY", err);
+    if (code == GN_OK)
+        code = gn_ddl_table(s, &ast->table, false, &table, err);
+    if (code != GN_OK)
+        return code;
+    if (ast->name && gn_ddl_name_taken(s, NULL, ast->name)) {
+        if (!ast->if_not_exists)
+            return gn_error_set(err, GN_DUPLICATE_TABLE, "relation \"%s\" already exists", ast->name);
+        gn_session_notice(s, GN_SEVERITY_NOTICE, GN_DUPLICATE_TABLE, "relation \"%s\" already exists, skipping",
+                          ast->name);
+        return GN_OK;
+    }
+    code = gn_draft_init(&d, s, table, err);
+    if (code != GN_OK)
+        return code;
+    code = gn_draft_add_index(&d, &index);
+    if (code == GN_OK)
+        code = define_index(&d, ast, index);
+    if (code == GN_OK)
+        code = gn_draft_put(&d);
+    if (code == GN_OK && index->kind == GN_INDEX_HNSW)
+        gn_session_build_later(s, index);
+    gn_draft_close(&d);
+    return code;
+}
+
+/* ---- DROP INDEX ---- */
+
+static gn_code drop_one(gn_session *s, const gn_ast_name *name, bool if_exists, gn_error *err)
+{
+    const gn_index_desc *index = NULL;
+    gn_code code = gn_ddl_check_schema(name, err);
+    if (code != GN_OK)
+        return code;
+    const gn_table_desc *table = gn_txn_index_named(s->txn, gn_bytes_str(name->name), &index);
+    if (!table || !index) {
+        if (gn_txn_table_named(s->txn, gn_bytes_str(name->name))) {
+            gn_error_set(err, GN_WRONG_OBJECT_TYPE, "\"%s\" is not an index", name->name);
+            return gn_error_hint(err, "Use DROP TABLE to remove a table."), GN_WRONG_OBJECT_TYPE;
+        }
+        if (!if_exists)
+            return gn_error_set(err, GN_NO_OBJECT, "index \"%s\" does not exist", name->name);
+        gn_session_notice(s, GN_SEVERITY_NOTICE, GN_OK, "index \"%s\" does not exist, skipping", name->name);
+        return GN_OK;
+    }
+    if (index->constraint) {
+        gn_error_set(err, GN_DEPENDENT_OBJECTS, "cannot drop index %s because constraint %s on table %s requires it",
+                     index->name, index->name, table->name);
+        gn_error_hint(err, "You can drop constraint %s on table %s instead.", index->name, table->name);
+        return GN_DEPENDENT_OBJECTS;
+    }
+    gn_draft d;
+    uint64_t id = index->id;
+    code = gn_draft_init(&d, s, table, err);
+    if (code != GN_OK)
+        return code;
+    for (uint32_t i = 0; i < d.desc.n_indexes; i++) {
+        if (d.desc.indexes[i].id == id) {
+            gn_draft_drop_index(&d, i);
+            break;
+        }
+    }
+    code = gn_draft_put(&d);
+    gn_draft_close(&d);
+    return code;
+}
+
+gn_code gn_run_drop_index(gn_session *s, const gn_ast_drop *ast, gn_error *err)
+{
+    gn_code code = GN_OK;
+    for (uint32_t i = 0; i < ast->names.n && code == GN_OK; i++)
+        code = drop_one(s, &ast->names.items[i], ast->if_exists, err);
+    return code;
+}

@@ -1,0 +1,507 @@
+/* EXPLAIN: the plan as a chain of nodes, each with its properties, printed as PostgreSQL's text or as JSON. ANALYZE
+ * runs the statement and takes the figures from its operators. */
+#include "coord/session_private.h"
+
+#include <stdio.h>
+#include <strings.h>
+
+enum { MAX_EXPR_TEXT = 300, MAX_PROPERTIES = 12, MAX_NODES = 12 };
+
+typedef struct property {
+    const char *key;
+    char *value;
+    bool number;
+} property;
+
+typedef struct node {
+    const char *type;
+    char *title;           /* the type with what it works on */
+    double rows;           /* estimate; negative: none */
+    const gn_operator *op; /* figures of ANALYZE */
+    property properties[MAX_PROPERTIES];
+    uint32_t n;
+} node;
+
+typedef struct explainer {
+    gn_session *s;
+    gn_portal *p;
+    gn_arena *arena;
+    gn_error *err;
+    const gn_plan *plan;
+    bool analyze, costs, timing, summary, json, failed;
+    node nodes[MAX_NODES]; /* from the top */
+    uint32_t n_nodes;
+    uint64_t planning_ns, execution_ns;
+} explainer;
+
+/* ---- pieces ---- */
+
+static char *text(explainer *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static char *text(explainer *e, const char *format, ...)
+{
+    char buf[MAX_EXPR_TEXT + 200];
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(buf, sizeof buf, format, ap);
+    va_end(ap);
+    char *copy = gn_arena_strndup(e->arena, buf, strlen(buf));
+    e->failed |= !copy;
+    return copy ? copy : (char *)"";
+}
+
+static node *add_node(explainer *e, const char *type, char *title, double rows, const gn_operator *op)
+{
+    node *n = &e->nodes[e->n_nodes < MAX_NODES - 1 ? e->n_nodes++ : MAX_NODES - 1];
+    *n = (node){.type = type, .title = title, .rows = rows, .op = op};
+    return n;
+}
+
+static void add(node *n, const char *key, char *value, bool number)
+{
+    if (n->n < MAX_PROPERTIES)
+        n->properties[n->n++] = (property){.key = key, .value = value, .number = number};
+}
+
+/* A vector of 384 numbers says no more than its beginning. */
+static void cut(gn_buf *buf, size_t from)
+{
+    if (buf->len - from <= MAX_EXPR_TEXT)
+        return;
+    buf->len = from + MAX_EXPR_TEXT - 3;
+    while (buf->len > from && (buf->data[buf->len] & 0xc0) == 0x80)
+        buf->len--;
+    gn_buf_append_str(buf, "...");
+}
+
+static char *expr_list(explainer *e, const gn_expr *const *list, uint32_t n, const char *separator,
+                       const char *const *names, uint32_t n_names)
+{
+    gn_buf buf;
+    gn_buf_init(&buf, &e->p->account, 1u << 24);
+    for (uint32_t i = 0; i < n; i++) {
+        size_t from = buf.len;
+        gn_buf_append_str(&buf, i ? separator : "");
+        gn_expr_print(list[i], names, n_names, &buf);
+        cut(&buf, from);
+    }
+    cut(&buf, 0);
+    char *result = text(e, "%.*s", (int)buf.len, buf.data ? (char *)buf.data : "");
+    gn_buf_close(&buf);
+    return result;
+}
+
+static char *one_expr(explainer *e, const gn_expr *expr, const char *const *names, uint32_t n_names)
+{
+    return expr_list(e, &expr, 1, "", names, n_names);
+}
+
+/* ---- names of the columns that expressions are over ---- */
+
+static const char *const *table_names(explainer *e, const gn_table_desc *t)
+{
+    const char **names = gn_arena_calloc(e->arena, t->n_columns + 1, sizeof *names);
+    for (uint32_t i = 0; names && i < t->n_columns; i++)
+        names[i] = t->columns[i].name;
+    e->failed |= !names;
+    return (const char *const *)names;
+}
+
+/* The aggregate's output: the keys as written, the calls with their arguments. */
+static const char *const *grouped_names(explainer *e, const gn_query *q, uint32_t *n)
+{
+    *n = q->n_keys + q->n_calls;
+    const char **names = gn_arena_calloc(e->arena, *n + 1, sizeof *names);
+    e->failed |= !names;
+    if (!names)
+        return NULL;
+    for (uint32_t i = 0; i < q->n_keys; i++)
+        names[i] = one_expr(e, q->keys[i], q->path_names, q->path.n_types);
+    for (uint32_t i = 0; i < q->n_calls; i++) {
+        const gn_aggregate_call *c = &q->calls[i];
+        const char *args =
+            expr_list(e, (const gn_expr *const *)c->args, c->n_args, ", ", q->path_names, q->path.n_types);
+        names[q->n_keys + i] =
+            text(e, "%s(%s%s)", q->call_names[i], c->distinct ? "DISTINCT " : "", c->n_args ? args : "*");
+    }
+    return (const char *const *)names;
+}
+
+static const char *const *result_names(explainer *e, const gn_query *q)
+{
+    const char **names = gn_arena_calloc(e->arena, q->n_targets + 1, sizeof *names);
+    e->failed |= !names;
+    for (uint32_t i = 0; names && i < q->n_targets; i++)
+        names[i] = q->columns[i].name;
+    return (const char *const *)names;
+}
+
+/* ---- nodes ---- */
+
+static void explain_vector(explainer *e, node *n, const gn_path *path)
+{
+    static const char *const metrics[] = {[GN_METRIC_L2] = "l2", [GN_METRIC_IP] = "ip", [GN_METRIC_COSINE] = "cosine"};
+    add(n, "Vector Index",
+        text(e, "hnsw, %s, m=%u, ef_construction=%u, ef_search=%u", metrics[path->index->metric], path->index->m,
+             path->index->ef_construction, e->s->settings.ef_search),
+        false);
+    if (!e->analyze || !n->op)
+        return;
+    gn_vector_scan_stats stats;
+    gn_vector_source_stats(e->p->exec.operators.source, &stats);
+    add(n, "Vector Search",
+        text(e, "distances=%llu searches=%llu segments=%u tail=%llu ef=%u", (unsigned long long)stats.distances,
+             (unsigned long long)stats.searches, stats.segments, (unsigned long long)stats.tail_rows, stats.ef),
+        false);
+}
+
+static bool reads_all(const gn_query *q)
+{
+    return !q->path.index && !q->path.n_conditions && !(q->presorted && q->n_sort);
+}
+
+static char *scan_title(explainer *e, const gn_query *q)
+{
+    const gn_path *path = &q->path;
+    const char *index = path->index ? path->index->name : path->table->key_name;
+    if (path->kind == GN_PATH_SCAN && (reads_all(q) || (!path->index && path->table->hidden_key)))
+        return text(e, "Seq Scan on %s", path->table->name);
+    return text(e, "Index Scan%s using %s on %s", path->reverse ? " Backward" : "", index, path->table->name);
+}
+
+static void explain_filter(explainer *e, node *n, const gn_query *q, const gn_exec_operators *o)
+{
+    if (!q->filter)
+        return;
+    add(n, "Filter", one_expr(e, q->filter, q->path_names, q->path.n_types), false);
+    if (!e->analyze || !o->filter)
+        return;
+    add(n, "Rows Removed by Filter",
+        text(e, "%llu", (unsigned long long)(o->source->stats.rows - o->filter->stats.rows)), true);
+    n->op = o->filter;
+}
+
+static void explain_source(explainer *e, const gn_query *q, const gn_exec_operators *o)
+{
+    const gn_path *path = &q->path;
+    node *n;
+    switch (path->kind) {
+    case GN_PATH_SCAN:
+    case GN_PATH_VECTOR:
+        n = add_node(e, reads_all(q) ? "Seq Scan" : "Index Scan", scan_title(e, q), path->rows_estimate, o->source);
+        if (path->n_conditions)
+            add(n, "Index Cond",
+                expr_list(e, (const gn_expr *const *)path->conditions, path->n_conditions, " AND ",
+                          table_names(e, path->table), path->table->n_columns),
+                false);
+        if (path->kind == GN_PATH_VECTOR) {
+            add(n, "Order By", one_expr(e, path->order, table_names(e, path->table), path->table->n_columns), false);
+            explain_vector(e, n, path);
+        }
+        break;
+    case GN_PATH_VALUES:
+        n = add_node(e, "Values Scan", text(e, "Values Scan on \"*VALUES*\""), path->n_rows, o->source);
+        break;
+    case GN_PATH_SERIES:
+        n = add_node(e, "Function Scan", text(e, "Function Scan on generate_series"), path->rows_estimate, o->source);
+        break;
+    case GN_PATH_EMPTY:
+        n = add_node(e, "Result", text(e, "Result"), 0, o->source);
+        add(n, "One-Time Filter", text(e, "false"), false);
+        return;
+    default:
+        n = add_node(e, "Result", text(e, "Result"), 1, o->source);
+    }
+    explain_filter(e, n, q, o);
+}
+
+static void explain_sort(explainer *e, const gn_query *q, const gn_exec_operators *o)
+{
+    uint32_t n_names = q->path.n_types;
+    const char *const *names = q->path_names;
+    if (q->sort_projected) {
+        names = result_names(e, q);
+        n_names = q->n_targets;
+    } else if (q->grouped) {
+        names = grouped_names(e, q, &n_names);
+    }
+    char *keys = text(e, "%s", "");
+    for (uint32_t i = 0; i < q->n_sort; i++) {
+        const gn_sort_key *k = &q->sort[i];
+        const char *nulls = k->nulls_first == k->descending ? "" : k->nulls_first ? " NULLS FIRST" : " NULLS LAST";
+        keys = text(e, "%s%s%s%s%s", keys, i ? ", " : "", one_expr(e, k->expr, names, n_names),
+                    k->descending ? " DESC" : "", nulls);
+    }
+    add(add_node(e, "Sort", text(e, "Sort"), q->rows, o->sort), "Sort Key", keys, false);
+}
+
+static void explain_aggregate(explainer *e, const gn_query *q, const gn_exec_operators *o)
+{
+    uint32_t n_names;
+    node *n = add_node(e, "Aggregate", text(e, q->n_keys ? "HashAggregate" : "Aggregate"), q->rows,
+                       q->having ? o->having : o->aggregate);
+    if (q->n_keys)
+        add(n, "Group Key",
+            expr_list(e, (const gn_expr *const *)q->keys, q->n_keys, ", ", q->path_names, q->path.n_types), false);
+    if (!q->having)
+        return;
+    const char *const *names = grouped_names(e, q, &n_names);
+    add(n, "Filter", one_expr(e, q->having, names, n_names), false);
+    if (e->analyze && o->having)
+        add(n, "Rows Removed by Filter",
+            text(e, "%llu", (unsigned long long)(o->aggregate->stats.rows - o->having->stats.rows)), true);
+}
+
+static void explain_query(explainer *e, const gn_query *q)
+{
+    const gn_exec_operators *o = &e->p->exec.operators;
+    bool sorts = q->n_sort && !q->presorted;
+    if (q->limit || q->offset)
+        add_node(e, "Limit", text(e, "Limit"), q->rows, o->limit);
+    if (sorts && q->sort_projected)
+        explain_sort(e, q, o);
+    if (q->distinct)
+        add_node(e, "Unique", text(e, "HashAggregate (distinct)"), q->rows, o->distinct);
+    if (sorts && !q->sort_projected)
+        explain_sort(e, q, o);
+    if (q->grouped)
+        explain_aggregate(e, q, o);
+    explain_source(e, q, o);
+}
+
+static void explain_plan(explainer *e)
+{
+    static const char *const writes[] = {
+        [GN_PLAN_INSERT] = "Insert", [GN_PLAN_UPDATE] = "Update", [GN_PLAN_DELETE] = "Delete"};
+    const gn_plan *plan = e->plan;
+    if (plan->kind != GN_PLAN_QUERY) {
+        node *n = add_node(e, "ModifyTable", text(e, "%s on %s", writes[plan->kind], plan->table->name), -1, NULL);
+        if (e->analyze)
+            add(n, "Rows Written", text(e, "%llu", (unsigned long long)e->p->exec.n_rows), true);
+    }
+    if (plan->query)
+        explain_query(e, plan->query);
+    else
+        add_node(e, "Result", text(e, plan->n_rows == 1 ? "Result" : "Values Scan on \"*VALUES*\""), plan->n_rows,
+                 NULL);
+}
+
+/* ---- output ---- */
+
+static double ms(uint64_t ns)
+{
+    return (double)ns / 1e6;
+}
+
+static gn_code line(explainer *e, const char *s)
+{
+    return gn_portal_text_row(e->p, &s, e->err);
+}
+
+static gn_code print_node(explainer *e, const node *n, uint32_t depth)
+{
+    char estimate[64] = "", actual[96] = "";
+    int indent = depth ? 6 * (int)depth - 4 : 0;
+    if (e->costs && n->rows >= 0)
+        snprintf(estimate, sizeof estimate, "  (rows=%.0f)", n->rows);
+    if (e->analyze && n->op && e->timing)
+        snprintf(actual, sizeof actual, " (actual time=%.3f ms rows=%llu)", ms(n->op->stats.time_ns),
+                 (unsigned long long)n->op->stats.rows);
+    else if (e->analyze && n->op)
+        snprintf(actual, sizeof actual, " (actual rows=%llu)", (unsigned long long)n->op->stats.rows);
+    gn_code code = line(e, text(e, "%*s%s%s%s%s", indent, "", depth ? "->  " : "", n->title, estimate, actual));
+    for (uint32_t i = 0; i < n->n && code == GN_OK; i++)
+        code = line(e, text(e, "%*s%s: %s", depth ? indent + 6 : 2, "", n->properties[i].key, n->properties[i].value));
+    return code;
+}
+
+static gn_code print_text(explainer *e)
+{
+    gn_code code = GN_OK;
+    for (uint32_t i = 0; i < e->n_nodes && code == GN_OK; i++)
+        code = print_node(e, &e->nodes[i], i);
+    if (code == GN_OK && e->summary)
+        code = line(e, text(e, "Planning Time: %.3f ms", ms(e->planning_ns)));
+    if (code == GN_OK && e->analyze && e->summary)
+        code = line(e, text(e, "Execution Time: %.3f ms", ms(e->execution_ns)));
+    if (code == GN_OK && e->analyze && e->summary)
+        code = line(e, text(e, "Memory: %zu kB", (size_t)e->p->account.peak / 1024));
+    return code;
+}
+
+static void json_string(gn_buf *out, const char *s)
+{
+    gn_buf_append_u8(out, '"');
+    for (; *s; s++) {
+        if (*s == '"' || *s == '\\')
+            gn_buf_printf(out, "\\%c", *s);
+        else if ((unsigned char)*s < 0x20)
+            gn_buf_printf(out, "\\u%04x", (unsigned char)*s);
+        else
+            gn_buf_append_u8(out, (uint8_t)*s);
+    }
+    gn_buf_append_u8(out, '"');
+}
+
+static void json_node(explainer *e, gn_buf *out, uint32_t i)
+{
+    const node *n = &e->nodes[i];
+    gn_buf_append_str(out, "{\"Node Type\": ");
+    json_string(out, n->type);
+    gn_buf_append_str(out, ", \"Title\": ");
+    json_string(out, n->title);
+    if (e->costs && n->rows >= 0)
+        gn_buf_printf(out, ", \"Plan Rows\": %.0f", n->rows);
+    if (e->analyze && n->op)
+        gn_buf_printf(out, ", \"Actual Rows\": %llu", (unsigned long long)n->op->stats.rows);
+    if (e->analyze && n->op && e->timing)
+        gn_buf_printf(out, ", \"Actual Total Time\": %.3f", ms(n->op->stats.time_ns));
+    for (uint32_t k = 0; k < n->n; k++) {
+        gn_buf_append_str(out, ", ");
+        json_string(out, n->properties[k].key);
+        gn_buf_append_str(out, ": ");
+        if (n->properties[k].number)
+            gn_buf_append_str(out, n->properties[k].value);
+        else
+            json_string(out, n->properties[k].value);
+    }
+    if (i + 1 < e->n_nodes) {
+        gn_buf_append_str(out, ", \"Plans\": [");
+        json_node(e, out, i + 1);
+        gn_buf_append_str(out, "]");
+    }
+    gn_buf_append_str(out, "}");
+}
+
+static gn_code print_json(explainer *e)
+{
+    gn_buf out;
+    gn_buf_init(&out, &e->p->account, 1u << 24);
+    gn_buf_append_str(&out, "[{\"Plan\": ");
+    json_node(e, &out, 0);
+    if (e->summary)
+        gn_buf_printf(&out, ", \"Planning Time\": %.3f", ms(e->planning_ns));
+    if (e->summary && e->analyze)
+        gn_buf_printf(&out, ", \"Execution Time\": %.3f", ms(e->execution_ns));
+    gn_buf_append_str(&out, "}]");
+    gn_buf_append_u8(&out, 0);
+    gn_code code = out.failed ? gn_error_oom(e->err, &e->p->account) : line(e, (char *)out.data);
+    gn_buf_close(&out);
+    return code;
+}
+
+/* ---- options, and the run ---- */
+
+static bool option_on(const gn_ast_option *o)
+{
+    const gn_ast_expr *v = o->value;
+    if (!v)
+        return true;
+    if (v->kind == GN_A_BOOLEAN)
+        return v->boolean;
+    if (v->kind == GN_A_INTEGER)
+        return v->integer != 0;
+    return v->kind != GN_A_STRING ||
+           (!gn_bytes_eq(v->text, gn_bytes_str("off")) && !gn_bytes_eq(v->text, gn_bytes_str("false")));
+}
+
+static gn_code read_format(explainer *e, const gn_ast_option *o)
+{
+    const gn_ast_expr *v = o->value;
+    if (v && v->kind == GN_A_STRING) {
+        e->json = v->text.len == 4 && strncasecmp((const char *)v->text.data, "json", 4) == 0;
+        if (e->json || (v->text.len == 4 && strncasecmp((const char *)v->text.data, "text", 4) == 0))
+            return GN_OK;
+    }
+    gn_error_set(e->err, GN_INVALID_PARAMETER, "unrecognized value for EXPLAIN option \"format\": \"%.*s\"",
+                 v && v->kind == GN_A_STRING ? (int)(v->text.len > 60 ? 60 : v->text.len) : 0,
+                 v && v->kind == GN_A_STRING ? (const char *)v->text.data : "");
+    return gn_error_at(e->err, o->position), GN_INVALID_PARAMETER;
+}
+
+static gn_code read_options(explainer *e, const gn_ast_options *options)
+{
+    bool summary_given = false;
+    e->costs = e->timing = true;
+    for (uint32_t i = 0; i < options->n; i++) {
+        const gn_ast_option *o = &options->items[i];
+        bool on = option_on(o);
+        if (strcmp(o->name, "analyze") == 0) {
+            e->analyze = on;
+        } else if (strcmp(o->name, "costs") == 0) {
+            e->costs = on;
+        } else if (strcmp(o->name, "timing") == 0) {
+            e->timing = on;
+        } else if (strcmp(o->name, "summary") == 0) {
+            e->summary = on;
+            summary_given = true;
+        } else if (strcmp(o->name, "format") == 0) {
+            gn_code code = read_format(e, o);
+            if (code != GN_OK)
+                return code;
+        } else if (strcmp(o->name, "verbose") != 0 && strcmp(o->name, "buffers") != 0 &&
+                   strcmp(o->name, "settings") != 0 && strcmp(o->name, "wal") != 0) {
+            gn_error_set(e->err, GN_SYNTAX, "unrecognized EXPLAIN option \"%s\"", o->name);
+            return gn_error_at(e->err, o->position), GN_SYNTAX;
+        }
+    }
+    if (!summary_given)
+        e->summary = e->analyze;
+    return GN_OK;
+}
+
+static gn_code run_plan(explainer *e)
+{
+    gn_exec *x = &e->p->exec;
+    if (e->plan->kind != GN_PLAN_QUERY)
+        return gn_exec_write(x, e->err);
+    gn_code code = gn_exec_open_query(x, e->plan->query, e->err);
+    while (code == GN_OK) {
+        gn_batch *batch;
+        code = gn_operator_next(x->root, &batch, e->err);
+        if (!batch || batch->n_rows == 0)
+            break;
+    }
+    return code;
+}
+
+static gn_code analyze(explainer *e, const gn_ast_statement *ast)
+{
+    if (e->s->read_only && gn_statement_writes(ast))
+        return gn_error_set(e->err, GN_READ_ONLY_TRANSACTION, "cannot execute %s in a read-only transaction",
+                            gn_statement_name(ast));
+    uint64_t start = gn_now_ns(e->s->db->world);
+    gn_code code = gn_portal_exec_init(e->s, e->p, e->plan, true, e->err);
+    if (code == GN_OK)
+        code = run_plan(e);
+    e->execution_ns = gn_now_ns(e->s->db->world) - start;
+    return code;
+}
+
+gn_code gn_run_explain(gn_session *s, gn_portal *p, const gn_ast_explain *ast, gn_error *err)
+{
+    explainer e = {.s = s, .p = p, .arena = p->arena, .err = err};
+    gn_code code = read_options(&e, &ast->options);
+    if (code != GN_OK)
+        return code;
+    if (!gn_planned_ast(ast->statement))
+        return gn_error_set(err, GN_FEATURE, "EXPLAIN of %s is not supported", gn_statement_name(ast->statement));
+    uint64_t start = gn_now_ns(s->db->world);
+    code = gn_stmt_plan(s, p->stmt, err);
+    e.planning_ns = gn_now_ns(s->db->world) - start;
+    if (code != GN_OK)
+        return code;
+    e.plan = p->stmt->plan;
+    if (e.analyze)
+        code = analyze(&e, ast->statement);
+    if (code != GN_OK)
+        return code;
+    /* the rows of RETURNING are not shown, those of EXPLAIN take their place */
+    p->exec.results = (gn_result_rows){0};
+    code = gn_utility_columns(s, p->stmt->ast, p->arena, &p->columns, &p->n_columns, err);
+    explain_plan(&e);
+    if (code == GN_OK)
+        code = e.json ? print_json(&e) : print_text(&e);
+    gn_operator_close(p->exec.root);
+    p->exec.root = NULL;
+    return code == GN_OK && e.failed ? gn_error_oom(err, &p->account) : code;
+}

@@ -1,0 +1,244 @@
+/* Transactions of a session: the shard's transaction below, PostgreSQL's transaction blocks above.
+ *
+ *   NONE --statement--> (autocommit) --> NONE
+ *   NONE --several in one text, or a pipeline--> IMPLICIT --its end--> NONE
+ *   NONE, IMPLICIT --BEGIN--> EXPLICIT --COMMIT, ROLLBACK--> NONE
+ *
+ * An error in EXPLICIT sets `failed`; the shard's transaction is given up at once, what remains is to hear its end. */
+#include "coord/session_private.h"
+
+#include <stdlib.h>
+
+static const int64_t UNIX_TO_PG_US = 946684800000000;
+
+/* ---- beginning ---- */
+
+static void set_time(gn_session *s)
+{
+    s->format = s->settings.format;
+    s->format.now_us = (int64_t)gn_wall_us(s->db->world) - UNIX_TO_PG_US;
+}
+
+gn_code gn_session_need_txn(gn_session *s, bool read_only, gn_error *err)
+{
+    if (s->txn)
+        return GN_OK;
+    gn_txn_options options = {.read_only = read_only || s->read_only, .account = &s->account, .cancel = &s->cancel};
+    if (s->block != GN_BLOCK_EXPLICIT)
+        set_time(s);
+    return gn_txn_begin(s->db->shard, &options, &s->txn, err);
+}
+
+void gn_session_backoff(gn_session *s, unsigned attempt)
+{
+    static const uint64_t FIRST_NS = 200000, MOST_NS = 50000000;
+    uint64_t most = FIRST_NS << (attempt < 10 ? attempt : 10);
+    if (most > MOST_NS)
+        most = MOST_NS;
+    gn_event never;
+    gn_event_init(&never, s->db->world);
+    gn_event_wait(&never, gn_now_ns(s->db->world) + 1 + gn_random_u64(s->db->world) % most);
+}
+
+/* ---- indexes that CREATE INDEX waits for ---- */
+
+void gn_session_build_later(gn_session *s, const gn_index_desc *index)
+{
+    gn_pending_build *b = gn_xcalloc(1, sizeof *b);
+    b->index_id = index->id;
+    memcpy(b->name, index->name, sizeof b->name);
+    b->next = s->builds;
+    s->builds = b;
+}
+
+typedef struct build_progress {
+    gn_session *s;
+    const char *name;
+    uint64_t last_ns;
+} build_progress;
+
+static void tell_progress(void *ctx, uint64_t done, uint64_t total)
+{
+    build_progress *p = ctx;
+    uint64_t now = gn_now_ns(p->s->db->world);
+    if (now - p->last_ns < 1000000000u || total == 0)
+        return;
+    p->last_ns = now;
+    gn_session_notice(p->s, GN_SEVERITY_INFO, GN_OK, "building index \"%s\": %llu of %llu vectors", p->name,
+                      (unsigned long long)done, (unsigned long long)total);
+}
+
+/* The index is there since the commit; what is built here is only its speed, so an interruption is a warning. */
+static void run_builds(gn_session *s, bool wait)
+{
+    while (s->builds) {
+        gn_pending_build *b = s->builds;
+        s->builds = b->next;
+        gn_error err = {0};
+        build_progress progress = {.s = s, .name = b->name, .last_ns = gn_now_ns(s->db->world)};
+        if (wait &&
+            gn_shard_vindex_build(s->db->shard, b->index_id, tell_progress, &progress, &s->cancel, &err) != GN_OK)
+            gn_session_notice(s, GN_SEVERITY_WARNING, err.code,
+                              "index \"%s\" exists, but its build was interrupted: %s", b->name, err.message);
+        free(b);
+    }
+}
+
+/* ---- ends ---- */
+
+static void ended(gn_session *s)
+{
+    s->txn = NULL;
+    s->block = GN_BLOCK_NONE;
+    s->failed = s->read_only = s->started = s->pipeline = false;
+    s->replay = NULL;
+    s->pipeline_runs = 0;
+}
+
+gn_code gn_session_commit(gn_session *s, gn_error *err)
+{
+    gn_scn scn;
+    gn_code code = GN_OK;
+    bool wait_for_builds = s->block != GN_BLOCK_EXPLICIT;
+    gn_portals_end_runs(s);
+    if (s->txn)
+        code = gn_txn_commit(s->txn, &scn, err);
+    if (s->block != GN_BLOCK_NONE || code != GN_OK)
+        gn_portals_close_all(s);
+    ended(s);
+    if (code == GN_OK)
+        gn_settings_commit(&s->settings);
+    else
+        gn_settings_rollback(&s->settings);
+    run_builds(s, code == GN_OK && wait_for_builds);
+    return code;
+}
+
+static void abort_txn(gn_session *s)
+{
+    gn_portals_end_runs(s);
+    gn_txn_abort(s->txn);
+    s->txn = NULL;
+}
+
+void gn_session_rollback(gn_session *s)
+{
+    abort_txn(s);
+    gn_portals_close_all(s);
+    ended(s);
+    gn_settings_rollback(&s->settings);
+    run_builds(s, false);
+}
+
+void gn_session_fail(gn_session *s)
+{
+    if (s->block != GN_BLOCK_EXPLICIT) {
+        gn_session_rollback(s);
+        return;
+    }
+    abort_txn(s);
+    s->failed = true;
+}
+
+gn_code gn_session_refuse_failed(gn_session *s, const gn_ast_statement *ast, gn_error *err)
+{
+    bool ends = ast && (ast->kind == GN_S_COMMIT || ast->kind == GN_S_ROLLBACK || ast->kind == GN_S_ROLLBACK_TO);
+    if (!s->failed || !ast || ends)
+        return GN_OK;
+    return gn_error_set(err, GN_FAILED_TRANSACTION,
+                        "current transaction is aborted, commands ignored until end of transaction block");
+}
+
+/* ---- statements ---- */
+
+bool gn_is_transaction_statement(const gn_ast_statement *ast)
+{
+    switch (ast->kind) {
+    case GN_S_BEGIN:
+    case GN_S_COMMIT:
+    case GN_S_ROLLBACK:
+    case GN_S_SAVEPOINT:
+    case GN_S_RELEASE:
+    case GN_S_ROLLBACK_TO:
+    case GN_S_SET_TRANSACTION:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Every isolation level is given as the strongest, so only the access mode changes anything. */
+static gn_code set_modes(gn_session *s, const gn_ast_transaction *modes, gn_error *err)
+{
+    if (modes->isolation != GN_ISOLATION_DEFAULT && s->started)
+        return gn_error_set(err, GN_ACTIVE_TRANSACTION,
+                            "SET TRANSACTION ISOLATION LEVEL must be called before any query");
+    if (modes->read_only == 0 && s->started && s->read_only)
+        return gn_error_set(err, GN_ACTIVE_TRANSACTION, "transaction read-write mode must be set before any query");
+    if (modes->read_only >= 0)
+        s->read_only = modes->read_only;
+    return GN_OK;
+}
+
+static gn_code begin_block(gn_session *s, const gn_ast_transaction *modes, gn_error *err)
+{
+    if (s->block == GN_BLOCK_EXPLICIT) {
+        gn_session_notice(s, GN_SEVERITY_WARNING, GN_ACTIVE_TRANSACTION, "there is already a transaction in progress");
+        return set_modes(s, modes, err);
+    }
+    if (!s->txn) {
+        set_time(s);
+        s->read_only = s->settings.default_read_only;
+    }
+    s->block = GN_BLOCK_EXPLICIT;
+    return set_modes(s, modes, err);
+}
+
+static gn_code end_block(gn_session *s, bool commit, const gn_ast_transaction *modes, const char **tag, gn_error *err)
+{
+    bool failed = s->failed, read_only = s->read_only;
+    gn_code code = GN_OK;
+    *tag = commit && !failed ? "COMMIT" : "ROLLBACK";
+    if (s->block != GN_BLOCK_EXPLICIT) {
+        if (modes && modes->chain)
+            return gn_error_set(err, GN_NO_TRANSACTION, "%s AND CHAIN can only be used in transaction blocks",
+                                commit ? "COMMIT" : "ROLLBACK");
+        gn_session_notice(s, GN_SEVERITY_WARNING, GN_NO_TRANSACTION, "there is no transaction in progress");
+    }
+    if (commit && !failed)
+        code = gn_session_commit(s, err);
+    else
+        gn_session_rollback(s);
+    if (code == GN_OK && modes && modes->chain) {
+        set_time(s);
+        s->block = GN_BLOCK_EXPLICIT;
+        s->read_only = read_only;
+    }
+    return code;
+}
+
+gn_code gn_run_transaction(gn_session *s, const gn_ast_statement *ast, const char **tag, gn_error *err)
+{
+    switch (ast->kind) {
+    case GN_S_BEGIN:
+        *tag = ast->transaction->start ? "START TRANSACTION" : "BEGIN";
+        return begin_block(s, ast->transaction, err);
+    case GN_S_COMMIT:
+        return end_block(s, true, ast->transaction, tag, err);
+    case GN_S_ROLLBACK:
+        return end_block(s, false, ast->transaction, tag, err);
+    case GN_S_SET_TRANSACTION:
+        *tag = "SET";
+        if (s->block == GN_BLOCK_NONE)
+            gn_session_notice(s, GN_SEVERITY_WARNING, GN_NO_TRANSACTION,
+                              "SET TRANSACTION can only be used in transaction blocks");
+        else
+            return set_modes(s, ast->transaction, err);
+        return GN_OK;
+    default:
+        gn_error_set(err, GN_FEATURE, "savepoints are not supported");
+        gn_error_at(err, ast->position);
+        gn_error_hint(err, "Use one transaction for what must succeed or fail together.");
+        return GN_FEATURE;
+    }
+}
