@@ -1,9 +1,8 @@
 /* hnswlib behind a C interface. */
 #include "bench/bench_peer.h"
 
-#include <hnswlib/hnswlib.h>
-
 #include <atomic>
+#include <hnswlib/hnswlib.h>
 #include <memory>
 #include <thread>
 #include <vector>
