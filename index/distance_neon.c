@@ -1,7 +1,5 @@
-/* Kernels for aarch64, where NEON with fused multiply-add is always there. Elsewhere this file is empty. */
+/* Kernels for aarch64, where NEON with fused multiply-add is always there. */
 #include "index/distance_private.h"
-
-#if defined(__aarch64__)
 
 #include <arm_neon.h>
 
@@ -82,5 +80,3 @@ static void neon_dot_x4(const float *a, const float *const b[4], size_t n, float
 }
 
 const gn_kernels gn_kernels_neon = {"neon", neon_l2sq, neon_dot, neon_norm2, neon_l2sq_x4, neon_dot_x4};
-
-#endif

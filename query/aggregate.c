@@ -6,7 +6,8 @@
 
 /* ---- the table ---- */
 
-static const gn_aggregate_list *const sources[] = {&gn_aggregates_basic};
+static const gn_aggregate_list *const sources[] = {&gn_aggregates_basic, &gn_aggregates_numeric,
+                                                   &gn_aggregates_collect};
 
 enum { CANDIDATES = 32 };
 

@@ -4,13 +4,9 @@
 
 /* ---- LIKE ---- */
 
-static gn_code bad_escape(const gn_call *call)
-{
-    return gn_error_set(call->eval->err, GN_INVALID_ESCAPE, "LIKE pattern must not end with escape character");
-}
-
-/* Does the pattern from p on, up to its next '%', match at s? Advances both. */
-static bool match_piece(const uint8_t **p, const uint8_t *p_end, const uint8_t **s, const uint8_t *s_end)
+/* Does the pattern from p on, up to its next '%', match at s? Advances both. *bad: it came upon an escape character
+ * that escapes nothing; a pattern that fails before is not looked at so far, as in PostgreSQL. */
+static bool match_piece(const uint8_t **p, const uint8_t *p_end, const uint8_t **s, const uint8_t *s_end, bool *bad)
 {
     const uint8_t *a = *p, *b = *s;
     while (a < p_end && *a != '%') {
@@ -22,7 +18,8 @@ static bool match_piece(const uint8_t **p, const uint8_t *p_end, const uint8_t *
             continue;
         }
         a += *a == '\\';
-        if (*a++ != *b++)
+        *bad |= a == p_end;
+        if (*bad || *a++ != *b++)
             return false;
     }
     *p = a;
@@ -31,10 +28,10 @@ static bool match_piece(const uint8_t **p, const uint8_t *p_end, const uint8_t *
 }
 
 /* Linear but for the retry behind the last '%', as usual: a '%' never needs an earlier '%' to be tried again. */
-static bool like_match(gn_bytes text, gn_bytes pattern)
+static bool like_match(gn_bytes text, gn_bytes pattern, bool *bad)
 {
     const uint8_t *s = text.data, *s_end = s + text.len, *p = pattern.data, *p_end = p + pattern.len;
-    if (!match_piece(&p, p_end, &s, s_end))
+    if (!match_piece(&p, p_end, &s, s_end, bad))
         return false;
     if (p == p_end)
         return s == s_end;
@@ -52,7 +49,7 @@ static bool like_match(gn_bytes text, gn_bytes pattern)
                     return false;
                 after_s = s;
             }
-            if (match_piece(&after_p, p_end, &after_s, s_end) && (after_p < p_end || after_s == s_end)) {
+            if (match_piece(&after_p, p_end, &after_s, s_end, bad) && (after_p < p_end || after_s == s_end)) {
                 p = after_p;
                 s = after_s;
                 matched = true;
@@ -63,14 +60,6 @@ static bool like_match(gn_bytes text, gn_bytes pattern)
             return false;
     }
     return true;
-}
-
-static bool ends_with_escape(gn_bytes pattern)
-{
-    size_t n = 0;
-    while (n < pattern.len && pattern.data[pattern.len - 1 - n] == '\\')
-        n++;
-    return n % 2 == 1;
 }
 
 enum { LIKE = 0, NOT = 1, ICASE = 2 };
@@ -98,8 +87,6 @@ static gn_code like(const gn_call *call, gn_column *out)
         gn_code code = GN_OK;
         if (k == 0 || patterns[i].data != last.data || patterns[i].len != last.len) { /* the same one, mostly */
             last = pattern = patterns[i];
-            if (ends_with_escape(pattern))
-                return bad_escape(call);
             if (op & ICASE)
                 code = fold(call, pattern, &pattern);
         }
@@ -107,9 +94,12 @@ static gn_code like(const gn_call *call, gn_column *out)
         gn_arena_mark mark = gn_arena_save(call->eval->arena);
         if (!code && op & ICASE)
             code = fold(call, text, &text);
+        bool bad = false;
         if (!code)
-            out->boolean[i] = like_match(text, pattern) != ((op & NOT) != 0);
+            out->boolean[i] = like_match(text, pattern, &bad) != ((op & NOT) != 0);
         gn_arena_restore(call->eval->arena, mark);
+        if (bad)
+            code = gn_error_set(call->eval->err, GN_INVALID_ESCAPE, "LIKE pattern must not end with escape character");
         if (code)
             return code;
     }

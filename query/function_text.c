@@ -72,6 +72,8 @@ uint32_t gn_lower_character(uint32_t c)
 
 uint32_t gn_upper_character(uint32_t c)
 {
+    if (c == 0xdf) /* sharp s: its capital is two letters, so it stays, as in C's towupper */
+        return c;
     return c < 0x80 ? (c - 'a' < 26u ? c - 32 : c) : (uint32_t)utf8proc_toupper((utf8proc_int32_t)c);
 }
 
@@ -404,7 +406,7 @@ static gn_code chr(const gn_call *call, const gn_value *args, gn_value *out)
     int32_t c = args[0].as.i32;
     uint8_t bytes[4];
     if (c < 0)
-        return gn_error_set(call->eval->err, GN_LIMIT, "character number must be positive");
+        return gn_error_set(call->eval->err, GN_INVALID_PARAMETER, "character number must be positive");
     if (c == 0)
         return gn_error_set(call->eval->err, GN_LIMIT, "null character not permitted");
     if (c > 0x10ffff)

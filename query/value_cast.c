@@ -234,7 +234,10 @@ static gn_code cast_by_text(const gn_value *v, gn_type to, gn_cast_context conte
     gn_buf text;
     gn_code code;
     gn_buf_init(&text, gn_arena_account(arena), GN_MAX_FIELD);
-    if (!gn_value_print(v, format, &text)) {
+    bool printed = gn_type_is(v->type, GN_T_BOOL) /* the cast has words where the output function has letters */
+                       ? gn_buf_append_str(&text, v->as.boolean ? "true" : "false")
+                       : gn_value_print(v, format, &text);
+    if (!printed) {
         code = text.len + 1 >= GN_MAX_FIELD ? gn_error_set(err, GN_LIMIT, "the text of a value is too long")
                                             : gn_error_oom(err, gn_arena_account(arena));
         goto out;

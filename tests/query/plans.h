@@ -95,7 +95,7 @@ static inline gn_expr *cast_to(gn_expr *e, gn_type type)
 
 static inline gn_expr *call_args(const char *name, bool is_operator, gn_expr **args, uint32_t n)
 {
-    gn_type types[100], wanted[100], result;
+    gn_type types[100] = {0}, wanted[100], result;
     const gn_function *f;
     for (uint32_t i = 0; i < n; i++)
         types[i] = args[i]->type;
