@@ -209,7 +209,7 @@ void gn_ddl_choose_name(gn_session *s, const gn_draft *d, const char *table, con
                         bool relation, char out[64])
 {
     for (unsigned pass = 0;; pass++) {
-        char suffix[32];
+        char suffix[32], name[64]; /* `out` may be the draft's own, which would count as taken */
         int n_table, n_columns;
         if (pass)
             snprintf(suffix, sizeof suffix, "%s%u", label, pass);
@@ -217,11 +217,13 @@ void gn_ddl_choose_name(gn_session *s, const gn_draft *d, const char *table, con
             snprintf(suffix, sizeof suffix, "%s", label);
         cut_names(table, columns, GN_MAX_NAME - strlen(suffix) - (columns ? 2 : 1), &n_table, &n_columns);
         if (columns)
-            snprintf(out, 64, "%.*s_%.*s_%s", n_table, table, n_columns, columns, suffix);
+            snprintf(name, sizeof name, "%.*s_%.*s_%s", n_table, table, n_columns, columns, suffix);
         else
-            snprintf(out, 64, "%.*s_%s", n_table, table, suffix);
-        if (relation ? !gn_ddl_name_taken(s, d, out) : !check_taken(d, out))
-            return;
+            snprintf(name, sizeof name, "%.*s_%s", n_table, table, suffix);
+        if (relation ? gn_ddl_name_taken(s, d, name) : check_taken(d, name))
+            continue;
+        memcpy(out, name, sizeof name);
+        return;
     }
 }
 

@@ -1,0 +1,17 @@
+select 1;
+create table t (id int primary key, name text not null, n int default 7, check (n > 0));
+insert into t values (1, 'one', 1), (2, 'two', default), (3, 'three', 3);
+select * from t;
+select * from t where id = 2;
+select id, name || '!' as x from t where n > 2 order by id desc limit 1;
+insert into t values (1, 'dup', 1);
+insert into t values (4, null, 1);
+insert into t values (4, 'x', -1);
+select x from t;
+select * from u;
+update t set n = n + 1 where id < 3 returning *;
+delete from t where id = 3 returning id;
+select count(*), sum(n), max(name) from t;
+select n, count(*) from t group by n order by 1;
+begin; insert into t values (10, 'ten'); select * from t where id = 10; rollback;
+select count(*) from t;
