@@ -464,7 +464,7 @@ static gn_code trunc_timestamp(const gn_call *call, const gn_value *args, gn_val
     if (finite)
         gn_civil_from_timestamp(us + offset * GN_US_PER_SECOND, &c);
     if (!truncate_civil(u, &c))
-        return no_unit(call, args[0].as.bytes, args[1].type, true);
+        return no_unit(call, args[0].as.bytes, args[1].type, u >= TIMEZONE);
     out->as.i64 = us;
     if (!finite)
         return GN_OK;

@@ -476,9 +476,10 @@ static gn_code power_by_int(gn_bytes base, int e, uint32_t e_scale, gn_arena *ar
     if (weight > 131072.0)
         return gn_num_overflow(err);
     if (weight + 1 < -GN_NUM_MAX_DISPLAY_SCALE)
-        return store_small(0, GN_NUM_MAX_DISPLAY_SCALE, arena, out, err);
+        return store_small(0, GN_NUM_MIN_DIGITS, arena, out, err);
     gn_num b = gn_num_load(base);
-    uint32_t scale = result_scale(GN_NUM_MIN_DIGITS - (int)weight, b.scale, e_scale);
+    uint32_t scale =
+        result_scale(GN_NUM_MIN_DIGITS, b.scale, e_scale); /* of release 15; 16 counts significant digits */
     gn_num r;
     if (e == 0) {
         load_one(&r);

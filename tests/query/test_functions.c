@@ -59,6 +59,8 @@ static gn_expr *read_call(reader *r)
     gn_expr *args[100];
     uint32_t n = 0;
     size_t len = strcspn(r->p, "(");
+    if (!r->p[len])
+        fail_msg("no expression: %s", r->p);
     const char *name = gn_arena_strndup(plan_arena, r->p, len);
     r->p += len + 1;
     for (skip_spaces(r); *r->p != ')'; skip_spaces(r)) {

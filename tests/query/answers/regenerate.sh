@@ -18,7 +18,8 @@ declare
     result text;
 begin
     execute 'select format(''%s''||chr(9)||''%s'', pg_typeof(x), case when x is null and not (x is not null) then ''NULL'' '
-            'else format(''%s'', x) end) from (select ' || expression || ' as x) s' into result;
+            'else format(''%s'', x) end) from (select ' ||
+            regexp_replace(expression, '^extract', '"extract"') || ' as x) s' into result;
     return expression || chr(9) || result;
 exception when others then
     return expression || chr(9) || '!' || sqlstate || chr(9) || sqlerrm;
