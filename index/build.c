@@ -82,8 +82,8 @@ static void choose_flat(plan *p)
     p->n_take = n >= MANY_FLAT ? n : 0;
 }
 
-/* Fills p->take from p->view, graphs first and the largest of them foremost. */
-static void choose_segments(plan *p, bool with_graphs)
+/* Fills p->take from p->view, graphs first and the largest of them foremost. Under the lock: it looks at ends. */
+static void choose_graphs(plan *p, bool with_graphs)
 {
     uint64_t gathered = gn_vindex_unindexed(p->view);
     gn_segment **sorted = gn_xcalloc(p->view->n_segments + 1, sizeof *sorted);
@@ -106,6 +106,16 @@ static void choose_segments(plan *p, bool with_graphs)
     }
     free(sorted);
     free(take);
+}
+
+static void choose(gn_vindex *index, plan *p, bool with_graphs)
+{
+    pthread_mutex_lock(&index->lock);
+    if (p->flat)
+        choose_flat(p);
+    else
+        choose_graphs(p, with_graphs);
+    pthread_mutex_unlock(&index->lock);
 }
 
 static bool worth_building(const gn_vindex *index)
@@ -284,15 +294,13 @@ static gn_code merge_within_budget(gn_vindex *index, plan *p, reporting *r, cons
                                    const char *path, uint32_t *n_rows, gn_error *err)
 {
     gn_error first = {0};
-    if (p->flat) {
-        choose_flat(p);
+    choose(index, p, true);
+    if (p->flat)
         return merge(index, p, r, cancel, path, n_rows, err);
-    }
-    choose_segments(p, true);
     size_t all = p->n_take;
     gn_code code = merge(index, p, r, cancel, path, n_rows, &first);
     if (code == GN_OUT_OF_MEMORY) {
-        choose_segments(p, false);
+        choose(index, p, false);
         if (p->n_take < all)
             code = merge(index, p, r, cancel, path, n_rows, &first);
     }
@@ -300,7 +308,7 @@ static gn_code merge_within_budget(gn_vindex *index, plan *p, reporting *r, cons
         gn_log_warn("index", "no memory to build a graph; the vectors are kept in a flat segment",
                     GN_KV_STR("reason", first.message));
         p->flat = true;
-        choose_flat(p);
+        choose(index, p, false);
         return merge(index, p, r, cancel, path, n_rows, err);
     }
     if (code != GN_OK && err)

@@ -1,5 +1,7 @@
-/* Kernels for aarch64, where NEON with fused multiply-add is always there. */
+/* Kernels for aarch64, where NEON with fused multiply-add is always there. Elsewhere this file is empty. */
 #include "index/distance_private.h"
+
+#if defined(__aarch64__)
 
 #include <arm_neon.h>
 
@@ -80,3 +82,5 @@ static void neon_dot_x4(const float *a, const float *const b[4], size_t n, float
 }
 
 const gn_kernels gn_kernels_neon = {"neon", neon_l2sq, neon_dot, neon_norm2, neon_l2sq_x4, neon_dot_x4};
+
+#endif

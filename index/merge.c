@@ -92,6 +92,7 @@ static void fill_blocks(job *j)
     size_t stride = gn_vector_stride(j->merge->dimensions);
     for (uint32_t i = 0; i < j->n_sources; i++) {
         const source *s = &j->sources[i];
+        GN_ASSERT(s->tail || s->segment);
         for (uint32_t row = 0; row < s->nodes; row += 1u << j->shift) {
             uint32_t block = (s->first + row) >> j->shift;
             j->block_source[block] = i;

@@ -9,12 +9,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PATH_BYTES = 4096 };
-
-static gn_code join(char *out, const char *dir, const char *name, gn_error *err)
+gn_code gn_path_join(char out[GN_PATH_BYTES], const char *dir, const char *name, gn_error *err)
 {
-    int n = snprintf(out, PATH_BYTES, "%s/%s", dir, name);
-    return n > 0 && n < PATH_BYTES ? GN_OK : gn_error_set(err, GN_IO, "the path \"%s/%s\" is too long", dir, name);
+    int n = snprintf(out, GN_PATH_BYTES, "%s/%s", dir, name);
+    return n > 0 && n < GN_PATH_BYTES ? GN_OK : gn_error_set(err, GN_IO, "the path \"%s/%s\" is too long", dir, name);
 }
 
 gn_code gn_dir_create(const char *path, gn_error *err)
@@ -47,8 +45,8 @@ static gn_code each_file(const char *path, gn_code (*fn)(const char *dir, const 
 static gn_code remove_entry(const char *dir, const char *name, void *ctx, gn_error *err)
 {
     (void)ctx;
-    char path[PATH_BYTES];
-    gn_code code = join(path, dir, name, err);
+    char path[GN_PATH_BYTES];
+    gn_code code = gn_path_join(path, dir, name, err);
     if (code != GN_OK)
         return code;
     if (unlink(path) == 0)
@@ -90,10 +88,10 @@ static gn_code copy_file(const char *from, const char *to, gn_error *err)
 
 static gn_code link_entry(const char *dir, const char *name, void *to_dir, gn_error *err)
 {
-    char from[PATH_BYTES], to[PATH_BYTES];
-    gn_code code = join(from, dir, name, err);
+    char from[GN_PATH_BYTES], to[GN_PATH_BYTES];
+    gn_code code = gn_path_join(from, dir, name, err);
     if (code == GN_OK)
-        code = join(to, to_dir, name, err);
+        code = gn_path_join(to, to_dir, name, err);
     if (code != GN_OK || strcmp(name, "LOCK") == 0)
         return code;
     size_t len = strlen(name);
@@ -115,7 +113,7 @@ static gn_code sync_dir(const char *path, gn_error *err)
 gn_code gn_dir_link(const char *from, const char *to, gn_error *err)
 {
     gn_code code = gn_dir_create(to, err);
-    char target[PATH_BYTES];
+    char target[GN_PATH_BYTES];
     snprintf(target, sizeof target, "%s", to);
     if (code == GN_OK)
         code = each_file(from, link_entry, target, err);
@@ -126,8 +124,8 @@ gn_code gn_dir_link(const char *from, const char *to, gn_error *err)
 
 gn_code gn_number_read(const char *dir, const char *name, uint64_t *number, gn_error *err)
 {
-    char path[PATH_BYTES];
-    gn_code code = join(path, dir, name, err);
+    char path[GN_PATH_BYTES];
+    gn_code code = gn_path_join(path, dir, name, err);
     if (code != GN_OK)
         return code;
     FILE *f = fopen(path, "re");
@@ -156,11 +154,11 @@ static gn_code write_file(const char *path, uint64_t number, gn_error *err)
 
 gn_code gn_number_write(const char *dir, const char *name, uint64_t number, gn_error *err)
 {
-    char path[PATH_BYTES], fresh_name[64], fresh[PATH_BYTES];
+    char path[GN_PATH_BYTES], fresh_name[64], fresh[GN_PATH_BYTES];
     snprintf(fresh_name, sizeof fresh_name, "%s.new", name);
-    gn_code code = join(path, dir, name, err);
+    gn_code code = gn_path_join(path, dir, name, err);
     if (code == GN_OK)
-        code = join(fresh, dir, fresh_name, err);
+        code = gn_path_join(fresh, dir, fresh_name, err);
     if (code == GN_OK)
         code = write_file(fresh, number, err);
     if (code == GN_OK && rename(fresh, path) != 0)
@@ -173,10 +171,10 @@ gn_code gn_number_write(const char *dir, const char *name, uint64_t number, gn_e
 static gn_code tidy_entry(const char *dir, const char *name, void *current, gn_error *err)
 {
     unsigned long long n;
-    char rest, path[PATH_BYTES];
+    char rest, path[GN_PATH_BYTES];
     if (sscanf(name, "store-%llu%c", &n, &rest) != 1 || n == *(uint64_t *)current)
         return GN_OK;
-    gn_code code = join(path, dir, name, err);
+    gn_code code = gn_path_join(path, dir, name, err);
     return code == GN_OK ? gn_dir_remove(path, err) : code;
 }
 

@@ -6,6 +6,9 @@
 
 #include <stdint.h>
 
+enum { GN_PATH_BYTES = 4096 };
+gn_code gn_path_join(char out[GN_PATH_BYTES], const char *dir, const char *name, gn_error *err);
+
 gn_code gn_dir_create(const char *path, gn_error *err); /* an existing one is fine */
 gn_code gn_dir_remove(const char *path, gn_error *err); /* with the files in it; a missing one is fine */
 /* A copy of the flat directory `from`: hard links where the file system can (RocksDB never changes an SST file), copies

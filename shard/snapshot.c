@@ -52,25 +52,29 @@ static gn_code manifest_read(gn_bytes bytes, manifest *m, gn_error *err)
 
 /* ---- taking ---- */
 
-static gn_code checkpoint(gn_shard *shard, gn_store *store, uint64_t index, gn_buf *path, gn_error *err)
+static gn_code checkpoint(gn_shard *shard, gn_store *store, uint64_t index, char path[GN_PATH_BYTES], gn_error *err)
 {
-    gn_buf_printf(path, "%s/snapshots", shard->dir);
-    gn_code code = gn_dir_remove((const char *)path->data, err); /* only the newest is kept */
+    char dir[GN_PATH_BYTES], name[32];
+    gn_code code = gn_path_join(dir, shard->dir, "snapshots", err);
     if (code == GN_OK)
-        code = gn_dir_create((const char *)path->data, err);
-    gn_buf_printf(path, "/%llu", (unsigned long long)index);
+        code = gn_dir_remove(dir, err); /* only the newest is kept */
+    if (code == GN_OK)
+        code = gn_dir_create(dir, err);
+    snprintf(name, sizeof name, "%llu", (unsigned long long)index);
+    if (code == GN_OK)
+        code = gn_path_join(path, dir, name, err);
     if (code != GN_OK)
         return code;
     char *message = NULL;
     rocksdb_checkpoint_t *cp = rocksdb_checkpoint_object_create(store->db, &message);
     if (cp) {
-        rocksdb_checkpoint_create(cp, (const char *)path->data, 0, &message);
+        rocksdb_checkpoint_create(cp, path, 0, &message);
         rocksdb_checkpoint_object_destroy(cp);
     }
     return gn_store_check(message, "could not take a snapshot", err);
 }
 
-static gn_code take(gn_shard *shard, manifest *m, gn_buf *path, gn_error *err)
+static gn_code take(gn_shard *shard, manifest *m, char path[GN_PATH_BYTES], gn_error *err)
 {
     gn_store *store = gn_shard_store(shard);
     gn_raft_status *status = gn_xcalloc(1, sizeof *status);
@@ -79,7 +83,7 @@ static gn_code take(gn_shard *shard, manifest *m, gn_buf *path, gn_error *err)
     *m = (manifest){.group_id = shard->group_id, .index = shard->applied_index, .last_scn = shard->last_scn};
     pthread_mutex_unlock(&shard->view_lock);
     gn_code code = status->n_members > 1 ? checkpoint(shard, store, m->index, path, err) : gn_store_flush(store, err);
-    m->path = gn_buf_bytes(path);
+    m->path = gn_bytes_str(path);
     pthread_mutex_lock(&shard->horizon_lock); /* as it is now: collection goes on while the checkpoint is made */
     m->horizon = shard->durable_horizon;
     pthread_mutex_unlock(&shard->horizon_lock);
@@ -92,13 +96,13 @@ static gn_code take(gn_shard *shard, manifest *m, gn_buf *path, gn_error *err)
 
 void gn_snapshot_answer(gn_shard *shard)
 {
-    gn_buf path, bytes;
-    gn_buf_init(&path, NULL, 64 << 10);
+    char path[GN_PATH_BYTES] = "";
+    gn_buf bytes;
     gn_buf_init(&bytes, NULL, 128 << 10);
     gn_error err = {0};
     manifest m = {0};
     shard->snapshot_wanted = false;
-    gn_code code = shard->stopping ? GN_SHUTDOWN : take(shard, &m, &path, &err);
+    gn_code code = shard->stopping ? GN_SHUTDOWN : take(shard, &m, path, &err);
     gn_raft_snapshot snapshot = {.index = m.index};
     if (code == GN_OK) {
         manifest_write(&m, &bytes);
@@ -110,7 +114,6 @@ void gn_snapshot_answer(gn_shard *shard)
         gn_log_warn("shard", "no snapshot", GN_KV_U64("group", shard->group_id), GN_KV_STR("error", err.message));
     }
     gn_raft_snapshot_taken(shard->group, code, &snapshot);
-    gn_buf_close(&path);
     gn_buf_close(&bytes);
 }
 
@@ -145,19 +148,20 @@ static gn_code replace_store(gn_shard *shard, const char *from, const manifest *
 {
     uint64_t number = 1;
     gn_store *store = NULL;
-    gn_buf path;
-    gn_buf_init(&path, NULL, 64 << 10);
+    char path[GN_PATH_BYTES], name[32];
     gn_code code = gn_number_read(shard->dir, "CURRENT", &number, err);
     if (code == GN_OK)
         code = take_horizon(shard, m->horizon, err);
-    gn_buf_printf(&path, "%s/store-%llu", shard->dir, (unsigned long long)number + 1);
+    snprintf(name, sizeof name, "store-%llu", (unsigned long long)number + 1);
     if (code == GN_OK)
-        code = gn_dir_remove((const char *)path.data, err);
+        code = gn_path_join(path, shard->dir, name, err);
     if (code == GN_OK)
-        code = gn_dir_link(from, (const char *)path.data, err);
+        code = gn_dir_remove(path, err);
+    if (code == GN_OK)
+        code = gn_dir_link(from, path, err);
     gn_store_options options = gn_shard_store_options(shard);
     if (code == GN_OK)
-        code = gn_store_open((const char *)path.data, &options, &store, err);
+        code = gn_store_open(path, &options, &store, err);
     gn_store *old = shard->store;
     if (code == GN_OK)
         code = gn_shard_load_state(shard, store, err);
@@ -176,7 +180,6 @@ static gn_code replace_store(gn_shard *shard, const char *from, const manifest *
         gn_feeds_schema_changed(shard->feeds, shard->schema);
         gn_feeds_rebuild_all(shard->feeds);
     }
-    gn_buf_close(&path);
     return code;
 }
 
@@ -189,10 +192,10 @@ static void install_task(gn_task *task)
     gn_code code = manifest_read(gn_bytes_of(in->data, in->len), &m, &err);
     if (code == GN_OK && m.path.len == 0)
         code = gn_error_set(&err, GN_CORRUPT, "the snapshot carries no files");
-    if (code == GN_OK && m.path.len >= 4096)
+    if (code == GN_OK && m.path.len >= GN_PATH_BYTES)
         code = gn_error_set(&err, GN_CORRUPT, "a snapshot's path is too long");
     if (code == GN_OK) {
-        char path[4096];
+        char path[GN_PATH_BYTES];
         snprintf(path, sizeof path, "%.*s", (int)m.path.len, (const char *)m.path.data);
         code = replace_store(shard, path, &m, in->index, &err);
     }
