@@ -22,7 +22,7 @@ struct gn_walk {
     size_t charged;
 };
 
-enum { MAX_POOLED_WALKS = 64, MAX_LINKS = 256, MAX_POOL_EF = 1024 };
+enum { MAX_POOLED_WALKS = 16, MAX_LINKS = 256, MAX_POOL_EF = 1024 };
 
 /* ---- scratch ---- */
 
