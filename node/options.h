@@ -1,0 +1,24 @@
+/* Every option of gnomond, once: the configuration structure, TOML keys, environment variables, command line, --help
+ * and docs/configuration.md are made from this table (node/config.c).
+ *
+ *   S(name, default, metavariable, what it is)                 a text
+ *   I(name, default, least, greatest, unit, what it is)        a whole number
+ *   E(name, default, "choice|choice", what it is)              one of a few words */
+#ifndef GN_NODE_OPTIONS_H
+#define GN_NODE_OPTIONS_H
+
+#define GN_OPTION_TABLE(S, I, E)                                                                                    \
+    S(data_dir, "gnomon-data", "DIR", "directory of the database; made if it is not there; one process at a time")  \
+    S(listen, "127.0.0.1:5433", "HOST:PORT",                                                                        \
+      "address of the PostgreSQL wire protocol; loopback only until there are accounts; port 0 takes any free one") \
+    S(http_listen, "127.0.0.1:8433", "HOST:PORT", "address of /health, /ready and /metrics; empty for none")        \
+    I(max_connections, 200, 1, GN_MAX_CONNECTIONS, "connections", "more are refused with SQLSTATE 53300")           \
+    I(memory_limit_mb, 512, 32, 1 << 20, "MiB", "hard budget of caches, vector indexes, transactions and queries")  \
+    I(statement_memory_mb, 0, 0, 1 << 20, "MiB", "budget of one statement; 0 is a quarter of memory_limit_mb")      \
+    I(retention_s, 3600, 1, 315360000, "seconds", "old row versions are kept at least so long")                     \
+    I(shutdown_grace_s, 10, 0, 3600, "seconds", "after SIGTERM running statements have so long to end")             \
+    I(threads, 0, 0, 256, "threads", "that drain the internal queues; 0 is one for each core, at least 2")          \
+    E(log_level, "info", "debug|info|warn|error|off", "least level of log lines; they go to standard error")        \
+    E(log_format, "text", "text|json", "form of log lines")
+
+#endif

@@ -1,0 +1,37 @@
+/* The listener of the PostgreSQL wire protocol and the connections that it has open. Created and driven on the main
+ * thread (libuv's loop); each connection runs on a strand of its own. */
+#ifndef GN_NODE_SERVER_H
+#define GN_NODE_SERVER_H
+
+#include "coord/session.h"
+
+#include <uv.h>
+
+typedef struct gn_server gn_server;
+
+gn_code gn_server_open(uv_loop_t *loop, gn_world *world, gn_db *db, const char *host, int port,
+                       uint32_t max_connections, gn_server **out, gn_error *err);
+int gn_server_port(const gn_server *server);
+
+/* Stops accepting and tells every connection to end after its statement. `ended` runs on the loop when all have. */
+void gn_server_stop(gn_server *server, void (*ended)(void *ctx), void *ctx);
+/* Grace is over: cancels what still runs and cuts the connections. */
+void gn_server_cut(gn_server *server);
+void gn_server_close(gn_server *server); /* after `ended`; the loop must turn once more before it is closed */
+
+/* ---- what a connection asks of the server (any thread) ---- */
+
+typedef struct gn_connection gn_connection;
+bool gn_server_stopping(const gn_server *server);
+gn_db *gn_server_db(const gn_server *server);
+uint64_t gn_server_secret(gn_server *server); /* random */
+/* Makes the session known for cancel requests. */
+void gn_connection_register(gn_connection *connection, gn_session *session, uint32_t secret);
+void gn_connection_unregister(gn_connection *connection);
+void gn_server_cancel(gn_server *server, uint32_t session_id, uint32_t secret);
+gn_server *gn_connection_server(gn_connection *connection);
+
+/* node/wire_session.c: serves one connection until it ends. */
+void gn_wire_serve(gn_connection *connection, int fd);
+
+#endif
