@@ -26,7 +26,11 @@ struct gn_connection {
     int fd;
     gn_session *session; /* under the server's lock; NULL before start-up and after the end */
     uint32_t secret;
+    bool surplus; /* over max_connections: told so once it has sent its start-up packet */
 };
+
+/* Connections over the limit that are still listened to, so that the refusal comes where a client expects it. */
+enum { EXTRA_TO_REFUSE = 32 };
 
 struct gn_server {
     gn_world *world;
@@ -115,11 +119,13 @@ static void start_connection(gn_server *server, int fd)
     int one = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
-    if (server->n_connections >= server->max_connections) {
-        refuse(server, fd, GN_TOO_MANY_CONNECTIONS, "sorry, too many clients already");
+    if (server->n_connections >= server->max_connections + EXTRA_TO_REFUSE) {
+        close(fd);
+        gn_counter_add(server->refused, 1);
         return;
     }
     gn_connection *c = gn_xcalloc(1, sizeof *c);
+    c->surplus = server->n_connections >= server->max_connections;
     c->server = server;
     c->fd = fd;
     pthread_mutex_lock(&server->lock);
@@ -140,7 +146,7 @@ static void start_connection(gn_server *server, int fd)
         refuse(server, fd, GN_RESOURCES, "no thread could be started for this connection");
         return;
     }
-    gn_counter_add(server->accepted, 1);
+    gn_counter_add(c->surplus ? server->refused : server->accepted, 1);
     gn_gauge_set(server->connections, server->n_connections);
 }
 
@@ -274,6 +280,11 @@ gn_db *gn_server_db(const gn_server *server)
 uint64_t gn_server_secret(gn_server *server)
 {
     return gn_random_u64(server->world);
+}
+
+bool gn_connection_is_surplus(const gn_connection *connection)
+{
+    return connection->surplus;
 }
 
 gn_server *gn_connection_server(gn_connection *connection)

@@ -29,6 +29,7 @@ uint64_t gn_server_secret(gn_server *server); /* random */
 void gn_connection_register(gn_connection *connection, gn_session *session, uint32_t secret);
 void gn_connection_unregister(gn_connection *connection);
 void gn_server_cancel(gn_server *server, uint32_t session_id, uint32_t secret);
+bool gn_connection_is_surplus(const gn_connection *connection); /* over max_connections: to be refused */
 gn_server *gn_connection_server(gn_connection *connection);
 
 /* node/wire_session.c: serves one connection until it ends. */

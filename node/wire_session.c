@@ -172,6 +172,8 @@ static bool start(client *c)
         code = gn_error_set(&err, GN_INVALID_AUTHORIZATION, "no PostgreSQL user name specified in startup packet");
     if (code == GN_OK && started && !s.session.database)
         s.session.database = s.session.user;
+    if (code == GN_OK && started && gn_connection_is_surplus(c->connection))
+        code = gn_error_set(&err, GN_TOO_MANY_CONNECTIONS, "sorry, too many clients already");
     if (code == GN_OK && started && gn_server_stopping(c->server))
         code = gn_error_set(&err, GN_SHUTDOWN, "the database system is shutting down");
     if (code == GN_OK && started)
