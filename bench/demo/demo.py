@@ -74,11 +74,20 @@ def nearest(connection, vector, k):
     return connection.execute(NEAREST, (text, text, k)).fetchall()
 
 
+def exact(connection, vector, k):
+    """The true nearest: a scan of all rows."""
+    connection.execute("SET enable_indexscan = off")
+    rows = nearest(connection, vector, k)
+    connection.execute("SET enable_indexscan = on")
+    return rows
+
+
 def ask(connection, data):
+    """Prints the index's answers; returns the exact ones, to compare with after the crash."""
     answers = {}
     for number in QUESTIONS:
         rows = nearest(connection, data.query_vector(number), 5)
-        answers[number] = rows
+        answers[number] = exact(connection, data.query_vector(number), 5)
         print(f"\n  {data.queries[number]}")
         for name, summary, distance in rows:
             print(f"    {distance:.3f}  {name:<28.28} {summary[:70]}")
@@ -87,19 +96,16 @@ def ask(connection, data):
 
 def measure(connection, data, count=200):
     """Recall@10 of the index against an exact scan, and the latency of the index as a client sees it."""
-    found, latencies = 0, []
+    found, latencies, began = 0, [], time.perf_counter()
     for number in range(count):
         vector = data.query_vector(number)
         started = time.perf_counter()
         rows = nearest(connection, vector, 10)
         latencies.append((time.perf_counter() - started) * 1000)
-        connection.execute("SET enable_indexscan = off")
-        exact = {row[0] for row in nearest(connection, vector, 10)}
-        connection.execute("SET enable_indexscan = on")
-        found += len(exact & {row[0] for row in rows})
+        found += len({row[0] for row in exact(connection, vector, 10)} & {row[0] for row in rows})
         if number % 10 == 0:
-            bar("asking", number, count, 0)
-    bar("asking", count, count, 0)
+            bar("asking", number, count, began)
+    bar("asking", count, count, began)
     cuts = statistics.quantiles(latencies, n=100)
     print(f"  recall@10 against an exact scan, {count} queries: {found / (10 * count):.4f}")
     print(f"  latency through the wire: p50 {cuts[49]:.2f} ms, p95 {cuts[94]:.2f} ms, p99 {cuts[98]:.2f} ms")
@@ -111,9 +117,11 @@ def crash_and_check(server, data, answers):
     seconds = server.start()
     with psycopg.connect(server.uri(), autocommit=True) as connection:
         (count,) = connection.execute("SELECT count(*) FROM packages").fetchone()
-        same = sum(nearest(connection, data.query_vector(number), 5) == rows for number, rows in answers.items())
-    print(f"  ready after {seconds * 1000:.0f} ms: {count} of {len(data.rows)} rows, "
-          f"{same} of {len(answers)} questions with the same answers")
+        same = sum(exact(connection, data.query_vector(number), 5) == rows for number, rows in answers.items())
+        print(f"  ready after {seconds * 1000:.0f} ms: {count} of {len(data.rows)} rows, "
+              f"{same} of {len(answers)} questions with the same five nearest")
+        print("  and the index, brought up to date from the change log:")
+        measure(connection, data)
     if count != len(data.rows) or same != len(answers):
         sys.exit("  something was lost")
 
