@@ -103,7 +103,7 @@ static gn_code bind_insert_value(gn_binder *b, const gn_ast_insert *ast, const g
     gn_expr *e;
     gn_code code = gn_bind_expr(b, value, &e);
     if (code == GN_OK)
-        code = assign(b, c, e, value->position, &e);
+        code = assign(b, c, e, gn_expr_start(e), &e);
     if (code == GN_OK && !(c->identity && ast->overriding_user))
         *out = gn_expr_fold(e, b->format, b->arena);
     return code;
@@ -154,7 +154,7 @@ static gn_code bind_insert_query(gn_binder *b, const gn_plan_context *context, c
         const gn_column_desc *c = &plan->table->columns[list->ordinals[i]];
         if (c->identity && c->identity_always && !ast->overriding_system && !ast->overriding_user)
             return generated_always(b, c, 0, true);
-        code = assign(b, c, q->targets[i], q->targets[i]->position, &q->targets[i]);
+        code = assign(b, c, q->targets[i], gn_expr_start(q->targets[i]), &q->targets[i]);
         if (!(c->identity && ast->overriding_user))
             plan->source[list->ordinals[i]] = (int32_t)i;
     }
@@ -241,7 +241,7 @@ static gn_code bind_assignments(gn_binder *b, const gn_table_desc *t, const gn_a
         gn_expr *e;
         code = gn_bind_expr(b, a->value, &e);
         if (code == GN_OK)
-            code = assign(b, c, e, a->value->position, &set[i].value);
+            code = assign(b, c, e, gn_expr_start(e), &set[i].value);
         if (code != GN_OK)
             return code;
     }

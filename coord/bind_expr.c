@@ -70,6 +70,17 @@ gn_code gn_bind_node(gn_binder *b, gn_expr_kind kind, gn_type type, int position
     return GN_OK;
 }
 
+int gn_expr_start(const gn_expr *e)
+{
+    int start = e->position;
+    for (uint32_t i = 0; i < e->n_args; i++) {
+        int at = gn_expr_start(e->args[i]);
+        if (at && (!start || at < start))
+            start = at;
+    }
+    return start;
+}
+
 gn_code gn_bind_const(gn_binder *b, const gn_value *value, int position, gn_expr **out)
 {
     gn_code code = gn_bind_node(b, GN_E_CONST, value->type, position, 0, out);
@@ -168,6 +179,19 @@ static const gn_relation *relation_named(const gn_binder *b, const char *name)
         if (strcmp(b->relations[i].name, name) == 0)
             return &b->relations[i];
     return NULL;
+}
+
+gn_code gn_bind_no_table(gn_binder *b, const char *table, int position)
+{
+    for (uint32_t i = 0; i < b->n_relations; i++) {
+        const gn_relation *r = &b->relations[i];
+        if (!r->table || strcmp(r->table->name, table) != 0 || strcmp(r->name, table) == 0)
+            continue;
+        gn_bind_fail(b, position, GN_NO_TABLE, "invalid reference to FROM-clause entry for table \"%s\"", table);
+        gn_error_hint(b->err, "Perhaps you meant to reference the table alias \"%s\".", r->name);
+        return GN_NO_TABLE;
+    }
+    return gn_bind_fail(b, position, GN_NO_TABLE, "missing FROM-clause entry for table \"%s\"", table);
 }
 
 static gn_code no_such_column(gn_binder *b, const gn_ast_expr *ast)
@@ -286,8 +310,8 @@ gn_code gn_bind_common_type(gn_binder *b, gn_expr **items, uint32_t n, const cha
         if (i > 0 && code == GN_OK && gn_type_common(types, i + 1, &upto, NULL) != GN_OK) {
             gn_type before;
             gn_type_common(types, i, &before, NULL);
-            code = gn_bind_fail(b, items[i]->position, GN_TYPE_MISMATCH, "%s types %s and %s cannot be matched", what,
-                                gn_type_text(before), gn_type_text(types[i]));
+            code = gn_bind_fail(b, gn_expr_start(items[i]), GN_TYPE_MISMATCH, "%s types %s and %s cannot be matched",
+                                what, gn_type_text(before), gn_type_text(types[i]));
         }
     }
     if (code == GN_OK)
@@ -301,8 +325,8 @@ static gn_code coerce_boolean(gn_binder *b, gn_expr *e, const char *what, gn_exp
 {
     gn_type boolean = gn_type_of(GN_T_BOOL);
     if (!gn_can_coerce(e, boolean, GN_CAST_IMPLICIT))
-        return gn_bind_fail(b, e->position, GN_TYPE_MISMATCH, "argument of %s must be type boolean, not type %s", what,
-                            gn_type_text(e->type));
+        return gn_bind_fail(b, gn_expr_start(e), GN_TYPE_MISMATCH, "argument of %s must be type boolean, not type %s",
+                            what, gn_type_text(e->type));
     return gn_coerce(b, e, boolean, GN_CAST_IMPLICIT, out);
 }
 
@@ -729,7 +753,7 @@ gn_code gn_bind_as(gn_binder *b, const gn_ast_expr *ast, gn_type to, const char 
     gn_expr *e;
     gn_code code = gn_bind_expr(b, ast, &e);
     if (code == GN_OK && !gn_can_coerce(e, to, GN_CAST_ASSIGNMENT))
-        return gn_bind_fail(b, ast->position, GN_TYPE_MISMATCH, "argument of %s must be type %s, not type %s", what,
+        return gn_bind_fail(b, gn_expr_start(e), GN_TYPE_MISMATCH, "argument of %s must be type %s, not type %s", what,
                             gn_type_text(to), gn_type_text(e->type));
     return code == GN_OK ? gn_coerce(b, e, to, GN_CAST_ASSIGNMENT, out) : code;
 }

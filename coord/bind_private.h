@@ -107,10 +107,13 @@ gn_code gn_bind_function(gn_binder *b, const char *name, bool is_operator, gn_ex
 
 /* Appends to one of the binder's lists of nodes. */
 gn_code gn_bind_remember(gn_binder *b, gn_expr ***list, uint32_t *n, uint32_t *capacity, gn_expr *node);
+/* Where the expression begins in the text: PostgreSQL's exprLocation, for errors about a whole expression. */
+int gn_expr_start(const gn_expr *e);
 gn_code gn_bind_node(gn_binder *b, gn_expr_kind kind, gn_type type, int position, uint32_t n_args, gn_expr **out);
 gn_code gn_bind_const(gn_binder *b, const gn_value *value, int position, gn_expr **out);
 gn_code gn_bind_fail(gn_binder *b, int position, gn_code code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+gn_code gn_bind_no_table(gn_binder *b, const char *table, int position);
 gn_code gn_bind_unsupported(gn_binder *b, int position, const char *what, const char *hint);
 const char *gn_clause_name(gn_clause clause);
 const char *gn_clause_without_aggregates(gn_clause clause); /* how its refusal names it; NULL: may have them */

@@ -157,9 +157,6 @@ static int figure_name(const gn_ast_expr *e, const char **name)
     case GN_A_ROW:
         *name = "row";
         return 2;
-    case GN_A_BOOLEAN:
-        *name = "bool";
-        return 1;
     case GN_A_SUBSCRIPT:
     case GN_A_COLLATE:
         return figure_name(e->args.items[0], name);
@@ -240,7 +237,7 @@ static gn_code expand_star(gn_binder *b, const gn_ast_expr *star, target_list *l
         }
     }
     if (!found)
-        return gn_bind_fail(b, star->position, GN_NO_TABLE, "missing FROM-clause entry for table \"%s\"", table);
+        return gn_bind_no_table(b, table, star->position);
     return GN_OK;
 }
 

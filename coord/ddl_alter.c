@@ -418,7 +418,9 @@ static gn_code rename_in_text(gn_draft *d, const char *sql, const char *from, co
 static gn_code rename_column(gn_draft *d, const gn_ast_alter_action *a)
 {
     uint32_t ordinal = 0;
-    gn_code code = column_at(d, a, &ordinal);
+    gn_code code = gn_table_column_by_name(&d->desc, gn_bytes_str(a->name)) >= 0
+                       ? column_at(d, a, &ordinal)
+                       : gn_error_set(d->err, GN_NO_COLUMN, "column \"%s\" does not exist", a->name);
     if (code == GN_OK && gn_table_column_by_name(&d->desc, gn_bytes_str(a->new_name)) >= 0)
         code = gn_error_set(d->err, GN_DUPLICATE_COLUMN, "column \"%s\" of relation \"%s\" already exists", a->new_name,
                             d->desc.name);

@@ -31,8 +31,7 @@ static gn_code define_identity(gn_draft *d, const gn_ast_column_def *def, gn_col
         return fail_at(d, def->position, GN_SYNTAX);
     }
     if (!integer_type(c->type)) {
-        gn_error_set(d->err, GN_INVALID_PARAMETER, "identity column type must be smallint, integer, or bigint");
-        return fail_at(d, def->position, GN_INVALID_PARAMETER);
+        return gn_error_set(d->err, GN_INVALID_PARAMETER, "identity column type must be smallint, integer, or bigint");
     }
     c->identity = true;
     c->identity_always = def->identity == GN_IDENTITY_ALWAYS;
@@ -45,8 +44,7 @@ static gn_code define_identity(gn_draft *d, const gn_ast_column_def *def, gn_col
 gn_code gn_ddl_define_column(gn_draft *d, const gn_ast_column_def *def, gn_column_desc *c)
 {
     if (gn_table_column_by_name(&d->desc, gn_bytes_str(def->name)) >= 0 && c->name[0] == 0) {
-        gn_error_set(d->err, GN_DUPLICATE_COLUMN, "column \"%s\" specified more than once", def->name);
-        return fail_at(d, def->position, GN_DUPLICATE_COLUMN);
+        return gn_error_set(d->err, GN_DUPLICATE_COLUMN, "column \"%s\" specified more than once", def->name);
     }
     if (!def->type) {
         gn_error_set(d->err, GN_SYNTAX, "column \"%s\" has no type", def->name);
@@ -94,7 +92,7 @@ static gn_code key_columns(gn_draft *d, const gn_ast_constraint *c, uint32_t ids
         int at = gn_table_column_by_name(&d->desc, gn_bytes_str(name->name));
         if (at < 0) {
             gn_error_set(d->err, GN_NO_COLUMN, "column \"%s\" named in key does not exist", name->name);
-            return fail_at(d, name->position ? name->position : c->position, GN_NO_COLUMN);
+            return fail_at(d, c->position, GN_NO_COLUMN);
         }
         ids[i] = d->desc.columns[at].id;
         for (uint32_t k = 0; k < i; k++) {

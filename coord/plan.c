@@ -12,7 +12,8 @@ static gn_code bind(gn_binder *b, const gn_plan_context *context, const gn_ast_s
         code = gn_bind_query(b, context, s->query, &plan->query);
         if (code != GN_OK)
             return code;
-        plan->columns = plan->query->columns;
+        static gn_result_column no_columns[1]; /* rows without columns are rows all the same */
+        plan->columns = plan->query->columns ? plan->query->columns : no_columns;
         plan->n_columns = plan->query->n_visible;
         if (plan->query->path.table)
             plan->table = gn_table_desc_retain(plan->query->path.table);

@@ -77,7 +77,8 @@ gn_code gn_row_check(const gn_table_info *info, const gn_value *values, const gn
     row.params = values;
     row.n_params = t->n_columns;
     row.err = err;
-    for (uint32_t i = 0; i < info->n_checks; i++) {
+    for (uint32_t k = 0; k < info->n_checks; k++) {
+        uint32_t i = info->check_order[k];
         gn_value result;
         gn_code code = gn_expr_eval_one(info->checks[i], &row, &result);
         if (code != GN_OK)

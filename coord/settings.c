@@ -39,7 +39,7 @@ typedef struct setting_def {
 static const setting_def defs[GN_SET_COUNT] = {
     [GN_SET_APPLICATION_NAME] = {"application_name", T_STRING, "", .flags = F_REPORT,
                                  .description = "The name that the client gives itself."},
-    [GN_SET_BYTEA_OUTPUT] = {"bytea_output", T_ENUM, "hex", .options = "hex,escape",
+    [GN_SET_BYTEA_OUTPUT] = {"bytea_output", T_ENUM, "hex", .options = "escape,hex",
                              .description = "How bytea is printed."},
     [GN_SET_CHECK_FUNCTION_BODIES] = {"check_function_bodies", T_BOOL, "on", .description = "Accepted."},
     [GN_SET_CLIENT_ENCODING] = {"client_encoding", T_STRING, "UTF8", .flags = F_REPORT,

@@ -59,7 +59,8 @@ static gn_code bind_info(gn_table_info *info, const gn_format *format, gn_error 
     const gn_table_desc *t = info->table;
     info->defaults = gn_arena_calloc(info->arena, t->n_columns + 1, sizeof *info->defaults);
     info->checks = gn_arena_calloc(info->arena, t->n_checks + 1, sizeof *info->checks);
-    if (!info->defaults || !info->checks)
+    info->check_order = gn_arena_calloc(info->arena, t->n_checks + 1, sizeof *info->check_order);
+    if (!info->defaults || !info->checks || !info->check_order)
         return gn_error_oom(err, gn_arena_account(info->arena));
     gn_code code = GN_OK;
     for (uint32_t i = 0; i < t->n_columns && code == GN_OK; i++) {
@@ -72,6 +73,12 @@ static gn_code bind_info(gn_table_info *info, const gn_format *format, gn_error 
         code =
             gn_bind_stored_check(info->arena, format, NULL, gn_bytes_str(t->checks[i].sql), t, &info->checks[i], err);
     info->n_checks = t->n_checks;
+    for (uint32_t i = 0; i < t->n_checks; i++) {
+        uint32_t at = i;
+        for (; at > 0 && strcmp(t->checks[info->check_order[at - 1]].name, t->checks[i].name) > 0; at--)
+            info->check_order[at] = info->check_order[at - 1];
+        info->check_order[at] = i;
+    }
     return code;
 }
 

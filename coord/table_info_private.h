@@ -12,6 +12,7 @@ struct gn_table_info {
     const gn_table_desc *table; /* retained */
     gn_expr **defaults;         /* one per column, of its type; NULL: none */
     gn_expr **checks;           /* over parameters: the row's values, one per column */
+    uint32_t *check_order;      /* by name, as PostgreSQL checks them */
     uint32_t n_checks;
 };
 
