@@ -49,6 +49,8 @@ static void publish(gn_raft_group *group)
                 raft->configuration.servers[i].role == RAFT_VOTER ? GN_RAFT_VOTER : GN_RAFT_NON_VOTER;
         }
     }
+    group->reads_alone = status->can_read && !group->stopped && !group->closing &&
+                         group->applied >= group->lead_first && gn_raft_is_sole_voter(group);
     pthread_mutex_unlock(&group->status_lock);
 }
 

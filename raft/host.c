@@ -129,7 +129,8 @@ void gn_raft_submit(gn_raft_group *group, gn_raft_request *request)
 
 void gn_raft_read_index(gn_raft_group *group, gn_raft_request *request)
 {
-    send_request(group, request, GN_RAFT_READ, 0);
+    if (!gn_raft_read_alone(group, request))
+        send_request(group, request, GN_RAFT_READ, 0);
 }
 
 void gn_raft_add(gn_raft_group *group, gn_node_id id, gn_raft_request *request)

@@ -316,6 +316,7 @@ struct gn_raft_group {
 
     pthread_mutex_t status_lock;
     gn_raft_status status;
+    _Atomic bool reads_alone; /* as of the last turn; see gn_raft_read_alone */
 };
 
 /* ---- the host ---- */
@@ -440,6 +441,8 @@ bool gn_raft_submit_change(gn_raft_group *group, const gn_raft_member *members, 
 void gn_raft_apply_start(gn_raft_group *group);
 
 /* read_index.c */
+bool gn_raft_is_sole_voter(const gn_raft_group *group);
+bool gn_raft_read_alone(gn_raft_group *group, gn_raft_request *request); /* any thread */
 void gn_raft_read_add(gn_raft_group *group, gn_raft_request *request);
 void gn_raft_read_advance(gn_raft_group *group);
 void gn_raft_read_retry(gn_raft_group *group);

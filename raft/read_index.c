@@ -25,6 +25,28 @@ static size_t voters(const gn_raft_group *group)
     return n;
 }
 
+bool gn_raft_is_sole_voter(const gn_raft_group *group)
+{
+    return voters(group) == 1 && votes(group, group->host->self);
+}
+
+/* A sole voter that leads answers on the caller's thread. What was acknowledged has been applied: in this life by the
+ * order of things (the state machine acknowledges), of earlier lives once the first entry of this term is applied. And
+ * nobody else can have committed anything: a second voter votes only after the entry that makes it one was made durable
+ * here, in a turn that comes after the one that took `reads_alone` back. */
+bool gn_raft_read_alone(gn_raft_group *group, gn_raft_request *request)
+{
+    if (!group->reads_alone)
+        return false;
+    pthread_mutex_lock(&group->status_lock);
+    request->index = group->status.applied_index;
+    pthread_mutex_unlock(&group->status_lock);
+    request->group = group;
+    gn_counter_add(group->host->metrics.reads, 1);
+    request->done(request, GN_OK);
+    return true;
+}
+
 static bool majority(const gn_raft_group *group)
 {
     size_t acks = votes(group, group->host->self);
