@@ -39,7 +39,8 @@ typedef struct gn_aggregate_list {
     uint32_t n;
 } gn_aggregate_list;
 
-extern const gn_aggregate_list gn_aggregates_basic, gn_aggregates_numeric, gn_aggregates_collect;
+extern const gn_aggregate_list gn_aggregates_basic, gn_aggregates_numeric, gn_aggregates_interval,
+    gn_aggregates_collect;
 
 size_t gn_aggregate_state_size(const gn_aggregate *a); /* rounded up to 16 */
 

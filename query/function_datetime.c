@@ -165,7 +165,7 @@ static double to_microseconds(double seconds)
 
 /* months, days and seconds each times (or by) the factor; what is left over of months goes to days (of which a month
  * has 30), what is left over of days to the time. */
-static gn_code scale_interval(gn_interval v, double factor, bool divide, gn_interval *out, gn_error *err)
+gn_code gn_interval_scale(gn_interval v, double factor, bool divide, gn_interval *out, gn_error *err)
 {
     double months = divide ? v.months / factor : v.months * factor, days = divide ? v.days / factor : v.days * factor;
     double us = divide ? (double)v.us / factor : (double)v.us * factor;
@@ -196,7 +196,7 @@ static gn_code interval_scale(const gn_call *call, const gn_value *args, gn_valu
     double factor = args[!swapped].as.f64;
     if (divide && factor == 0)
         return gn_error_set(call->eval->err, GN_DIVISION_BY_ZERO, "division by zero");
-    gn_code code = scale_interval(v, factor, divide, &v, call->eval->err);
+    gn_code code = gn_interval_scale(v, factor, divide, &v, call->eval->err);
     return code ? code : give_interval(call, v, out);
 }
 

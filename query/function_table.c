@@ -7,8 +7,9 @@
 #include <stdlib.h>
 
 static const gn_function_list *const sources[] = {
-    &gn_functions_compare, &gn_functions_math,    &gn_functions_numeric, &gn_functions_vector,   &gn_functions_text,
-    &gn_functions_format,  &gn_functions_pattern, &gn_functions_session, &gn_functions_datetime, &gn_functions_fields,
+    &gn_functions_compare,  &gn_functions_math,   &gn_functions_numeric,       &gn_functions_vector,
+    &gn_functions_text,     &gn_functions_format, &gn_functions_pattern,       &gn_functions_session,
+    &gn_functions_datetime, &gn_functions_fields, &gn_functions_format_number,
 };
 
 static struct {

@@ -55,8 +55,7 @@ static const char *projected(gn_expr *e)
 {
     static const char *const types[] = {"int"}, *const rows[] = {"0", "1", "2", ""};
     gn_expr *exprs[] = {e};
-    const char *s =
-        drained(gn_op_project(&plan_eval, &plan_account, table(1, types, 4, rows), exprs, 1));
+    const char *s = drained(gn_op_project(&plan_eval, &plan_account, table(1, types, 4, rows), exprs, 1));
     plan_error = (gn_error){.code = GN_OK};
     return s;
 }
@@ -73,9 +72,9 @@ static void what_is_not_needed_is_not_computed(void **state)
     assert_string_equal(projected(node(GN_E_OR, bool_type(), 2, zero, is_one)), "t\nt\nf\n\n");
     assert_string_equal(projected(node(GN_E_CASE, int4, 3, positive, reciprocal(), constant("int", "-1"))),
                         "-1\n1\n0\n-1\n");
-    assert_string_equal(projected(node(GN_E_CASE, int4, 5, zero, constant("int", "7"), positive, reciprocal(),
-                                       constant("int", NULL))),
-                        "7\n1\n0\n\n");
+    assert_string_equal(
+        projected(node(GN_E_CASE, int4, 5, zero, constant("int", "7"), positive, reciprocal(), constant("int", NULL))),
+        "7\n1\n0\n\n");
     assert_string_equal(projected(node(GN_E_COALESCE, int4, 2, column("int", 0), reciprocal())), "0\n1\n2\n\n");
     gn_expr *zero_is_null = node(GN_E_NULLIF, int4, 2, column("int", 0), constant("int", "0"));
     assert_string_equal(projected(call2("/", constant("int", "4"), zero_is_null)), "\n4\n2\n\n");
@@ -175,12 +174,12 @@ static void expressions_print_as_sql(void **state)
     assert_string_equal(as_text(both), "((a < 10) AND (b = 'it''s'::text))");
     assert_string_equal(as_text(node(GN_E_IS_NULL, bool_type(), 1, column("int", 0))), "(a IS NULL)");
     assert_string_equal(as_text(call1("abs", column("int", 0))), "abs(a)");
-    assert_string_equal(as_text(node(GN_E_CASE, gn_type_of(GN_T_INT4), 3, less, constant("int", "1"),
-                                     constant("int", NULL))),
-                        "CASE WHEN (a < 10) THEN 1 ELSE NULL::integer END");
-    assert_string_equal(as_text(node(GN_E_IN, bool_type(), 3, column("int", 0), constant("int", "1"),
-                                     constant("int", "-2"))),
-                        "(a IN (1, '-2'::integer))");
+    assert_string_equal(
+        as_text(node(GN_E_CASE, gn_type_of(GN_T_INT4), 3, less, constant("int", "1"), constant("int", NULL))),
+        "CASE WHEN (a < 10) THEN 1 ELSE NULL::integer END");
+    assert_string_equal(
+        as_text(node(GN_E_IN, bool_type(), 3, column("int", 0), constant("int", "1"), constant("int", "-2"))),
+        "(a IN (1, '-2'::integer))");
 }
 
 static void equality_is_of_structure(void **state)
@@ -212,9 +211,8 @@ static void a_missing_function_is_reported_as_postgresql_does(void **state)
         many[i] = gn_type_of(GN_T_INT4);
     const gn_function *f;
     gn_type wanted[101], result;
-    assert_int_equal(
-        gn_function_resolve(gn_bytes_str("concat"), false, many, 101, &f, wanted, &result, &plan_error),
-        GN_TOO_MANY_ARGUMENTS);
+    assert_int_equal(gn_function_resolve(gn_bytes_str("concat"), false, many, 101, &f, wanted, &result, &plan_error),
+                     GN_TOO_MANY_ARGUMENTS);
 }
 
 static void no_pattern_makes_matching_slow_or_large(void **state)

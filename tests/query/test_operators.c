@@ -282,6 +282,62 @@ static void aggregate_honours_distinct_and_filter(void **state)
         drained(gn_op_aggregate(&plan_eval, &plan_account, table(1, types, 3, rows), NULL, 0, guarded, 1)), "9\n");
 }
 
+/* One aggregate over one column of values; NULL where a text is empty. */
+static const char *over(const char *name, const char *type, uint32_t n, const char *const *values)
+{
+    gn_aggregate_call call = aggregate(name, 1, column(type, 0), NULL);
+    const char *s = drained(gn_op_aggregate(&plan_eval, &plan_account, table(1, &type, n, values), NULL, 0, &call, 1));
+    plan_error = (gn_error){.code = GN_OK};
+    char result[80];
+    return gn_arena_printf(plan_arena, "%s %s", gn_type_format(call.result, result, sizeof result), s);
+}
+
+/* PostgreSQL 15's answers. */
+static void aggregates_have_postgresqls_results_and_types(void **state)
+{
+    (void)state;
+    const char *const ints[] = {"1", "", "2", "4"}, *const big[] = {"9223372036854775807", "1"};
+    const char *const decimals[] = {"1.5", "2.25", "", "4.125"}, *const floats[] = {"1.5", "2.5", "4"};
+    const char *const spans[] = {"1 mon", "3 days 02:00:00", "10 days"}, *const one[] = {"7"}, *const none[] = {""};
+    assert_string_equal(over("sum", "int", 4, ints), "bigint 7\n");
+    assert_string_equal(over("sum", "bigint", 2, big), "numeric 9223372036854775808\n");
+    assert_string_equal(over("sum", "numeric", 4, decimals), "numeric 7.875\n");
+    assert_string_equal(over("avg", "int", 4, ints), "numeric 2.3333333333333333\n");
+    assert_string_equal(over("avg", "bigint", 2, big), "numeric 4611686018427387904\n");
+    assert_string_equal(over("avg", "numeric", 4, decimals), "numeric 2.6250000000000000\n");
+    assert_string_equal(over("avg", "float8", 3, floats), "double precision 2.6666666666666665\n");
+    assert_string_equal(over("variance", "int", 4, ints), "numeric 2.3333333333333333\n");
+    assert_string_equal(over("var_pop", "bigint", 4, ints), "numeric 1.5555555555555556\n");
+    assert_string_equal(over("stddev", "numeric", 4, decimals), "numeric 1.3520817282989960\n");
+    assert_string_equal(over("stddev_pop", "float8", 3, floats), "double precision 1.0274023338281628\n");
+    assert_string_equal(over("stddev", "int", 1, one), "numeric \n");
+    assert_string_equal(over("stddev_pop", "int", 1, one), "numeric 0\n");
+    assert_string_equal(over("avg", "int", 1, none), "numeric \n");
+    assert_string_equal(over("sum", "interval", 3, spans), "interval 1 mon 13 days 02:00:00\n");
+    assert_string_equal(over("avg", "interval", 3, spans), "interval 14 days 08:40:00\n");
+    assert_string_equal(over("max", "numeric", 4, decimals), "numeric 4.125\n");
+    assert_string_equal(over("min", "interval", 3, spans), "interval 3 days 02:00:00\n");
+    assert_string_equal(over("bit_or", "int", 4, ints), "integer 7\n");
+}
+
+static void string_agg_joins_in_order_of_arrival(void **state)
+{
+    (void)state;
+    const char *const types[] = {"text", "text"}, *const rows[] = {"a|-", "|-", "b|+", "c|"};
+    gn_aggregate_call calls[] = {aggregate("string_agg", 2, column("text", 0), column("text", 1))};
+    assert_string_equal(
+        drained(gn_op_aggregate(&plan_eval, &plan_account, table(2, types, 4, rows), NULL, 0, calls, 1)), "a+bc\n");
+}
+
+static void vectors_add_up(void **state)
+{
+    (void)state;
+    const char *const vectors[] = {"[1,2]", "", "[3,5]"}, *const mixed[] = {"[1,2]", "[1]"};
+    assert_string_equal(over("sum", "vector", 3, vectors), "vector [4,7]\n");
+    assert_string_equal(over("avg", "vector", 3, vectors), "vector [2,3.5]\n");
+    assert_string_equal(over("avg", "vector", 2, mixed), "vector 22000 expected 2 dimensions, not 1");
+}
+
 static void sums_overflow_with_an_error(void **state)
 {
     (void)state;
@@ -326,6 +382,9 @@ int main(void)
         PLAN_TEST(aggregate_groups_rows),
         PLAN_TEST(aggregate_without_keys_gives_one_row),
         PLAN_TEST(aggregate_honours_distinct_and_filter),
+        PLAN_TEST(aggregates_have_postgresqls_results_and_types),
+        PLAN_TEST(string_agg_joins_in_order_of_arrival),
+        PLAN_TEST(vectors_add_up),
         PLAN_TEST(sums_overflow_with_an_error),
         PLAN_TEST(many_groups_and_many_batches_add_up),
     };
