@@ -202,6 +202,7 @@ static gn_code complete_window(gn_applier *ap, uint64_t index, gn_scn start_scn,
 
 typedef struct saved_counters {
     gn_table_state *state;
+    uint64_t epoch;
     int64_t rows, bytes;
     uint64_t next_rowid;
 } saved_counters;
@@ -216,9 +217,11 @@ static saved_counters *save_counters(gn_applier *ap, gn_bytes sections, size_t *
     saved_counters *saved = gn_xcalloc(*n + 1, sizeof *saved);
     r = gn_reader_of(sections);
     for (size_t i = 0; gn_section_next(&r, &s); i++) {
-        gn_table_state *state = gn_table_states_find(&ap->shard->tables, s.table_id);
-        if (state)
-            saved[i] = (saved_counters){state, state->rows, state->bytes, state->next_rowid};
+        const gn_schema_table *t = gn_schema_find(ap->schema, s.table_id);
+        if (!t && s.table_id != GN_CATALOG_TABLE)
+            continue; /* of this transaction's making */
+        gn_table_state *state = gn_apply_table_state(ap, t ? t->desc : gn_catalog_desc());
+        saved[i] = (saved_counters){state, state->epoch, state->rows, state->bytes, state->next_rowid};
     }
     return saved;
 }
@@ -228,6 +231,7 @@ static void restore_counters(const saved_counters *saved, size_t n)
     for (size_t i = 0; i < n; i++) {
         if (!saved[i].state)
             continue;
+        saved[i].state->epoch = saved[i].epoch;
         saved[i].state->rows = saved[i].rows;
         saved[i].state->bytes = saved[i].bytes;
         saved[i].state->next_rowid = saved[i].next_rowid;

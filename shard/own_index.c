@@ -1,3 +1,4 @@
+#include "base/assert.h"
 #include "shard/own_index_private.h"
 
 #include <stdlib.h>
@@ -23,7 +24,8 @@ gn_code gn_own_index_get(gn_write_set *ws, const gn_index_desc *index, gn_accoun
     if (!own) {
         own = gn_xcalloc(1, sizeof *own);
         own->next = ws->indexes;
-        own->index = index;
+        own->index = gn_table_index(ws->desc, index->id); /* the caller's may be gone before this is */
+        GN_ASSERT(own->index);
         own->entries = gn_write_set_create(ws->desc, account);
         gn_buf_init(&own->key, NULL, GN_STORE_KEY_MAX);
         ws->indexes = own;
@@ -47,7 +49,7 @@ void gn_own_index_destroy(gn_own_index *own)
     }
 }
 
-static gn_code take_in(gn_own_index *own, gn_bytes row, gn_bytes primary_key, gn_error *err)
+gn_code gn_own_index_add(gn_own_index *own, gn_bytes row, gn_bytes primary_key, gn_error *err)
 {
     gn_code code = full_entry(own, row, primary_key, err);
     gn_own_row there;
@@ -61,11 +63,11 @@ gn_code gn_own_index_update(gn_own_index *own, gn_write_set *ws, gn_error *err)
     gn_code code = GN_OK;
     gn_write w;
     while (code == GN_OK && gn_write_set_run_next(ws, &own->run_at, &w))
-        code = take_in(own, w.row, w.key, err);
+        code = gn_own_index_add(own, w.row, w.key, err);
     const gn_own_version *v = own->version ? own->version->later : ws->first_version;
     for (; code == GN_OK && v; v = v->later) {
         if (!v->deleted)
-            code = take_in(own, v->row, v->node->key, err);
+            code = gn_own_index_add(own, v->row, v->node->key, err);
         own->version = v;
     }
     return code;

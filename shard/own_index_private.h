@@ -15,11 +15,14 @@ typedef struct gn_own_index {
     gn_buf key;
     gn_run_pos run_at; /* what has been taken in */
     const gn_own_version *version;
+    bool covers; /* it has the entries of the committed rows, too: the index is of this transaction's making */
 } gn_own_index;
 
 /* The write set's index, made at first use. */
 gn_code gn_own_index_get(gn_write_set *ws, const gn_index_desc *index, gn_account *account, gn_own_index **out,
                          gn_error *err);
+/* Takes in a committed row. */
+gn_code gn_own_index_add(gn_own_index *own, gn_bytes row, gn_bytes primary_key, gn_error *err);
 void gn_own_index_destroy(gn_own_index *own); /* the whole list */
 gn_code gn_own_index_update(gn_own_index *own, gn_write_set *ws, gn_error *err);
 

@@ -56,24 +56,54 @@ static bool index_is_committed(const gn_txn *txn, const gn_scan_spec *spec)
     return t && t->desc->data_epoch == spec->table->data_epoch && gn_table_index(t->desc, spec->index->id);
 }
 
+/* The rows that were committed before, for an index that is not. */
+static gn_code cover_committed(gn_txn *txn, gn_own_index *own, const gn_table_desc *desc, gn_error *err)
+{
+    if (own->covers)
+        return GN_OK;
+    gn_space space = gn_row_space(desc, txn->branch);
+    const gn_key_span all = {.end_open = true};
+    gn_mvcc_cursor cursor;
+    gn_mvcc_open(&cursor, txn->store, &space, &txn->chain, &all, false);
+    gn_code code;
+    do {
+        gn_bytes key;
+        gn_version version;
+        code = gn_mvcc_next(&cursor, &key, &version, err);
+        if (code == GN_OK)
+            code = gn_own_index_add(own, version.row, key, err);
+    } while (code == GN_OK);
+    gn_mvcc_close(&cursor);
+    own->covers = code == GN_NO_DATA;
+    return own->covers ? GN_OK : code;
+}
+
 static gn_code open_own(gn_scan *s, gn_error *err)
 {
-    gn_write_set *ws = gn_txn_find_set(s->txn, s->spec->table->id);
-    gn_code code = GN_OK;
-    if (!ws || gn_write_set_empty(ws))
+    gn_txn *txn = s->txn;
+    const gn_scan_spec *spec = s->spec;
+    gn_write_set *ws = gn_txn_find_set(txn, spec->table->id);
+    bool uncommitted = spec->index && !index_is_committed(txn, spec);
+    if (uncommitted && !ws)
+        ws = gn_txn_set(txn, gn_txn_table(txn, spec->table->id));
+    if (!uncommitted && (!ws || gn_write_set_empty(ws)))
         return GN_OK;
     s->own = ws;
     s->mark = gn_own_now(ws);
     const gn_write_set *ordered = ws;
     gn_own_mark mark = s->mark;
-    if (s->spec->index) {
-        code = gn_own_index_get(ws, s->spec->index, s->txn->account, &s->own_index, err);
+    gn_code code = GN_OK;
+    if (spec->index) {
+        code = gn_own_index_get(ws, spec->index, txn->account, &s->own_index, err);
+        if (code == GN_OK && uncommitted)
+            code = cover_committed(txn, s->own_index, spec->table, err);
         if (code != GN_OK)
             return code;
+        s->committed_ended = uncommitted;
         ordered = s->own_index->entries;
         mark = gn_own_now(ordered);
     }
-    gn_own_cursor_open(&s->own_cursor, ordered, mark, &s->span, s->spec->reverse);
+    gn_own_cursor_open(&s->own_cursor, ordered, mark, &s->span, spec->reverse);
     return GN_OK;
 }
 
@@ -82,9 +112,6 @@ gn_code gn_scan_open(gn_txn *txn, const gn_scan_spec *spec, gn_scan **out, gn_er
     gn_code code = check_spec(txn, spec, err);
     if (code != GN_OK)
         return code;
-    if (spec->index && gn_txn_find_set(txn, GN_CATALOG_TABLE) && !index_is_committed(txn, spec))
-        return gn_error_set(err, GN_FEATURE, "index \"%s\" can be used after the transaction that creates it",
-                            spec->index->name);
     gn_scan *s = gn_xcalloc(1, sizeof *s);
     s->txn = txn;
     s->spec = spec;
@@ -175,7 +202,28 @@ static gn_code peek_committed(gn_scan *s, gn_error *err)
     return GN_OK;
 }
 
-/* An own entry counts if the row, as the scan sees it, still has it. */
+/* The row that an own entry leads to, as the scan sees it: this transaction's, or for an index of its own making a
+ * committed one. *found false: it has the entry no more. */
+static gn_code own_entry_row(gn_scan *s, gn_bytes *row, bool *found, gn_error *err)
+{
+    gn_bytes pk = s->own_entry.row;
+    gn_own_row own;
+    *found = false;
+    if (gn_own_find(s->own, s->mark, pk, &own)) {
+        *row = own.row;
+        return own.deleted ? GN_OK : gn_own_index_holds(s->own_index, own.row, pk, s->own_entry.key, found, err);
+    }
+    if (!s->own_index->covers)
+        return GN_OK; /* written after the scan began */
+    gn_space rows = gn_row_space(s->spec->table, s->txn->branch);
+    gn_version version;
+    gn_code code = gn_point_get(&s->txn->point, &rows, &s->txn->chain, pk, &version, found, err);
+    *row = version.row;
+    if (code == GN_OK && *found) /* entries of own versions that the scan does not see lead here as well */
+        code = gn_own_index_holds(s->own_index, version.row, pk, s->own_entry.key, found, err);
+    return code;
+}
+
 static gn_code peek_own(gn_scan *s, gn_error *err)
 {
     while (s->own && !s->has_own && !s->own_ended) {
@@ -183,33 +231,31 @@ static gn_code peek_own(gn_scan *s, gn_error *err)
             s->own_ended = true;
             break;
         }
-        s->has_own = true;
-        if (!s->own_index)
-            break;
-        gn_own_row row;
-        bool holds = gn_own_find(s->own, s->mark, s->own_entry.row, &row) && !row.deleted;
-        if (holds) {
-            gn_code code = gn_own_index_holds(s->own_index, row.row, s->own_entry.row, s->own_entry.key, &holds, err);
-            if (code != GN_OK)
-                return code;
-        }
-        s->has_own = holds;
+        gn_bytes row;
+        bool found = true;
+        gn_code code = s->own_index ? own_entry_row(s, &row, &found, err) : GN_OK;
+        if (code != GN_OK)
+            return code;
+        s->has_own = found;
     }
     return GN_OK;
 }
 
-static gn_code own_found(gn_scan *s, found_row *out, bool *found)
+static gn_code own_found(gn_scan *s, found_row *out, bool *found, gn_error *err)
 {
     s->has_own = false;
-    if (!s->own_index) {
-        *out = (found_row){.primary_key = s->own_entry.key, .row = s->own_entry.row};
-        *found = !s->own_entry.deleted;
+    *out = (found_row){.primary_key = s->own_entry.key, .row = s->own_entry.row};
+    *found = !s->own_entry.deleted;
+    if (!s->own_index)
         return GN_OK;
+    out->primary_key = s->own_entry.row;
+    gn_code code = own_entry_row(s, &out->row, found, err);
+    gn_own_row own;
+    if (code == GN_OK && *found && gn_txn_records(s->txn) && !gn_own_find(s->own, s->mark, out->primary_key, &own)) {
+        gn_space rows = gn_row_space(s->spec->table, s->txn->branch);
+        gn_read_set_point(&s->txn->reads, &rows, out->primary_key);
     }
-    gn_own_row row;
-    *found = gn_own_find(s->own, s->mark, s->own_entry.row, &row);
-    *out = (found_row){.primary_key = s->own_entry.row, .row = row.row};
-    return GN_OK;
+    return code;
 }
 
 /* From an entry to its row. */
@@ -263,7 +309,7 @@ static gn_code next_row(gn_scan *s, found_row *out, gn_error *err)
         if (order >= 0) {
             bool found;
             note_key(s, s->own_entry.key);
-            code = own_found(s, out, &found);
+            code = own_found(s, out, &found, err);
             if (code != GN_OK || found)
                 return code;
             continue;

@@ -56,6 +56,13 @@ static int by_name(const void *a, const void *b, void *schema)
     return strcmp(s->by_id[*(const uint32_t *)a].desc->name, s->by_id[*(const uint32_t *)b].desc->name);
 }
 
+static void sort_names(gn_schema *s)
+{
+    for (uint32_t i = 0; i < s->n; i++)
+        s->by_name[i] = i;
+    qsort_r(s->by_name, s->n, sizeof *s->by_name, by_name, s);
+}
+
 gn_schema *gn_schema_with(const gn_schema *old, uint64_t id, const gn_table_desc *desc, gn_scn scn)
 {
     gn_schema *s = schema_alloc(old->n + 1);
@@ -68,11 +75,9 @@ gn_schema *gn_schema_with(const gn_schema *old, uint64_t id, const gn_table_desc
     for (uint32_t i = place; i < old->n; i++)
         if (old->by_id[i].desc->id != id)
             s->by_id[s->n++] = old->by_id[i];
-    for (uint32_t i = 0; i < s->n; i++) {
+    for (uint32_t i = 0; i < s->n; i++)
         gn_table_desc_retain(s->by_id[i].desc);
-        s->by_name[i] = i;
-    }
-    qsort_r(s->by_name, s->n, sizeof *s->by_name, by_name, s);
+    sort_names(s);
     return s;
 }
 
@@ -250,33 +255,45 @@ gn_code gn_catalog_read_row(gn_bytes row, const gn_table_desc **out, gn_error *e
     return code;
 }
 
+/* Catalog rows come in order of id. */
+static void append_table(gn_schema *s, uint32_t *cap, const gn_table_desc *desc, gn_scn since)
+{
+    if (s->n == *cap) {
+        *cap = *cap ? 2 * *cap : 16;
+        s->by_id = gn_xrealloc(s->by_id, *cap * sizeof *s->by_id);
+        s->by_name = gn_xrealloc(s->by_name, *cap * sizeof *s->by_name);
+    }
+    GN_ASSERT(s->n == 0 || s->by_id[s->n - 1].desc->id < desc->id);
+    s->by_id[s->n++] = (gn_schema_table){.desc = desc, .since = since};
+    if (s->changed < since)
+        s->changed = since;
+}
+
 gn_code gn_schema_load(gn_store *store, const gn_chain *chain, gn_schema **out, gn_error *err)
 {
     gn_schema *schema = gn_schema_empty();
+    uint32_t cap = 0;
     gn_space space = gn_catalog_space(GN_BRANCH_MAIN);
     gn_key_span all = {.end_open = true};
     gn_mvcc_cursor cursor;
     gn_mvcc_open(&cursor, store, &space, chain, &all, false);
     gn_code code;
-    for (;;) {
+    do {
         gn_bytes key;
         gn_version version;
         const gn_table_desc *desc;
         code = gn_mvcc_next(&cursor, &key, &version, err);
         if (code == GN_OK)
             code = gn_catalog_read_row(version.row, &desc, err);
-        if (code != GN_OK)
-            break;
-        gn_schema *more = gn_schema_with(schema, desc->id, desc, version.scn);
-        gn_table_desc_release(desc);
-        gn_schema_release(schema);
-        schema = more;
-    }
+        if (code == GN_OK)
+            append_table(schema, &cap, desc, version.scn);
+    } while (code == GN_OK);
     gn_mvcc_close(&cursor);
     if (code != GN_NO_DATA) {
         gn_schema_release(schema);
         return code;
     }
+    sort_names(schema);
     *out = schema;
     return GN_OK;
 }

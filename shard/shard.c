@@ -166,6 +166,8 @@ static gn_code read_state(gn_store *store, state *out, gn_error *err)
         code = read_counters(store, &out->tables, err);
     if (code == GN_OK)
         code = gn_schema_load(store, &newest, &out->schema, err);
+    if (code == GN_OK) /* when the last table was dropped is not known: reads of the past look for themselves */
+        out->schema->changed = out->last_scn;
     return code;
 }
 

@@ -13,7 +13,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { RETRY_MS = 5000, NEAR_ENOUGH = 256, PATH_BYTES = 4096 };
+enum {
+    RETRY_MS = 5000,
+    NEAR_ENOUGH = 256,
+    CHECK_MEMORY_ROWS = 4096,
+    FEED_MEMORY_BYTES = 64 << 20,
+};
 
 typedef enum feed_state { FEED_STALE, FEED_LIVE, FEED_GONE } feed_state;
 
@@ -31,6 +36,7 @@ struct gn_feed {
     _Atomic bool wipe;      /* start again from nothing */
     gn_scn position;        /* given so far: the queue's while live, the feeder's while stale */
     float *vector;          /* aligned room for one */
+    uint64_t n_fed;         /* the feeder's */
     gn_scn horizon;         /* the keeper's */
     bool checkpoint_failed; /* the keeper's */
     bool verified;          /* the feeder's: the files that were found have been read through */
@@ -262,6 +268,28 @@ static gn_code feed_row(gn_feed *f, const gn_table_desc *desc, gn_bytes key, gn_
     return code;
 }
 
+/* The feeder's: it may wait for a tail to be written when memory is short, and keeps what it fills from growing large.
+ */
+static gn_code feed_row_patiently(gn_feed *f, const gn_table_desc *desc, gn_bytes key, gn_scn scn, bool was,
+                                  bool deleted, gn_bytes row, gn_error *err)
+{
+    gn_code code = feed_row(f, desc, key, scn, was, deleted, row, err);
+    bool full = code == GN_OUT_OF_MEMORY;
+    if (code == GN_OK && ++f->n_fed % CHECK_MEMORY_ROWS == 0) {
+        gn_vindex_stats stats;
+        gn_vindex_stats_get(f->vindex, &stats);
+        full = stats.memory_bytes > FEED_MEMORY_BYTES;
+    }
+    if (!full)
+        return code;
+    gn_code written = gn_vindex_checkpoint(f->vindex, err);
+    if (written == GN_OK && code == GN_OUT_OF_MEMORY) {
+        gn_error_clear(err);
+        return feed_row(f, desc, key, scn, was, deleted, row, err);
+    }
+    return written;
+}
+
 static gn_code feed_section(gn_feed *f, gn_apply_txn *txn, const gn_table_desc *desc, const gn_section *section,
                             uint64_t first_rowid, gn_error *err)
 {
@@ -378,6 +406,7 @@ typedef struct feeding {
     gn_reader_mark mark;
     gn_scn scn;
     gn_point_reader point;
+    bool on_queue; /* where nothing may wait */
     uint64_t n;
     gn_error *err;
     gn_code code;
@@ -426,7 +455,7 @@ static gn_code feed_rows(feeding *fd)
         gn_version version;
         code = stops(fd) ? GN_CANCELED : gn_mvcc_next(&cursor, &key, &version, fd->err);
         if (code == GN_OK)
-            code = feed_row(f, fd->desc, key, version.scn, false, false, version.row, fd->err);
+            code = feed_row_patiently(f, fd->desc, key, version.scn, false, false, version.row, fd->err);
     } while (code == GN_OK);
     gn_mvcc_close(&cursor);
     if (code != GN_NO_DATA)
@@ -455,8 +484,10 @@ static bool feed_change(void *ctx, gn_scn scn, const gn_space *space, gn_bytes k
     if (!deleted)
         fd->code = gn_point_get(&fd->point, space, &chain, key, &version, &found, fd->err);
     /* A version that collection has taken was not to be seen by anybody any more. */
-    if (fd->code == GN_OK)
+    if (fd->code == GN_OK && fd->on_queue)
         fd->code = feed_row(f, fd->desc, key, scn, true, !found || version.scn != scn, version.row, fd->err);
+    else if (fd->code == GN_OK)
+        fd->code = feed_row_patiently(f, fd->desc, key, scn, true, !found || version.scn != scn, version.row, fd->err);
     return fd->code == GN_OK;
 }
 
@@ -498,6 +529,7 @@ static void handover_task(gn_task *task)
     feeding fd;
     h->code = GN_CANCELED;
     if (feeding_begin(&fd, h->f, &h->err)) {
+        fd.on_queue = true;
         h->code = feed_changes(&fd);
         int stale = FEED_STALE;
         if (h->code == GN_OK && !h->f->wipe)
@@ -740,11 +772,10 @@ static void open_if_complete(gn_feed *f, gn_store *store)
 
 gn_code gn_feeds_open(gn_feeds *feeds, gn_error *err)
 {
-    char path[PATH_BYTES];
-    int n = snprintf(path, sizeof path, "%s/vector", feeds->shard->dir);
-    if (n < 0 || n >= PATH_BYTES)
-        return gn_error_set(err, GN_IO, "the path \"%s\" is too long", feeds->shard->dir);
-    gn_code code = gn_dir_create(path, err);
+    char path[GN_PATH_BYTES];
+    gn_code code = gn_path_join(path, feeds->shard->dir, "vector", err);
+    if (code == GN_OK)
+        code = gn_dir_create(path, err);
     if (code != GN_OK)
         return code;
     gn_feeds_schema_changed(feeds, feeds->shard->schema);

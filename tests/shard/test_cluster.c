@@ -11,14 +11,14 @@ enum { NODES = 3, TABLE = GN_FIRST_USER_ID, I_NAME, I_V };
 #define SECOND UINT64_C(1000000000)
 
 typedef struct node {
-    char dir[300];
+    char dir[64];
     gn_world *world;
     gn_raft_host *host;
     gn_shard *shard;
 } node;
 
 typedef struct cluster {
-    char dir[256];
+    char dir[48];
     gn_sim *sim;
     node nodes[NODES + 1];
 
@@ -29,7 +29,7 @@ static void open_node(cluster *c, unsigned id)
     static const gn_raft_member members[NODES] = {{1, GN_RAFT_VOTER}, {2, GN_RAFT_VOTER}, {3, GN_RAFT_VOTER}};
     node *n = &c->nodes[id];
     gn_error err = {0};
-    snprintf(n->dir, sizeof n->dir, "%s/%u", c->dir, id);
+    snprintf(n->dir, sizeof n->dir, "%.40s/%u", c->dir, id);
     gn_raft_options raft = {.log_dir = "log", .snapshot_threshold_bytes = 20000, .log_keep_bytes = 2000};
     gn_shard_options options = {.dir = n->dir, .group_id = 1, .members = members, .n_members = NODES};
     ASSERT_OK(gn_raft_host_open(n->world, &raft, &n->host, &err), &err);
@@ -54,9 +54,7 @@ static void crash(cluster *c, unsigned id)
 
 static void start(cluster *c, uint64_t seed)
 {
-    const char *tmp = getenv("TMPDIR");
-    *c = (cluster){0};
-    snprintf(c->dir, sizeof c->dir, "%s/gnomon-cluster-XXXXXX", tmp ? tmp : "/tmp");
+    *c = (cluster){.dir = "/tmp/gnomon-cluster-XXXXXX"};
     assert_non_null(mkdtemp(c->dir));
     c->sim = gn_sim_create(seed, NODES);
     for (unsigned id = 1; id <= NODES; id++) {

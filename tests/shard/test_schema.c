@@ -107,6 +107,62 @@ static void a_new_index_holds_the_rows_that_are_there(void **state)
     free_table(t);
 }
 
+static void an_index_can_be_read_in_the_transaction_that_makes_it(void **state)
+{
+    fixture *fx = *state;
+    gn_error err = {0};
+    gn_table_desc *t = make_table(TABLE);
+    ASSERT_OK(put_table(fx, t, &err), &err);
+    put(fx, t, &(row){.id = 1, .name = "b"});
+    put(fx, t, &(row){.id = 2, .name = "a"});
+    put(fx, t, &(row){.id = 3, .name = "c"});
+    gn_table_desc *x = make_table(TABLE);
+    const gn_index_desc *by_name = add_index(x, I_NAME, COL_NAME, true);
+    gn_txn *txn = begin(fx);
+    ASSERT_OK(gn_txn_put_table(txn, x, &err), &err);
+    ASSERT_DUMP(dump(txn, x, by_name, NULL, false), "2:a:0 1:b:0 3:c:0 ");
+    ASSERT_OK(update(txn, x, 2, &(row){.id = 2, .name = "d"}, &err), &err);
+    ASSERT_OK(erase(txn, x, 3, &err), &err);
+    ASSERT_OK(insert(txn, x, &(row){.id = 4, .name = "a"}, &err), &err);
+    ASSERT_DUMP(dump(txn, x, by_name, NULL, true), "2:d:0 1:b:0 4:a:0 ");
+    ASSERT_OK(gn_txn_commit(txn, NULL, &err), &err);
+    ASSERT_DUMP(dump_now(fx, x, by_name), "4:a:0 1:b:0 2:d:0 ");
+    /* with the table it is over */
+    gn_table_desc *u = make_table(TABLE_2);
+    const gn_index_desc *u_name = add_index(u, TABLE_2 + 1, COL_NAME, true);
+    txn = begin(fx);
+    ASSERT_OK(gn_txn_put_table(txn, u, &err), &err);
+    ASSERT_DUMP(dump(txn, u, u_name, NULL, false), "");
+    ASSERT_OK(insert(txn, u, &(row){.id = 4, .name = "a"}, &err), &err);
+    ASSERT_CODE(insert(txn, u, &(row){.id = 5, .name = "a"}, &err), GN_UNIQUE, &err);
+    ASSERT_DUMP(dump(txn, u, u_name, NULL, false), "4:a:0 ");
+    ASSERT_OK(gn_txn_commit(txn, NULL, &err), &err);
+    free_table(t);
+    free_table(x);
+    free_table(u);
+}
+
+static void a_dropped_table_is_there_in_the_past(void **state)
+{
+    fixture *fx = *state;
+    gn_error err = {0};
+    gn_table_desc *t = make_table(TABLE);
+    ASSERT_OK(put_table(fx, t, &err), &err);
+    put(fx, t, &(row){.id = 1, .name = "b"});
+    gn_scn then = gn_shard_last_scn(fx->shard);
+    gn_txn *txn = begin(fx);
+    ASSERT_OK(gn_txn_drop_table(txn, TABLE, &err), &err);
+    ASSERT_OK(gn_txn_commit(txn, NULL, &err), &err);
+    for (int i = 0; i < 2; i++) {
+        txn = begin_with(fx, &(gn_txn_options){.read_scn = then});
+        assert_non_null(gn_txn_table(txn, TABLE));
+        ASSERT_DUMP(dump(txn, t, NULL, NULL, false), "1:b:0 ");
+        gn_txn_abort(txn);
+        fixture_reopen(fx, true);
+    }
+    free_table(t);
+}
+
 static void a_unique_index_over_equal_rows_is_refused(void **state)
 {
     fixture *fx = *state;
@@ -272,6 +328,8 @@ int main(void)
         TEST(the_catalog_is_transactional),
         TEST(names_are_taken_once),
         TEST(a_new_index_holds_the_rows_that_are_there),
+        TEST(an_index_can_be_read_in_the_transaction_that_makes_it),
+        TEST(a_dropped_table_is_there_in_the_past),
         TEST(a_unique_index_over_equal_rows_is_refused),
         TEST(truncate_empties_at_once_and_history_remains),
         TEST(a_write_with_an_old_definition_is_refused),
