@@ -52,7 +52,7 @@ static void pin(gn_raft_batch *batch, gn_raft_segment *segment)
         return; /* entries of one segment come in a row */
     if (batch->n_pins == batch->cap_pins) {
         batch->cap_pins = batch->cap_pins ? batch->cap_pins * 2 : 64;
-        batch->pins = gn_xrealloc(batch->pins, batch->cap_pins * sizeof *batch->pins);
+        batch->pins = gn_xrealloc(batch->pins, batch->cap_pins * sizeof(gn_raft_segment *));
     }
     batch->pins[batch->n_pins++] = gn_raft_segment_ref(segment);
 }

@@ -68,7 +68,7 @@ void gn_raft_deadline_update(gn_raft_group *group)
     gn_raft_deadline_remove(group);
     if (host->n_deadlines == host->cap_deadlines) {
         host->cap_deadlines = host->cap_deadlines ? host->cap_deadlines * 2 : 16;
-        host->deadlines = gn_xrealloc(host->deadlines, host->cap_deadlines * sizeof *host->deadlines);
+        host->deadlines = gn_xrealloc(host->deadlines, host->cap_deadlines * sizeof(gn_raft_group *));
     }
     group->deadline_ms = due;
     sift_up(host, ++host->n_deadlines, group);

@@ -25,7 +25,7 @@ void gn_raft_group_touch(gn_raft_group *group)
 
 /* ---- status ---- */
 
-static void publish(gn_raft_group *group)
+void gn_raft_group_publish(gn_raft_group *group)
 {
     const struct raft *raft = &group->raft;
     gn_raft_status *status = &group->status;
@@ -139,7 +139,7 @@ void gn_raft_group_stop(gn_raft_group *group, gn_code code, const char *why)
         group->opened = NULL;
         gn_event_signal(opened);
     }
-    publish(group);
+    gn_raft_group_publish(group);
     gn_raft_group_touch(group);
 }
 
@@ -206,7 +206,7 @@ void gn_raft_group_advance(gn_raft_group *group)
         gn_raft_deadline_update(group);
         report_open(group);
     }
-    publish(group);
+    gn_raft_group_publish(group);
 }
 
 /* ---- opening ---- */

@@ -39,9 +39,9 @@ void gn_raft_host_add(gn_raft_host *host, gn_raft_group *group)
     size_t i = lower_bound(host, group->id);
     if (host->n_groups == host->cap_groups) {
         host->cap_groups = host->cap_groups ? host->cap_groups * 2 : 8;
-        host->groups = gn_xrealloc(host->groups, host->cap_groups * sizeof *host->groups);
+        host->groups = gn_xrealloc(host->groups, host->cap_groups * sizeof(gn_raft_group *));
     }
-    memmove(host->groups + i + 1, host->groups + i, (host->n_groups - i) * sizeof *host->groups);
+    memmove(host->groups + i + 1, host->groups + i, (host->n_groups - i) * sizeof(gn_raft_group *));
     host->groups[i] = group;
     host->n_groups++;
     gn_gauge_add(host->metrics.groups, 1);
@@ -52,7 +52,7 @@ void gn_raft_host_forget(gn_raft_host *host, gn_raft_group *group)
     size_t i = lower_bound(host, group->id);
     GN_ASSERT(i < host->n_groups && host->groups[i] == group);
     host->n_groups--;
-    memmove(host->groups + i, host->groups + i + 1, (host->n_groups - i) * sizeof *host->groups);
+    memmove(host->groups + i, host->groups + i + 1, (host->n_groups - i) * sizeof(gn_raft_group *));
     gn_gauge_add(host->metrics.groups, -1);
 }
 

@@ -17,7 +17,7 @@ typedef struct gn_raft_group gn_raft_group;
  * any thread, and must not block. Codes: GN_OK; GN_NOT_LEADER (nothing happened; `leader` tells who may);
  * GN_UNAVAILABLE; GN_OUTCOME_UNKNOWN (it was handed to Raft and leadership was lost: it may or may not commit);
  * GN_SHUTDOWN (group or host is closing; for a command the outcome is unknown); GN_CRASH_SHUTDOWN (the log's disk
- * failed; outcome unknown). */
+ * failed; outcome unknown); GN_LIMIT (a command larger than GN_MAX_ENTRY). */
 typedef struct gn_raft_request {
     void (*done)(struct gn_raft_request *request, gn_code code);
     gn_node_id leader; /* out, with GN_NOT_LEADER: last known leader, 0 = none */
@@ -55,7 +55,8 @@ void gn_raft_request_done(gn_raft_request *request, gn_code code); /* any thread
 /* code other than GN_OK: the state machine cannot go on; the group stops (fail-stop). Any thread. */
 void gn_raft_apply_done(gn_raft_apply *apply, gn_code code);
 
-/* A snapshot as Raft sees it: opaque bytes, a manifest; `data` is freed by the host with free(). */
+/* A snapshot as Raft sees it: opaque bytes, a manifest of at most GN_MAX_RAFT_MANIFEST; `data` is freed by the host
+ * with free(). A node may hand on the manifest that it got from another leader, so it must mean the same everywhere. */
 typedef struct gn_raft_snapshot {
     void *data;
     size_t len;
@@ -108,22 +109,26 @@ typedef struct gn_raft_member {
 
 /* Opens group `id` (never 0), creating it with `members` when the log has none of it (`n` = 0: it must exist, or this
  * node waits to be added by a leader). applied_index: what the state machine holds already (0 = nothing); entries after
- * it are applied again. From a strand or the main thread; blocks until the group has recovered. */
+ * it are applied again, the first of them (what this node can tell to be committed: a sole voter's whole log) before
+ * this returns. From a strand or the main thread; blocks until the group has recovered. */
 gn_code gn_raft_group_open(gn_raft_host *host, uint64_t id, const gn_raft_fsm *fsm, uint64_t applied_index,
                            const gn_raft_member *members, size_t n, gn_raft_group **out, gn_error *err);
-/* Fails what is pending with GN_SHUTDOWN, waits until the state machine has returned its batch. From a strand or the
- * main thread. */
+/* Fails what is pending with GN_SHUTDOWN, waits until the state machine has returned its batch and answered a snapshot
+ * or install that it was asked for. From a strand or the main thread. */
 void gn_raft_group_close(gn_raft_group *group);
 
 /* Appends request->command. done(GN_OK) comes from the state machine by gn_raft_request_done. */
 void gn_raft_submit(gn_raft_group *group, gn_raft_request *request);
 /* Linearizable read: done(GN_OK) when this leader has confirmed its term and request->index is applied here. */
 void gn_raft_read_index(gn_raft_group *group, gn_raft_request *request);
-/* Membership, one change at a time: GN_OBJECT_IN_USE when one is under way. Leader only. */
+/* Membership, one change at a time: GN_OBJECT_IN_USE when one is under way. Leader only. GN_OK when it is committed;
+ * GN_NO_OBJECT, GN_DUPLICATE_OBJECT, GN_NOT_IN_STATE when it makes no sense; GN_UNAVAILABLE when the server did not
+ * catch up, GN_OUTCOME_UNKNOWN when leadership was lost over it. */
 void gn_raft_add(gn_raft_group *group, gn_node_id id, gn_raft_request *request);     /* as a non-voter */
 void gn_raft_promote(gn_raft_group *group, gn_node_id id, gn_raft_request *request); /* catches up, then votes */
 void gn_raft_remove(gn_raft_group *group, gn_node_id id, gn_raft_request *request);  /* not the leader itself */
-/* Stops submitting, waits until the target has everything, hands over. */
+/* Stops submitting, waits until the target has everything, hands over. GN_UNAVAILABLE: this node leads on, or nobody.
+ */
 void gn_raft_transfer(gn_raft_group *group, gn_node_id id, gn_raft_request *request);
 /* Asks for a snapshot now. done(GN_OK) when it is durable. */
 void gn_raft_take_snapshot(gn_raft_group *group, gn_raft_request *request);

@@ -2,6 +2,7 @@
  * cut behind a snapshot. */
 #include "raft/raft_private.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 /* ---- what is noted of every entry ---- */
@@ -169,8 +170,8 @@ static size_t load_from_disk(gn_raft_group *group, uint64_t from, size_t n, size
     for (size_t i = 0; i < r.n; i++)
         gn_raft_segment_unref(slots[i].segment);
     if (code == GN_OK)
-        gn_error_set(&err, code = GN_CORRUPT, "group %llu: the log's entry %llu is missing or damaged",
-                     (unsigned long long)group->id, (unsigned long long)(from + r.n));
+        gn_error_set(&err, code = GN_CORRUPT, "group %" PRIu64 ": the log's entry %" PRIu64 " is missing or damaged",
+                     group->id, from + r.n);
     gn_raft_host_fail(group->host, code, err.message);
     return 0;
 }

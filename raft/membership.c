@@ -42,6 +42,7 @@ static void finish(gn_raft_group *group, gn_code code)
     gn_raft_request *request = group->change;
     group->change = NULL;
     request->leader = group->leader;
+    gn_raft_group_publish(group);
     gn_raft_finish(request, code);
 }
 

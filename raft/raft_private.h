@@ -388,6 +388,7 @@ void gn_raft_deadline_fire(gn_timer *timer);
 
 /* group.c */
 void gn_raft_group_touch(gn_raft_group *group);
+void gn_raft_group_publish(gn_raft_group *group); /* the status, before an operation's end is told */
 void gn_raft_group_advance(gn_raft_group *group);
 void gn_raft_group_stop(gn_raft_group *group, gn_code code, const char *why);
 void gn_raft_group_created(gn_raft_group *group);

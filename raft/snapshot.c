@@ -42,6 +42,7 @@ static void finish_request(gn_raft_group *group, gn_code code)
         return;
     group->snapshot_request = NULL;
     request->index = group->snapshot.index;
+    gn_raft_group_publish(group);
     gn_raft_finish(request, code);
 }
 

@@ -27,6 +27,7 @@ static void finish(gn_raft_group *group, gn_code code)
     request->leader = group->leader;
     gn_log_info("raft", "leadership transfer ends", GN_KV_U64("group", group->id), GN_KV_U64("target", request->target),
                 GN_KV_STR("code", gn_code_name(code)));
+    gn_raft_group_publish(group);
     gn_raft_finish(request, code);
 }
 

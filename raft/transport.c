@@ -284,11 +284,7 @@ static bool receive_snapshot(gn_raft_group *group, gn_raft_wire *wire, struct ra
 static bool receive_message(gn_raft_group *group, gn_node_id from, gn_raft_wire *wire)
 {
     struct raft_event event = {.type = RAFT_RECEIVE};
-    char address[24];
     event.receive.message = &wire->core;
-    snprintf(address, sizeof address, "%" PRIu64, from);
-    wire->core.server_id = from;
-    wire->core.server_address = address;
     switch (wire->type) {
     case GN_RAFT_WIRE_READ_PROBE:
         gn_raft_read_probe(group, from, wire->term, wire->round);
@@ -319,13 +315,17 @@ void gn_raft_transport_receive(void *ctx, gn_node_id from, gn_bytes frame)
 {
     gn_raft_host *host = ctx;
     gn_reader r = gn_reader_of(frame);
-    gn_raft_wire wire;
+    gn_raft_wire wire = {0};
+    char address[24];
     bool bad = gn_read_u8(&r) != GN_RAFT_WIRE_VERSION || from == 0 || from == host->self;
+    snprintf(address, sizeof address, "%" PRIu64, from);
     while (!bad && !host->failed && gn_raft_wire_next(&r, &wire, &bad)) {
         gn_raft_group *group = gn_raft_host_find(host, wire.group);
         gn_counter_add(host->metrics.messages_received, 1);
         if (!group || !group->started || group->stopped || group->closing)
             continue;
+        wire.core.server_id = from;
+        wire.core.server_address = address; /* libraft wants one */
         bad = !receive_message(group, from, &wire);
     }
     if (bad) {

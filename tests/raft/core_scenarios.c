@@ -37,11 +37,12 @@ static void configuration(struct raft_configuration *c, const char *text)
 
 static bool configured(const server *s, const char *text)
 {
-    char now[32] = "", one[8];
-    for (unsigned i = 0; i < s->raft.configuration.n; i++) {
+    char now[64] = "";
+    size_t len = 0;
+    for (unsigned i = 0; i < s->raft.configuration.n && len < sizeof now; i++) {
         const struct raft_server *member = &s->raft.configuration.servers[i];
-        snprintf(one, sizeof one, "%llu%c", member->id, member->role == RAFT_VOTER ? 'v' : 's');
-        strcat(now, one);
+        len +=
+            (size_t)snprintf(now + len, sizeof now - len, "%llu%c", member->id, member->role == RAFT_VOTER ? 'v' : 's');
     }
     return strcmp(now, text) == 0;
 }
@@ -409,8 +410,8 @@ static const char *a_follower_takes_a_newer_term_from_any_vote_result(void)
     int n = 0;
     for (; *overlay == 0 && n < 64; n++) {
         hoard[n] = s.raft.follower_state.current_leader.address;
-        s.raft.follower_state.current_leader.address = raft_malloc(64);
-        strcpy(s.raft.follower_state.current_leader.address, "1");
+        s.raft.follower_state.current_leader.address = raft_calloc(1, 64);
+        s.raft.follower_state.current_leader.address[0] = '1';
     }
     m.request_vote_result.version = 2;
     m.request_vote_result.term = 9;

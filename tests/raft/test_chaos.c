@@ -264,7 +264,7 @@ static void check_outcomes(void)
     recorder *r = c.node[cluster_leader(&c)].recorder;
     for (size_t i = 0; i < r->n; i++)
         if (r->commands[i][0] == 'w')
-            seen[atoi(r->commands[i] + 1)]++;
+            seen[strtoul(r->commands[i] + 1, NULL, 10)]++;
     for (int i = 0; i < writes; i++) {
         total.acknowledged += outcomes[i] == ACKNOWLEDGED;
         total.unknown += outcomes[i] == UNKNOWN;
