@@ -367,6 +367,7 @@ static void close_task(gn_task *task)
     gn_raft_deadline_remove(group);
     abdicate(group);
     fail_requests(group, group->stopped ? GN_CRASH_SHUTDOWN : GN_SHUTDOWN);
+    gn_raft_group_publish(group);
     gn_raft_group_touch(group);
     gn_raft_host_turn(host);
 }

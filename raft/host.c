@@ -191,6 +191,10 @@ void gn_raft_finish(gn_raft_request *request, gn_code code)
 
 void gn_raft_request_done(gn_raft_request *request, gn_code code)
 {
+    _Atomic uint64_t *acknowledged = &request->group->acknowledged;
+    uint64_t known = atomic_load(acknowledged);
+    while (known < request->index && !atomic_compare_exchange_weak(acknowledged, &known, request->index))
+        ;
     gn_raft_finish(request, code);
 }
 

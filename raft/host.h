@@ -119,7 +119,8 @@ void gn_raft_group_close(gn_raft_group *group);
 
 /* Appends request->command. done(GN_OK) comes from the state machine by gn_raft_request_done. */
 void gn_raft_submit(gn_raft_group *group, gn_raft_request *request);
-/* Linearizable read: done(GN_OK) when this leader has confirmed its term and request->index is applied here. */
+/* Linearizable read: done(GN_OK) when this leader has confirmed its term and request->index is applied here. A sole
+ * voter calls done before this returns. */
 void gn_raft_read_index(gn_raft_group *group, gn_raft_request *request);
 /* Membership, one change at a time: GN_OBJECT_IN_USE when one is under way. Leader only. GN_OK when it is committed;
  * GN_NO_OBJECT, GN_DUPLICATE_OBJECT, GN_NOT_IN_STATE when it makes no sense; GN_UNAVAILABLE when the server did not

@@ -316,7 +316,8 @@ struct gn_raft_group {
 
     pthread_mutex_t status_lock;
     gn_raft_status status;
-    _Atomic bool reads_alone; /* as of the last turn; see gn_raft_read_alone */
+    _Atomic bool reads_alone;      /* as of the last turn; see gn_raft_read_alone */
+    _Atomic uint64_t acknowledged; /* highest index of a command that the state machine has answered */
 };
 
 /* ---- the host ---- */

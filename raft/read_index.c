@@ -41,6 +41,8 @@ bool gn_raft_read_alone(gn_raft_group *group, gn_raft_request *request)
     pthread_mutex_lock(&group->status_lock);
     request->index = group->status.applied_index;
     pthread_mutex_unlock(&group->status_lock);
+    if (request->index < group->acknowledged) /* the status is of the last turn */
+        request->index = group->acknowledged;
     request->group = group;
     gn_counter_add(group->host->metrics.reads, 1);
     request->done(request, GN_OK);
