@@ -295,13 +295,35 @@ gn_code gn_shard_open(gn_world *world, gn_raft_host *host, const gn_shard_option
     return GN_OK;
 }
 
+typedef struct last_snapshot {
+    gn_raft_request request;
+    gn_event done;
+} last_snapshot;
+
+static void last_snapshot_done(gn_raft_request *request, gn_code code)
+{
+    (void)code; /* without one the log is only longer than it need be */
+    gn_event_signal(&GN_CONTAINER(request, last_snapshot, request)->done);
+}
+
+/* Everything is about to be flushed: lets the log be cut, so that the next open has little of it to read. */
+static void take_last_snapshot(gn_shard *shard)
+{
+    last_snapshot s = {.request.done = last_snapshot_done};
+    gn_event_init(&s.done, shard->world);
+    gn_raft_take_snapshot(shard->group, &s.request);
+    gn_event_wait(&s.done, UINT64_MAX);
+}
+
 void gn_shard_close(gn_shard *shard, bool clean)
 {
     if (!shard)
         return;
     clean = clean && gn_shard_failed(shard) == GN_OK;
-    if (clean && shard->group)
+    if (clean && shard->group && shard->keeper) {
         gn_sequences_give_back(shard->sequences);
+        take_last_snapshot(shard);
+    }
     gn_feeds_stop(shard->feeds);
     gn_keeper_stop(shard);
     if (shard->group)

@@ -11,7 +11,7 @@ enum { NODES = 3, TABLE = GN_FIRST_USER_ID, I_NAME, I_V };
 #define SECOND UINT64_C(1000000000)
 
 typedef struct node {
-    char dir[64];
+    char *dir;
     gn_world *world;
     gn_raft_host *host;
     gn_shard *shard;
@@ -29,7 +29,8 @@ static void open_node(cluster *c, unsigned id)
     static const gn_raft_member members[NODES] = {{1, GN_RAFT_VOTER}, {2, GN_RAFT_VOTER}, {3, GN_RAFT_VOTER}};
     node *n = &c->nodes[id];
     gn_error err = {0};
-    snprintf(n->dir, sizeof n->dir, "%.40s/%u", c->dir, id);
+    free(n->dir);
+    assert_true(asprintf(&n->dir, "%s/%u", c->dir, id) > 0);
     gn_raft_options raft = {.log_dir = "log", .snapshot_threshold_bytes = 20000, .log_keep_bytes = 2000};
     gn_shard_options options = {.dir = n->dir, .group_id = 1, .members = members, .n_members = NODES};
     ASSERT_OK(gn_raft_host_open(n->world, &raft, &n->host, &err), &err);
@@ -66,8 +67,10 @@ static void start(cluster *c, uint64_t seed)
 static void stop(cluster *c)
 {
     char command[300];
-    for (unsigned id = 1; id <= NODES; id++)
+    for (unsigned id = 1; id <= NODES; id++) {
         close_node(c, id, true);
+        free(c->nodes[id].dir);
+    }
     gn_sim_destroy(c->sim);
     snprintf(command, sizeof command, "rm -rf '%s'", c->dir);
     assert_int_equal(system(command), 0);
