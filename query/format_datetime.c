@@ -502,7 +502,10 @@ static int64_t take_number(const gn_call *call, parsed *p, const keyword *k, siz
     *taken = p->at - start;
     if (*taken == 0)
         bad_value(call, p, k);
-    return negative ? -n : n;
+    if (n > INT32_MAX && !p->code)
+        p->code = gn_error_set(call->eval->err, GN_DATETIME_RANGE, "value for \"%s\" in source string is out of range",
+                               k->text);
+    return p->code ? 0 : negative ? -n : n;
 }
 
 static int32_t take_word(const gn_call *call, parsed *p, const keyword *k, const char *const *words, int32_t n,
@@ -689,12 +692,14 @@ static gn_code settle(const gn_call *call, parsed *p, gn_moment *m)
     if (p->julian >= 0)
         day = p->julian - 2451545 - gn_days_from_civil(m->year, 1, 1) + 1;
     else if (p->iso_year && p->week)
-        day = gn_iso_year_start(p->iso_year) + 7 * (p->week - 1) + (p->iso_day ? p->iso_day - 1 : 0) -
+        day = gn_iso_year_start(p->iso_year) + 7 * ((int64_t)p->week - 1) + (p->iso_day ? p->iso_day - 1 : 0) -
               gn_days_from_civil(m->year, 1, 1) + 1;
     else if (p->day_of_year)
         day = p->day_of_year;
     else
         by_days = false;
+    if (by_days && (day < INT32_MIN || day > INT32_MAX))
+        return out_of_range(call, p->text);
     if (by_days) { /* the caller counts on from 1 January */
         m->month = 1;
         m->day = (int32_t)day;

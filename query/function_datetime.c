@@ -141,13 +141,11 @@ static gn_code timestamp_difference(const gn_call *call, const gn_value *args, g
 static gn_code interval_sum(const gn_call *call, const gn_value *args, gn_value *out)
 {
     gn_interval a = gn_interval_load(args[0].as.bytes), b = gn_interval_load(args[1].as.bytes), v;
-    bool bad;
-    if (call->function->op == '-')
-        bad = __builtin_sub_overflow(a.months, b.months, &v.months) | __builtin_sub_overflow(a.days, b.days, &v.days) |
-              __builtin_sub_overflow(a.us, b.us, &v.us);
-    else
-        bad = __builtin_add_overflow(a.months, b.months, &v.months) | __builtin_add_overflow(a.days, b.days, &v.days) |
-              __builtin_add_overflow(a.us, b.us, &v.us);
+    bool minus = call->function->op == '-';
+    bool bad = minus ? __builtin_sub_overflow(a.months, b.months, &v.months)
+                     : __builtin_add_overflow(a.months, b.months, &v.months);
+    bad |= minus ? __builtin_sub_overflow(a.days, b.days, &v.days) : __builtin_add_overflow(a.days, b.days, &v.days);
+    bad |= minus ? __builtin_sub_overflow(a.us, b.us, &v.us) : __builtin_add_overflow(a.us, b.us, &v.us);
     return bad ? range_error(call, "interval") : give_interval(call, v, out);
 }
 
@@ -512,6 +510,8 @@ static gn_code to_timestamp(const gn_call *call, const gn_value *args, gn_value 
     if (code)
         return code;
     int64_t days = gn_days_from_civil(m.year, m.month, 1) + m.day - 1;
+    if (days < INT32_MIN / 20 || days > INT32_MAX / 20) /* whose microseconds 64 bits have room for */
+        return range_error(call, "timestamp");
     int64_t us =
         days * GN_US_PER_DAY + (((int64_t)m.hour * 60 + m.minute) * 60 + m.second) * GN_US_PER_SECOND + m.microsecond;
     us = has_zone ? us - m.offset_s * GN_US_PER_SECOND : from_local(call, us);

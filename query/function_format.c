@@ -1,9 +1,8 @@
 /* Text made from any values: concat, format, quoting; and the codings of bytea. */
+#include "base/limits.h"
 #include "query/text_private.h"
 
 #include <stdio.h>
-
-#define UNUSED(x) (void)(x)
 
 /* ---- concat ---- */
 
@@ -300,8 +299,8 @@ static bool number_at(gn_bytes text, size_t *at, int64_t *number)
 {
     size_t start = *at;
     int64_t n = 0;
-    for (; *at < text.len && text.data[*at] >= '0' && text.data[*at] <= '9' && n < INT32_MAX; ++*at)
-        n = n * 10 + (text.data[*at] - '0');
+    for (; *at < text.len && text.data[*at] >= '0' && text.data[*at] <= '9'; ++*at)
+        n = n > INT32_MAX ? n : n * 10 + (text.data[*at] - '0');
     *number = n;
     return *at > start;
 }
@@ -309,13 +308,14 @@ static bool number_at(gn_bytes text, size_t *at, int64_t *number)
 /* Reads a specifier behind its '%'. */
 static gn_code read_spec(const gn_call *call, gn_bytes text, size_t *at, format_spec *spec)
 {
-    int64_t number;
+    int64_t number = 0;
     *spec = (format_spec){.width = 0};
     bool has_number = number_at(text, at, &number);
     if (has_number && *at < text.len && text.data[*at] == '$') {
-        if (number == 0)
+        if (number == 0 || number > INT32_MAX)
             return format_error(call, GN_INVALID_PARAMETER,
-                                "format specifies argument 0, but arguments are numbered from 1");
+                                number ? "number is out of range"
+                                       : "format specifies argument 0, but arguments are numbered from 1");
         spec->argument = (uint32_t)number;
         ++*at;
         has_number = false;
@@ -336,6 +336,8 @@ static gn_code read_spec(const gn_call *call, gn_bytes text, size_t *at, format_
     } else if (number_at(text, at, &number)) {
         spec->width = number;
     }
+    if (number > INT32_MAX)
+        return format_error(call, GN_NUMERIC_RANGE, "number is out of range");
     if (*at >= text.len)
         return format_error(call, GN_INVALID_PARAMETER, "unterminated format() type specifier");
     spec->type = (char)text.data[(*at)++];
@@ -356,13 +358,17 @@ static gn_code put_padded(const gn_call *call, gn_buf *buf, gn_bytes text, int64
 {
     int64_t missing = (width < 0 ? -width : width) - (int64_t)gn_utf8_count(text);
     left |= width < 0;
+    if (missing > (int64_t)GN_MAX_FIELD)
+        return gn_error_set(call->eval->err, GN_LIMIT, "requested length too large: a value has at most %u bytes",
+                            (unsigned)GN_MAX_FIELD);
     if (left)
         gn_buf_append_bytes(buf, text);
-    for (int64_t i = 0; i < missing && !buf->failed; i++)
-        gn_buf_append_u8(buf, ' ');
+    if (missing > 0 && gn_buf_reserve(buf, (size_t)missing)) {
+        memset(buf->data + buf->len, ' ', (size_t)missing);
+        buf->len += (size_t)missing;
+    }
     if (!left)
         gn_buf_append_bytes(buf, text);
-    UNUSED(call);
     return GN_OK;
 }
 

@@ -86,11 +86,12 @@ static gn_code like(const gn_call *call, gn_column *out)
         uint32_t i = call->rows ? call->rows[k] : k;
         gn_code code = GN_OK;
         if (k == 0 || patterns[i].data != last.data || patterns[i].len != last.len) { /* the same one, mostly */
-            last = pattern = patterns[i];
+            last = patterns[i];
+            pattern = gn_bytes_placed(last);
             if (op & ICASE)
                 code = fold(call, pattern, &pattern);
         }
-        gn_bytes text = texts[i];
+        gn_bytes text = gn_bytes_placed(texts[i]);
         gn_arena_mark mark = gn_arena_save(call->eval->arena);
         if (!code && op & ICASE)
             code = fold(call, text, &text);
@@ -170,9 +171,9 @@ static gn_code matches(const gn_call *call, gn_column *out)
     for (uint32_t k = 0; k < call->n; k++) {
         uint32_t i = call->rows ? call->rows[k] : k;
         bool found = false;
-        gn_code code = compile(call, &c, call->args[1].bytes[i], op & ICASE ? GN_REGEX_ICASE : 0);
+        gn_code code = compile(call, &c, gn_bytes_placed(call->args[1].bytes[i]), op & ICASE ? GN_REGEX_ICASE : 0);
         if (!code)
-            code = search(call, &c, call->args[0].bytes[i], 0, NULL, 0, &found);
+            code = search(call, &c, gn_bytes_placed(call->args[0].bytes[i]), 0, NULL, 0, &found);
         if (code)
             return code;
         out->boolean[i] = found != ((op & NOT) != 0);
@@ -283,12 +284,12 @@ static gn_code regexp_replace(const gn_call *call, gn_column *out)
         gn_value result = {.type = call->result};
         gn_code code = call->n_args == 4 ? read_flags(call, call->args[3].bytes[i], &flags, &global) : GN_OK;
         if (!code)
-            code = compile(call, &c, call->args[1].bytes[i], flags);
+            code = compile(call, &c, gn_bytes_placed(call->args[1].bytes[i]), flags);
         if (code)
             return code;
         gn_buf buf;
         gn_text_begin(call->eval, &buf);
-        code = replace_all(call, &c, call->args[0].bytes[i], call->args[2].bytes[i], global, &buf);
+        code = replace_all(call, &c, gn_bytes_placed(call->args[0].bytes[i]), call->args[2].bytes[i], global, &buf);
         if (!code)
             code = gn_text_take(call->eval, &buf, &result);
         else
@@ -306,10 +307,10 @@ static gn_code regexp_substr(const gn_call *call, gn_column *out)
     compiled c = {.regex = NULL};
     for (uint32_t k = 0; k < call->n; k++) {
         uint32_t i = call->rows ? call->rows[k] : k;
-        gn_bytes text = call->args[0].bytes[i];
+        gn_bytes text = gn_bytes_placed(call->args[0].bytes[i]);
         gn_regex_span spans[2];
         bool found = false;
-        gn_code code = compile(call, &c, call->args[1].bytes[i], 0);
+        gn_code code = compile(call, &c, gn_bytes_placed(call->args[1].bytes[i]), 0);
         uint32_t group = !code && call->function->op && gn_regex_groups(c.regex) > 0;
         if (!code)
             code = search(call, &c, text, 0, spans, group + 1, &found);

@@ -85,6 +85,12 @@ size_t gn_physical_size(gn_physical physical);
 /* arena memory or GN_OUT_OF_MEMORY in eval->err (NULL is returned) */
 void *gn_eval_alloc(const gn_eval *eval, size_t size);
 gn_code gn_eval_oom(const gn_eval *eval);
+/* Empty bytes may have no address; kernels add offsets to it and copy from it, which C allows of an address alone. */
+static inline gn_bytes gn_bytes_placed(gn_bytes bytes)
+{
+    return bytes.data ? bytes : gn_bytes_of("", 0);
+}
+
 /* A run of bytes for a result; GN_MAX_FIELD is checked. */
 gn_code gn_eval_bytes(const gn_eval *eval, size_t len, uint8_t **out);
 gn_code gn_eval_copy(const gn_eval *eval, gn_bytes bytes, gn_value *out);

@@ -155,8 +155,11 @@ static gn_code call_rows(const gn_call *call, gn_column *out)
     gn_value args[GN_CALL_ARGS];
     for (uint32_t k = 0; k < call->n; k++) {
         uint32_t row = call->rows ? call->rows[k] : k;
-        for (uint32_t a = 0; a < call->n_args; a++)
+        for (uint32_t a = 0; a < call->n_args; a++) {
             args[a] = gn_column_get(&call->args[a], row);
+            if (gn_type_physical(args[a].type) == GN_P_BYTES && !args[a].is_null)
+                args[a].as.bytes = gn_bytes_placed(args[a].as.bytes);
+        }
         gn_value result = {.type = call->result};
         gn_code code = call->function->row(call, args, &result);
         if (code)
