@@ -66,6 +66,7 @@ gn_code gn_db_open(gn_world *world, const gn_db_options *options, gn_db **out, g
     gn_db *db = gn_xcalloc(1, sizeof *db);
     uint64_t memory = options->memory_limit_bytes ? options->memory_limit_bytes : DEFAULT_MEMORY;
     db->world = world;
+    db->started_us = gn_wall_us(world);
     db->on_failure = options->failed;
     db->failure_ctx = options->failed_ctx;
     gn_account_init(&db->account, NULL, "memory_limit_mb", memory);

@@ -13,6 +13,7 @@ struct gn_db {
     gn_shard *shard;
     gn_queue *timers; /* of the sessions' watchdogs */
     uint64_t statement_memory;
+    uint64_t started_us; /* by the wall clock */
     _Atomic uint32_t next_session;
     _Atomic uint32_t open_sessions;
     _Atomic bool failed;

@@ -180,6 +180,8 @@ static gn_code set_config(gn_session *s, const gn_value *args, uint32_t n, gn_ar
                           gn_error *err)
 {
     bool local = n > 2 && !args[2].is_null && args[2].as.boolean;
+    if (args[0].is_null)
+        return gn_error_set(err, GN_NULL_NOT_ALLOWED, "SET requires parameter name");
     gn_bytes value = n > 1 && !args[1].is_null ? args[1].as.bytes : gn_bytes_of("", 0);
     if (!value.data)
         value.data = (const uint8_t *)"";
@@ -188,19 +190,53 @@ static gn_code set_config(gn_session *s, const gn_value *args, uint32_t n, gn_ar
     return code == GN_OK ? current_setting(s, args, 1, arena, out, err) : code;
 }
 
+static gn_code i64_value(gn_type_id type, int64_t v, gn_value *out)
+{
+    *out = (gn_value){.type = gn_type_of(type), .as.i64 = v};
+    return GN_OK;
+}
+
+/* Time and chance come from the world, so that a simulation decides them. */
+static gn_code from_the_world(gn_session *s, const char *function, gn_value *out)
+{
+    static const int64_t UNIX_TO_PG_US = 946684800000000;
+    gn_world *world = s->db->world;
+    if (strcmp(function, "random") == 0) {
+        *out = (gn_value){.type = gn_type_of(GN_T_FLOAT8), .as.f64 = (double)(gn_random_u64(world) >> 11) * 0x1p-53};
+        return GN_OK;
+    }
+    if (strcmp(function, "clock_timestamp") == 0)
+        return i64_value(GN_T_TIMESTAMPTZ, (int64_t)gn_wall_us(world) - UNIX_TO_PG_US, out);
+    if (strcmp(function, "pg_postmaster_start_time") == 0)
+        return i64_value(GN_T_TIMESTAMPTZ, (int64_t)s->db->started_us - UNIX_TO_PG_US, out);
+    return GN_NO_FUNCTION;
+}
+
+static const char *name_of_session(const gn_session *s, const char *function)
+{
+    static const char *const database[] = {"current_database", "current_catalog"};
+    static const char *const user[] = {"current_user", "session_user", "user", "current_role"};
+    for (size_t i = 0; i < sizeof database / sizeof database[0]; i++)
+        if (strcmp(function, database[i]) == 0)
+            return s->database;
+    for (size_t i = 0; i < sizeof user / sizeof user[0]; i++)
+        if (strcmp(function, user[i]) == 0)
+            return s->user;
+    if (strcmp(function, "current_schema") == 0)
+        return "public";
+    return strcmp(function, "version") == 0 ? "PostgreSQL 15.0 (GnomonDB " GN_VERSION ")" : NULL;
+}
+
 static gn_code call_hook(void *session, const char *function, const gn_value *args, uint32_t n, gn_arena *arena,
                          gn_value *out, gn_error *err)
 {
     gn_session *s = session;
-    if (strcmp(function, "version") == 0)
-        return text_value("PostgreSQL 15.0 (GnomonDB " GN_VERSION ")", arena, out, err);
-    if (strcmp(function, "current_database") == 0 || strcmp(function, "current_catalog") == 0)
-        return text_value(s->database, arena, out, err);
-    if (strcmp(function, "current_user") == 0 || strcmp(function, "session_user") == 0 ||
-        strcmp(function, "user") == 0 || strcmp(function, "current_role") == 0)
-        return text_value(s->user, arena, out, err);
-    if (strcmp(function, "current_schema") == 0)
-        return text_value("public", arena, out, err);
+    gn_code code = from_the_world(s, function, out);
+    if (code != GN_NO_FUNCTION)
+        return code;
+    const char *text = name_of_session(s, function);
+    if (text)
+        return text_value(text, arena, out, err);
     if (strcmp(function, "current_setting") == 0 && n >= 1)
         return current_setting(s, args, n, arena, out, err);
     if (strcmp(function, "set_config") == 0 && n >= 1)
@@ -209,7 +245,13 @@ static gn_code call_hook(void *session, const char *function, const gn_value *ar
         *out = (gn_value){.type = gn_type_of(GN_T_INT4), .as.i32 = (int32_t)s->id};
         return GN_OK;
     }
-    return gn_error_set(err, GN_NO_FUNCTION, "function %s is not supported", function);
+    if (strcmp(function, "pg_is_in_recovery") == 0) {
+        *out = (gn_value){.type = gn_type_of(GN_T_BOOL)};
+        return GN_OK;
+    }
+    if (strcmp(function, "txid_current") == 0) /* what this transaction sees is as good a name as any */
+        return i64_value(GN_T_INT8, s->txn ? (int64_t)gn_txn_read_scn(s->txn) : 0, out);
+    return GN_NO_FUNCTION;
 }
 
 const struct gn_session_hooks gn_coord_hooks = {.call = call_hook};
