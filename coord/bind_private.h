@@ -74,7 +74,7 @@ typedef struct gn_binder {
 } gn_binder;
 
 /* Marks in a GN_E_COLUMN while a query is being bound. AGGREGATE_REF: not a column of the scan, but an aggregate before
- * the tree is rewritten over its output, or the distance of a vector scan. KEEP_ORDINAL: not to be renumbered. */
+ * the tree is rewritten over its output. KEEP_ORDINAL: not to be renumbered. */
 enum { GN_AGGREGATE_REF = 1u << 30, GN_KEEP_ORDINAL = 1u << 29 };
 
 /* Sets n_params parameters, with the types given so far (0..n_given; GN_T_NONE or UNKNOWN = to be inferred). */

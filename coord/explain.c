@@ -194,7 +194,10 @@ static void explain_source(explainer *e, const gn_query *q, const gn_exec_operat
                           table_names(e, path->table), path->table->n_columns),
                 false);
         if (path->kind == GN_PATH_VECTOR) {
-            add(n, "Order By", one_expr(e, path->order, table_names(e, path->table), path->table->n_columns), false);
+            add(n, "Order By",
+                text(e, "(%s %s %s)", path->table->columns[path->vector_ordinal].name,
+                     gn_function_name(path->order->function), one_expr(e, path->query, NULL, 0)),
+                false);
             explain_vector(e, n, path);
         }
         break;

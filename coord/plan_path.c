@@ -26,8 +26,7 @@ typedef struct planner {
     conjunct *conjuncts;
     uint32_t n_conjuncts, cap_conjuncts;
     double table_rows;
-    double limit;      /* rows wanted, INFINITY = all */
-    gn_expr *distance; /* stands for the vector scan's last column */
+    double limit; /* rows wanted, INFINITY = all */
 } planner;
 
 static const double ROW_BY_INDEX = 4; /* one row through a secondary index: a lookup by key */
@@ -387,13 +386,13 @@ static bool vector_is_better(const planner *p, const candidate *best)
     return !best->path.unique && wanted * VECTOR_ROW < exact;
 }
 
-static gn_code consider_vector(planner *p, candidate *best)
+static void consider_vector(planner *p, candidate *best)
 {
     const gn_expr *column;
     gn_expr *query;
     const gn_index_desc *index = vector_index(p, &column, &query);
     if (!index || !p->context->enable_indexscan || !vector_is_better(p, best))
-        return GN_OK;
+        return;
     candidate c = {.path = p->q->path, .selectivity = 1, .ordered = true};
     c.path.kind = GN_PATH_VECTOR;
     c.path.index = index;
@@ -403,21 +402,6 @@ static gn_code consider_vector(planner *p, candidate *best)
     c.path.rows_estimate = fmin(p->table_rows, p->limit / fmax(1e-6, filter_selectivity(p, &c)));
     c.path.cost = c.path.rows_estimate * VECTOR_ROW;
     *best = c;
-    gn_code code = gn_bind_node(p->b, GN_E_COLUMN, gn_type_of(GN_T_FLOAT8), 0, 0, &p->distance);
-    if (code == GN_OK)
-        p->distance->column = GN_AGGREGATE_REF; /* until the scan's columns are numbered */
-    return code;
-}
-
-/* The scan computes the distance already: take it wherever the query writes it again. */
-static void replace_distance(planner *p, gn_expr **e)
-{
-    if (gn_expr_equal(*e, p->q->path.order)) {
-        *e = p->distance;
-        return;
-    }
-    for (uint32_t i = 0; i < (*e)->n_args; i++)
-        replace_distance(p, &(*e)->args[i]);
 }
 
 /* ---- what the scan gives ---- */
@@ -475,10 +459,11 @@ static gn_code settle_columns(planner *p, bool all_columns)
     path->ordinals = ordinals;
     path->types = types;
     path->n_types = path->n_ordinals;
-    if (p->distance) {
+    /* The index's distances are float32 and only order the rows: what is shown is computed by the operator, so that
+     * it does not depend on the plan. */
+    if (path->kind == GN_PATH_VECTOR) {
         p->q->path_names[path->n_types] = "distance";
         types[path->n_types++] = gn_type_of(GN_T_FLOAT8);
-        p->distance->column = path->n_ordinals;
     }
     for (uint32_t i = 0; i < p->b->n_columns; i++) {
         gn_expr *e = p->b->columns[i];
@@ -520,20 +505,11 @@ static gn_code choose(planner *p)
     for (uint32_t i = 0; i < t->n_indexes && p->context->enable_indexscan; i++)
         if (t->indexes[i].kind == GN_INDEX_BTREE)
             consider(p, &t->indexes[i], &best, &any);
-    gn_code code = consider_vector(p, &best);
-    if (code != GN_OK)
-        return code;
+    consider_vector(p, &best);
     p->q->path = best.path;
     p->q->presorted = best.ordered;
     p->q->rows = fmax(1, best.path.rows_estimate * filter_selectivity(p, &best));
-    code = take_conditions(p, &best);
-    if (code != GN_OK || !p->distance)
-        return code;
-    for (uint32_t i = 0; i < p->q->n_targets; i++)
-        replace_distance(p, &p->q->targets[i]);
-    for (uint32_t i = 0; i < p->n_conjuncts; i++)
-        replace_distance(p, &p->conjuncts[i].expr);
-    return GN_OK;
+    return take_conditions(p, &best);
 }
 
 /* ---- the rest of the query ---- */
@@ -631,8 +607,6 @@ static gn_code plan_table(planner *p, bool all_columns)
     for (uint32_t i = 0; i < p->n_conjuncts && code == GN_OK; i++)
         if (p->conjuncts[i].used)
             keep_ordinals(p->conjuncts[i].expr);
-    if (code == GN_OK && p->distance)
-        keep_ordinals(p->q->path.order);
     return code == GN_OK ? settle_columns(p, all_columns) : code;
 }
 
