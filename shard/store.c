@@ -4,7 +4,14 @@
 
 #include <stdlib.h>
 
-enum { BLOCK_BYTES = 16 << 10, BLOOM_BITS = 10, LEVELS = 7, UNCOMPRESSED_LEVELS = 2 };
+enum {
+    BLOCK_BYTES = 16 << 10,
+    METADATA_BLOCK_BYTES = 8 << 10,
+    CACHE_SHARD_BYTES = 4 << 20,
+    BLOOM_BITS = 10,
+    LEVELS = 7,
+    UNCOMPRESSED_LEVELS = 2,
+};
 
 /* ---- the prefix that all versions of one key share: what the bloom filters are about ---- */
 
@@ -40,17 +47,37 @@ static void no_state(void *state)
 
 /* ---- options ---- */
 
+/* A block that does not fit a shard of the cache is read again for every look-up, and by default a cache of 32 MiB has
+ * 64 shards: few and large ones. */
+static rocksdb_cache_t *block_cache(uint64_t bytes)
+{
+    int bits = 0;
+    while (bits < 6 && bytes >> (bits + 1) >= CACHE_SHARD_BYTES)
+        bits++;
+    rocksdb_lru_cache_options_t *lru = rocksdb_lru_cache_options_create();
+    rocksdb_lru_cache_options_set_capacity(lru, bytes);
+    rocksdb_lru_cache_options_set_num_shard_bits(lru, bits);
+    rocksdb_cache_t *cache = rocksdb_cache_create_lru_opts(lru);
+    rocksdb_lru_cache_options_destroy(lru);
+    return cache;
+}
+
 static rocksdb_block_based_table_options_t *table_options(const gn_store_options *o)
 {
     rocksdb_block_based_table_options_t *t = rocksdb_block_based_options_create();
-    rocksdb_cache_t *cache = rocksdb_cache_create_lru(o->block_cache_bytes);
+    rocksdb_cache_t *cache = block_cache(o->block_cache_bytes);
     rocksdb_block_based_options_set_block_cache(t, cache);
     rocksdb_cache_destroy(cache); /* the options hold it */
     rocksdb_block_based_options_set_block_size(t, BLOCK_BYTES);
     rocksdb_block_based_options_set_filter_policy(t, rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS));
     rocksdb_block_based_options_set_whole_key_filtering(t, 0);
     rocksdb_block_based_options_set_format_version(t, 5);
-    /* Index and filter blocks count in the cache, so that memory stays bounded however large the data grows. */
+    /* Index and filters count in the cache, so that memory stays bounded however large the data grows; they are cut
+     * into small blocks, so that a look-up needs little of them. */
+    rocksdb_block_based_options_set_index_type(t, rocksdb_block_based_table_index_type_two_level_index_search);
+    rocksdb_block_based_options_set_partition_filters(t, 1);
+    rocksdb_block_based_options_set_metadata_block_size(t, METADATA_BLOCK_BYTES);
+    rocksdb_block_based_options_set_pin_top_level_index_and_filter(t, 1);
     rocksdb_block_based_options_set_cache_index_and_filter_blocks(t, 1);
     rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(t, 1);
     rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(t, 1);

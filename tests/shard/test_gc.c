@@ -229,6 +229,37 @@ static void retention_keeps_history(void **state)
     free_table(t);
 }
 
+/* Filters and index are cut into small blocks: no look-up may miss at a border. */
+static void every_row_is_found_in_the_files(void **state)
+{
+    enum { ROWS = 20000 };
+    fixture *fx = *state;
+    gn_error err = {0};
+    gn_table_desc *t = table(fx);
+    for (int half = 0; half < 2; half++) {
+        gn_txn *txn = begin(fx);
+        for (int i = half; i < ROWS; i += 2)
+            ASSERT_OK(insert(txn, t, &(row){.id = i * 3, .n = i}, &err), &err);
+        ASSERT_OK(gn_txn_commit(txn, NULL, &err), &err);
+        flush(fx);
+    }
+    compact(fx);
+    gn_txn *txn = begin_with(fx, &(gn_txn_options){.read_only = true});
+    for (int i = 0; i < ROWS; i++) {
+        int64_t n;
+        assert_true(has_row(txn, t, i * 3, &n));
+        assert_int_equal(n, i);
+        if (i % 10 == 0)
+            assert_false(has_row(txn, t, i * 3 + 1, NULL));
+    }
+    gn_txn_abort(txn);
+    txn = begin(fx); /* the look-ups of uniqueness go by the filters */
+    for (int i = 0; i < ROWS; i++)
+        ASSERT_CODE(insert(txn, t, &(row){.id = i * 3}, &err), GN_UNIQUE, &err);
+    gn_txn_abort(txn);
+    free_table(t);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup_short_retention, fixture_teardown)
@@ -237,6 +268,7 @@ int main(void)
         TEST(a_deleted_row_leaves_nothing_and_does_not_return),
         TEST(no_order_of_collection_brings_a_row_back),
         TEST(history_that_was_collected_is_refused),
+        TEST(every_row_is_found_in_the_files),
         TEST(a_dropped_table_is_removed_when_nobody_can_see_it),
         cmocka_unit_test_setup_teardown(retention_keeps_history, fixture_setup, fixture_teardown),
     };
