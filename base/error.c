@@ -64,6 +64,8 @@ static void format_field(char *field, size_t size, const char *format, va_list a
     memcpy(field, text, strlen(text) + 1);
 }
 
+#undef gn_error_set /* base/error.h: for the analyzer */
+#undef gn_error_errno
 gn_code gn_error_set(gn_error *err, gn_code code, const char *format, ...)
 {
     GN_ASSERT(code != GN_OK && (size_t)code < N_CODES);

@@ -131,6 +131,13 @@ gn_code gn_error_errno(gn_error *err, gn_code code, int errnum, const char *form
     __attribute__((format(printf, 4, 5)));
 void gn_error_clear(gn_error *err);
 
+#ifdef __clang_analyzer__
+/* The analyzer does not look into other files: tell it that an error is returned, so that it follows no impossible
+ * path. */
+#define gn_error_set(err, code, ...) ((void)gn_error_set(err, code, __VA_ARGS__), (code))
+#define gn_error_errno(err, code, ...) ((void)gn_error_errno(err, code, __VA_ARGS__), (code))
+#endif
+
 const char *gn_code_name(gn_code code);     /* "GN_SYNTAX" */
 const char *gn_code_sqlstate(gn_code code); /* five characters */
 const char *gn_code_text(gn_code code);     /* the default text */

@@ -30,7 +30,7 @@
     X(GN_MAX_NUMERIC_DIGITS, 131072u, "digits", "a numeric before or after the decimal point")        \
     X(GN_MAX_ARRAY_ITEMS, 1u << 24, "items", "one array")                                             \
     X(GN_MAX_RAFT_MESSAGE, 8u << 20, "bytes", "entries in one AppendEntries, beyond its first entry") \
-    X(GN_MAX_RAFT_MANIFEST, 16u << 20, "bytes", "the manifest of a Raft snapshot")                \
+    X(GN_MAX_RAFT_MANIFEST, 16u << 20, "bytes", "the manifest of a Raft snapshot")                    \
     X(GN_MAX_PEERS, 64u, "servers", "members of one Raft group")                                      \
     X(GN_MAX_HTTP_HEADER, 16384u, "bytes", "the header of one HTTP request")                          \
     X(GN_MAX_CONFIG_FILE, 1u << 20, "bytes", "a configuration file")

@@ -89,6 +89,7 @@ static const gn_account *tightest(const gn_account *account)
     return best;
 }
 
+#undef gn_error_oom /* base/memory.h: for the analyzer */
 gn_code gn_error_oom(gn_error *err, const gn_account *account)
 {
     const gn_account *full = tightest(account);

@@ -33,6 +33,9 @@ size_t gn_account_used(const gn_account *account);
 
 /* Sets GN_OUT_OF_MEMORY with the name and limit of the account that refused, and the hint how to raise it. */
 gn_code gn_error_oom(gn_error *err, const gn_account *account);
+#ifdef __clang_analyzer__
+#define gn_error_oom(err, account) ((void)gn_error_oom(err, account), GN_OUT_OF_MEMORY)
+#endif
 
 void *gn_xmalloc(size_t size);
 void *gn_xcalloc(size_t count, size_t size);

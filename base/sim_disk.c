@@ -190,7 +190,7 @@ static void draw_failure(sim_disk *disk)
 static void finish(gn_disk_write *write, gn_code code)
 {
     write->code = code;
-    strcpy(write->message, code ? "could not write the Raft log: simulated fault" : "");
+    snprintf(write->message, sizeof write->message, "%s", code ? "could not write the Raft log: simulated fault" : "");
     write->task.run = run_done;
     gn_queue_post(write->queue, &write->task);
 }

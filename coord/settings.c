@@ -367,7 +367,7 @@ static const char *intern_zone(gn_settings *s, const char *name)
         if (strcmp(z->name, name) == 0)
             return z->name;
     gn_zone_name *z = gn_xmalloc(sizeof *z + strlen(name) + 1);
-    strcpy(z->name, name);
+    memcpy(z->name, name, strlen(name) + 1);
     z->next = s->zones;
     s->zones = z;
     return z->name;
@@ -381,7 +381,7 @@ static void derive(gn_settings *s)
     if (!parse_offset(tz, &s->format.tz_offset_s) && strcasecmp(tz, "UTC") != 0 && strcasecmp(tz, "GMT") != 0 &&
         strcasecmp(tz, "Etc/UTC") != 0)
         s->format.tz_name = intern_zone(s, tz);
-    s->format.extra_float_digits = atoi(current(s, GN_SET_EXTRA_FLOAT_DIGITS));
+    s->format.extra_float_digits = (int)strtol(current(s, GN_SET_EXTRA_FLOAT_DIGITS), NULL, 10);
     s->format.bytea_escape = strcmp(current(s, GN_SET_BYTEA_OUTPUT), "escape") == 0;
     s->statement_timeout_ms = strtoull(current(s, GN_SET_STATEMENT_TIMEOUT), NULL, 10);
     s->statement_memory = strtoull(current(s, GN_SET_STATEMENT_MEMORY), NULL, 10) * 1024;

@@ -609,8 +609,8 @@ static gn_scan_result to_double(gn_bytes v, double *out)
     memcpy(text, digits, kept);
     if (kept < len)
         text[kept - 1] = '1';
-    size_t used = kept ? kept : (size_t)sprintf(text, "0");
-    used += (size_t)sprintf(text + used, "e%d", (int)(len - kept) - (int)n.scale);
+    size_t used = kept ? kept : (size_t)snprintf(text, sizeof text, "0");
+    used += (size_t)snprintf(text + used, sizeof text - used, "e%d", (int)(len - kept) - (int)n.scale);
     const uint8_t *p = (const uint8_t *)text;
     gn_scan_result result = gn_scan_f64(&p, p + used, out);
     if (n.kind == GN_NUM_NEGATIVE)
@@ -737,7 +737,7 @@ static gn_code recv_digits(gn_reader *r, size_t groups, int weight, uint32_t sca
         for (int j = 3; j >= 0; j--, group /= 10)
             digits[4 * i + (size_t)j] = (char)('0' + group % 10);
     }
-    strcpy(digits + 4 * groups, groups ? "" : "0");
+    snprintf(digits + 4 * groups, 2, "%s", groups ? "" : "0");
     mpz_init_set_str(n->magnitude, digits, 10);
     n->big = true;
     free(digits);
@@ -868,7 +868,7 @@ static gn_code get_key_digits(gn_key_reader *r, bool negative, gn_arena *arena, 
         r->failed = true;
         return GN_OK;
     }
-    n += (size_t)sprintf(digits + n, "e%d", pairs_exponent);
+    n += (size_t)snprintf(digits + n, sizeof digits - n, "e%d", pairs_exponent);
     return gn_numeric_parse(gn_bytes_of(digits, n), arena, out, err);
 }
 

@@ -361,7 +361,8 @@ static size_t lay_out(uint64_t digits, int exponent, int fixed_limit, char *out)
             memcpy(o, text + 1, (size_t)n - 1);
             o += n - 1;
         }
-        return (size_t)(o - out) + (size_t)sprintf(o, "e%c%02d", first < 0 ? '-' : '+', abs(first));
+        return (size_t)(o - out) +
+               (size_t)snprintf(o, (size_t)(out + GN_FLOAT_TEXT - o), "e%c%02d", first < 0 ? '-' : '+', abs(first));
     }
     if (first < 0) {
         memcpy(o, "0.0000", 6);
