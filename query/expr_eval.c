@@ -67,18 +67,43 @@ static void clear_null(gn_column *c, uint32_t row)
 
 /* ---- leaves ---- */
 
+#define REPEAT(T)                         \
+    for (uint32_t k = 1; k < set->n; k++) \
+        memcpy((T *)c->data + gn_rows_at(set, k), (T *)c->data + gn_rows_at(set, 0), sizeof(T));
+
+/* Copies the cell of the set's first row to all others. */
+static void repeat_first(gn_column *c, const gn_rows *set)
+{
+    switch (gn_physical_size(gn_type_physical(c->type))) {
+    case 1:
+        REPEAT(uint8_t)
+        break;
+    case 2:
+        REPEAT(uint16_t)
+        break;
+    case 4:
+        REPEAT(uint32_t)
+        break;
+    case 8:
+        REPEAT(uint64_t)
+        break;
+    default:
+        REPEAT(gn_bytes)
+    }
+}
+
 static gn_code broadcast(const gn_value *value, gn_type type, const gn_rows *set, const gn_eval *eval, gn_column *out)
 {
     gn_code code = gn_column_create(type, set->n_rows, eval, out);
-    if (code)
+    if (code || set->n == 0)
         return code;
-    for (uint32_t k = 0; k < set->n; k++) {
-        uint32_t row = gn_rows_at(set, k);
-        if (value->is_null)
-            gn_column_set_null(out, row);
-        else
-            gn_column_set(out, row, value);
+    if (value->is_null) {
+        for (uint32_t k = 0; k < set->n; k++)
+            gn_column_set_null(out, gn_rows_at(set, k));
+        return GN_OK;
     }
+    gn_column_set(out, gn_rows_at(set, 0), value);
+    repeat_first(out, set);
     return GN_OK;
 }
 
