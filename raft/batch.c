@@ -126,7 +126,9 @@ static void observe(gn_raft_host *host, const gn_raft_batch *batch)
     gn_counter_add(host->metrics.entries, batch->entries);
     gn_counter_add(host->metrics.bytes, batch->bytes);
     gn_histogram_observe(host->metrics.batch_entries, (double)batch->entries);
-    gn_histogram_observe(host->metrics.sync_seconds, (double)(gn_now_ns(host->world) - batch->started_ns) / 1e9);
+    uint64_t took_ns = gn_now_ns(host->world) - batch->started_ns;
+    gn_histogram_observe(host->metrics.sync_seconds, (double)took_ns / 1e9);
+    gn_raft_submit_written(host, batch->entries, took_ns);
 }
 
 static void write_done(gn_disk_write *write, gn_code code, const char *message)

@@ -160,6 +160,7 @@ static bool quiescent(const gn_raft_group *group)
 static void finish_close(gn_raft_group *group)
 {
     gn_event *closed = group->closed;
+    gn_raft_submit_forget(group);
     gn_raft_host_forget(group->host, group);
     gn_event_signal(closed); /* the last touch: the closing thread frees it */
 }

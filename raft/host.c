@@ -79,7 +79,9 @@ void gn_raft_host_turn(gn_raft_host *host)
             group->touched = false;
             gn_raft_group_advance(group); /* may free the group */
         }
-        gn_raft_batch_kick(host);
+        gn_raft_submit_release(host);
+        if (!host->touched)
+            gn_raft_batch_kick(host);
     } while (host->touched);
     gn_raft_transport_flush(host);
     gn_raft_deadline_arm(host);
@@ -329,6 +331,7 @@ static void begin(gn_task *task)
 {
     host_call *call = GN_CONTAINER(task, host_call, task);
     gn_timer_init(&call->host->timer, call->host->queue, gn_raft_deadline_fire);
+    gn_timer_init(&call->host->gather_timer, call->host->queue, gn_raft_submit_gathered);
     gn_net_listen(call->host->world, GN_RAFT_CHANNEL, call->host->queue, gn_raft_transport_receive, call->host);
     gn_event_signal(&call->done);
 }
@@ -338,6 +341,7 @@ static void end(gn_task *task)
     host_call *call = GN_CONTAINER(task, host_call, task);
     gn_net_listen(call->host->world, GN_RAFT_CHANNEL, call->host->queue, NULL, NULL);
     gn_timer_close(&call->host->timer);
+    gn_timer_close(&call->host->gather_timer);
     gn_event_signal(&call->done);
 }
 

@@ -33,6 +33,7 @@ enum {
     GN_RAFT_INFLIGHT_BYTES = 16 << 20,  /* sent to one follower and not yet acknowledged */
     GN_RAFT_PENDING_REQUESTS = 1 << 16, /* waiting for one group, of each kind; more are refused */
     GN_RAFT_OUTBOX = 8192,              /* messages of one group held until its term is durable; more are lost */
+    GN_RAFT_GATHER_NS = 1000000,        /* the longest wait for more commands before a write */
     GN_RAFT_INSTALL_TIMEOUT_MS = 60000, /* after which a snapshot is sent again */
 };
 
@@ -254,6 +255,8 @@ struct gn_raft_group {
 
     /* writes */
     gn_raft_fifo pending; /* not yet given to the core */
+    bool held;            /* until the write under way is done and enough have gathered */
+    gn_raft_group *held_next;
     gn_raft_fifo waiting; /* in the log, in order of index */
 
     /* apply */
@@ -361,6 +364,13 @@ struct gn_raft_host {
     bool writing;     /* the other one is under way */
     uint64_t durable_seq;
 
+    gn_raft_group *held; /* groups with commands that wait for the next write */
+    bool gathering, gather_armed;
+    gn_timer gather_timer;
+    uint64_t gather_until_ns, sync_ns;    /* sync_ns: of a write, smoothed */
+    size_t gather_target;                 /* commands worth waiting for */
+    unsigned gather_skip, gather_backoff; /* writes to do without */
+
     gn_raft_peer **peers; /* by id */
     size_t n_peers, cap_peers;
 
@@ -436,6 +446,10 @@ bool gn_raft_step_submit(gn_raft_group *group, size_t n);
 
 /* submit.c */
 void gn_raft_submit_pending(gn_raft_group *group);
+void gn_raft_submit_forget(gn_raft_group *group); /* it is going away */
+void gn_raft_submit_written(gn_raft_host *host, size_t entries, uint64_t took_ns);
+void gn_raft_submit_release(gn_raft_host *host); /* what was held, if it is time */
+void gn_raft_submit_gathered(gn_timer *timer);
 void gn_raft_submit_barrier(gn_raft_group *group);
 bool gn_raft_submit_change(gn_raft_group *group, const gn_raft_member *members, size_t n);
 

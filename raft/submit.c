@@ -1,6 +1,11 @@
 /* Commands, barriers and changes on their way into the core. Commands gather while a write is under way, so that the
  * next write takes all of them; each is copied once, into the segment that the disk, the followers and the state
- * machine then read. */
+ * machine then read.
+ *
+ * A write that ends answers its clients, who come back one after the other. Were the first of them written at once, all
+ * others would wait for that write and then for their own. So after a write of several commands the next one waits
+ * until about as many have come, or for a moment that is short beside a write (the idea of PostgreSQL's commit_delay,
+ * with delay and siblings measured). A single client is never delayed. */
 #include "raft/raft_private.h"
 
 #include <stdlib.h>
@@ -47,10 +52,96 @@ static void limit_inflight(gn_raft_group *group)
     raft_set_max_inflight_entries(&group->raft, (unsigned)n);
 }
 
+static void hold(gn_raft_group *group)
+{
+    if (group->held)
+        return;
+    group->held = true;
+    group->held_next = group->host->held;
+    group->host->held = group;
+}
+
+void gn_raft_submit_forget(gn_raft_group *group)
+{
+    for (gn_raft_group **at = &group->host->held; *at; at = &(*at)->held_next)
+        if (*at == group) {
+            *at = group->held_next;
+            break;
+        }
+    group->held = false;
+}
+
+static size_t held_commands(const gn_raft_host *host)
+{
+    size_t n = 0;
+    for (const gn_raft_group *group = host->held; group; group = group->held_next)
+        n += group->pending.n;
+    return n;
+}
+
+void gn_raft_submit_written(gn_raft_host *host, size_t entries, uint64_t took_ns)
+{
+    host->sync_ns = host->sync_ns ? (host->sync_ns * 7 + took_ns) / 8 : took_ns;
+    uint64_t moment = host->sync_ns / 2 < GN_RAFT_GATHER_NS ? host->sync_ns / 2 : GN_RAFT_GATHER_NS;
+    host->gather_until_ns = gn_now_ns(host->world) + moment;
+    host->gather_target = held_commands(host) + entries;
+    host->gathering = entries > 1 && host->gather_skip == 0;
+    if (host->gather_skip)
+        host->gather_skip--;
+}
+
+/* Whether it is worth waiting for more commands. What else there is to write takes them along at once. */
+static bool gathers(gn_raft_host *host)
+{
+    if (!host->gathering || host->batch[host->filling].n > 0)
+        return false;
+    if (held_commands(host) * 8 >= host->gather_target * 7) {
+        host->gather_backoff = 1;
+        return false;
+    }
+    if (gn_now_ns(host->world) < host->gather_until_ns)
+        return true;
+    host->gather_skip = host->gather_backoff; /* in vain: the clients take their time */
+    host->gather_backoff = host->gather_backoff < 64 ? host->gather_backoff * 2 + 1 : 64;
+    return false;
+}
+
+void gn_raft_submit_release(gn_raft_host *host)
+{
+    if (!host->held || host->writing || host->failed)
+        return;
+    if (gathers(host)) {
+        if (!host->gather_armed)
+            gn_timer_start(&host->gather_timer, host->gather_until_ns);
+        host->gather_armed = true;
+        return;
+    }
+    host->gathering = false;
+    while (host->held) {
+        gn_raft_group *group = host->held;
+        host->held = group->held_next;
+        group->held = false;
+        gn_raft_group_touch(group);
+    }
+}
+
+void gn_raft_submit_gathered(gn_timer *timer)
+{
+    gn_raft_host *host = GN_CONTAINER(timer, gn_raft_host, gather_timer);
+    host->gather_armed = false;
+    gn_raft_host_turn(host);
+}
+
 void gn_raft_submit_pending(gn_raft_group *group)
 {
     size_t bytes, at = 0, n;
-    if (!group->leads || group->host->writing || group->transfer || (n = choose(group, &bytes)) == 0)
+    if (!group->leads || group->transfer || group->pending.n == 0)
+        return;
+    if (group->host->writing || group->host->gathering) {
+        hold(group);
+        return;
+    }
+    if ((n = choose(group, &bytes)) == 0)
         return;
     gn_raft_host_scratch(group->host, n);
     gn_raft_segment *segment = gn_raft_segment_create(bytes);

@@ -389,6 +389,108 @@ static void a_node_that_was_away_does_not_disturb_the_leader(void **state)
     cluster_stop(&c);
 }
 
+static void even_disk(cluster *c, uint64_t ns)
+{
+    gn_sim_disk_faults even = {.min_ns = ns, .max_ns = ns};
+    gn_sim_disk_set(c->sim, 1, &even);
+}
+
+/* What comes during another group's write goes with the next one, not at some later occasion. */
+static void a_command_waits_for_one_write_of_another_group_at_most(void **state)
+{
+    (void)state;
+    cluster c;
+    cluster_call mine, others;
+    gn_raft_group *group;
+    recorder r;
+    const gn_raft_member self = {1, GN_RAFT_VOTER};
+    gn_error err = {0};
+    cluster_start(&c, 20, 1, 1, NULL);
+    recorder_init(&r, c.node[1].world);
+    assert_int_equal(gn_raft_group_open(c.node[1].host, 8, &r.fsm, 0, &self, 1, &group, &err), GN_OK);
+    cluster_write(&c, "w");
+    even_disk(&c, 20 * MS);
+    cluster_prepare(&c, 1, &others, "others");
+    gn_raft_submit(c.node[1].group, &others.request);
+    gn_sim_run_for(c.sim, 5 * MS);
+    cluster_prepare(&c, 1, &mine, "mine");
+    gn_raft_submit(group, &mine.request);
+    gn_sim_run_for(c.sim, 40 * MS);
+    assert_true(others.ended && others.code == GN_OK);
+    assert_true(mine.ended && mine.code == GN_OK);
+    gn_raft_group_close(group);
+    recorder_close(&r);
+    cluster_stop(&c);
+}
+
+typedef struct returning {
+    gn_raft_request request;
+    cluster *c;
+    int left;
+    gn_timer timer;
+} returning;
+
+static void come_back(gn_timer *timer)
+{
+    returning *r = GN_CONTAINER(timer, returning, timer);
+    gn_raft_submit(r->c->node[1].group, &r->request);
+}
+
+static void think(gn_raft_request *request, gn_code code)
+{
+    returning *r = GN_CONTAINER(request, returning, request);
+    assert_int_equal(code, GN_OK);
+    if (--r->left > 0)
+        gn_timer_start(&r->timer, gn_now_ns(r->c->node[1].world) + 10000 + gn_sim_random(r->c->sim, 50000));
+}
+
+static bool all_are_done(void *ctx)
+{
+    returning *clients = ctx;
+    for (int i = 0; i < 16; i++)
+        if (clients[i].left > 0)
+            return false;
+    return true;
+}
+
+static returning crowd[16];
+static void begin(gn_task *task)
+{
+    (void)task;
+    for (int i = 0; i < 16; i++)
+        come_back(&crowd[i].timer);
+}
+
+static void close_timers(gn_task *task)
+{
+    (void)task;
+    for (int i = 0; i < 16; i++)
+        gn_timer_close(&crowd[i].timer);
+}
+
+static void clients_who_come_back_share_the_next_write(void **state)
+{
+    (void)state;
+    cluster c;
+    gn_task task = {.run = begin};
+    gn_metric *batches = gn_counter("gnomon_raft_batches_total", NULL, NULL);
+    cluster_start(&c, 21, 1, 1, NULL);
+    cluster_write(&c, "w");
+    even_disk(&c, MS);
+    uint64_t before = gn_counter_value(batches);
+    for (int i = 0; i < 16; i++) {
+        crowd[i] = (returning){.request = {.done = think, .command = gn_bytes_str("x")}, .c = &c, .left = 50};
+        gn_timer_init(&crowd[i].timer, c.node[1].recorder->queue, come_back);
+    }
+    gn_queue_post(c.node[1].recorder->queue, &task);
+    assert_true(gn_sim_run_until(c.sim, all_are_done, crowd, 20 * SECOND));
+    assert_true(gn_counter_value(batches) - before < 60); /* by turns they would need a hundred */
+    task.run = close_timers;
+    gn_queue_post(c.node[1].recorder->queue, &task);
+    gn_sim_run_for(c.sim, MS);
+    cluster_stop(&c);
+}
+
 static void the_same_seed_gives_the_same_run(void **state)
 {
     (void)state;
@@ -427,6 +529,8 @@ int main(void)
         cmocka_unit_test(a_flipped_bit_in_the_log_is_noticed_at_the_next_start),
         cmocka_unit_test(a_removed_server_does_not_disturb_the_others),
         cmocka_unit_test(a_node_that_was_away_does_not_disturb_the_leader),
+        cmocka_unit_test(a_command_waits_for_one_write_of_another_group_at_most),
+        cmocka_unit_test(clients_who_come_back_share_the_next_write),
         cmocka_unit_test(the_same_seed_gives_the_same_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
