@@ -226,8 +226,10 @@ static saved_counters *save_counters(gn_applier *ap, gn_bytes sections, size_t *
     return saved;
 }
 
-static void restore_counters(const saved_counters *saved, size_t n)
+/* Readers look at the epoch, under the lock. */
+static void restore_counters(gn_shard *shard, const saved_counters *saved, size_t n)
 {
+    pthread_mutex_lock(&shard->view_lock);
     for (size_t i = 0; i < n; i++) {
         if (!saved[i].state)
             continue;
@@ -236,6 +238,7 @@ static void restore_counters(const saved_counters *saved, size_t n)
         saved[i].state->bytes = saved[i].bytes;
         saved[i].state->next_rowid = saved[i].next_rowid;
     }
+    pthread_mutex_unlock(&shard->view_lock);
 }
 
 /* Refusals follow from the log alone; what remains is this replica's own trouble, with which it must not go on. */
@@ -263,7 +266,7 @@ static gn_code apply_txn_writes(gn_apply_txn *txn, uint64_t index)
         rocksdb_writebatch_pop_save_point(ap->batch, &(char *){NULL});
     } else {
         rocksdb_writebatch_rollback_to_save_point(ap->batch, &(char *){NULL});
-        restore_counters(saved, n_saved);
+        restore_counters(ap->shard, saved, n_saved);
         gn_schema_release(ap->schema);
         ap->schema = gn_schema_retain(before);
         if (is_refusal(code)) { /* the overlay may know of writes that are gone: empty it with what came before */
