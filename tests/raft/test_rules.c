@@ -488,6 +488,89 @@ static void rule_12_version_and_pre_vote_go_over_the_wire(void **state)
 
 /* ---- traps ---- */
 
+/* Figure 8 of the Raft paper: an entry of an older term lies on a majority and may still be replaced. */
+static void figure_8_an_older_entry_on_a_majority_is_not_committed_by_counting(void **state)
+{
+    (void)state;
+    const puppet_entry_of older[] = {{2, "of term 2"}};
+    for (int slow = 0; slow < 2; slow++) {
+        stage s;
+        open_stage(&s, NULL);
+        puppet_append(&s.three, 1, 2, 1, 1, 1, older, 1); /* 3 led term 2, reached this node alone and fell silent */
+        run(&s, 50 * MS);
+        puppet_elect(&s.two); /* so this node leads a later term; its own first entry is 3 */
+        uint64_t term = cluster_status(&s.c, 1).term;
+        assert_true(term > 2);
+        disk_takes(&s, slow ? 200 * MS : MS / 2);
+        run(&s, 20 * MS);
+        puppet_append_result(&s.two, 1, term, 0, 2);
+        run(&s, 20 * MS);
+        assert_int_equal(cluster_status(&s.c, 1).commit_index, 1);
+        puppet_append_result(&s.two, 1, term, 0, 3);
+        if (slow)
+            puppet_append_result(&s.three, 1, term, 0, 3);
+        run(&s, 20 * MS);
+        assert_int_equal(cluster_status(&s.c, 1).commit_index, 3);
+        run(&s, 500 * MS);
+        assert_true(cluster_has(&s.c, 1, "of term 2"));
+        end(&s);
+    }
+}
+
+static void no_vote_is_asked_for_while_entries_are_being_written(void **state)
+{
+    (void)state;
+    stage s;
+    open_stage(&s, NULL);
+    disk_takes(&s, 10 * SECOND);
+    puppet_append(&s.two, 1, 2, 1, 1, 1, FROM_TWO, 3);
+    run(&s, 9 * SECOND);
+    assert_int_equal(puppet_count(&s.three, RAFT_REQUEST_VOTE), 0);
+    disk_takes(&s, MS);
+    run(&s, 6 * SECOND);
+    const heard *h = puppet_last(&s.three, RAFT_REQUEST_VOTE);
+    assert_non_null(h);
+    assert_int_equal(h->wire.core.request_vote.last_log_index, 4);
+    end(&s);
+}
+
+static void no_vote_is_asked_for_while_a_snapshot_is_installed(void **state)
+{
+    (void)state;
+    stage s;
+    open_stage(&s, NULL);
+    s.c.node[1].recorder->hold_install = true;
+    puppet_snapshot(&s.two, 1, 2, 10, 2, "x", 2);
+    run(&s, 10 * SECOND);
+    assert_int_equal(puppet_count(&s.three, RAFT_REQUEST_VOTE), 0);
+    recorder_release_install(s.c.node[1].recorder);
+    run(&s, 5 * SECOND);
+    assert_true(puppet_count(&s.three, RAFT_REQUEST_VOTE) > 0);
+    end(&s);
+}
+
+static void an_append_is_not_answered_in_another_term(void **state)
+{
+    (void)state;
+    stage s;
+    open_stage(&s, NULL);
+    disk_takes(&s, 100 * MS);
+    puppet_append(&s.two, 1, 2, 1, 1, 1, FROM_TWO, 3);
+    run(&s, 10 * MS);
+    struct raft_message m = {.type = RAFT_REQUEST_VOTE};
+    m.request_vote.version = 2;
+    m.request_vote.term = 5;
+    m.request_vote.candidate_id = 3;
+    m.request_vote.last_log_index = 9;
+    m.request_vote.last_log_term = 4;
+    m.request_vote.disrupt_leader = true;
+    puppet_send(&s.three, 1, &m);
+    run(&s, 500 * MS);
+    assert_true(granted(&s.three));
+    assert_int_equal(puppet_count(&s.two, RAFT_APPEND_ENTRIES_RESULT), 0);
+    end(&s);
+}
+
 static void an_old_message_does_not_move_the_commit_index(void **state)
 {
     (void)state;
@@ -655,6 +738,10 @@ int main(void)
         cmocka_unit_test(rule_10_a_follower_campaigns_only_after_silence),
         cmocka_unit_test(rule_11_only_a_non_voter_of_the_group_is_promoted_and_only_by_the_leader),
         cmocka_unit_test(rule_12_version_and_pre_vote_go_over_the_wire),
+        cmocka_unit_test(figure_8_an_older_entry_on_a_majority_is_not_committed_by_counting),
+        cmocka_unit_test(no_vote_is_asked_for_while_entries_are_being_written),
+        cmocka_unit_test(no_vote_is_asked_for_while_a_snapshot_is_installed),
+        cmocka_unit_test(an_append_is_not_answered_in_another_term),
         cmocka_unit_test(an_old_message_does_not_move_the_commit_index),
         cmocka_unit_test(a_second_leader_of_the_same_term_is_refused),
         cmocka_unit_test(a_damaged_entry_is_not_stored),
