@@ -7,6 +7,7 @@
 #include <xxhash.h>
 
 static const gn_type_ops *const scalar_ops[GN_T_COUNT] = {
+    [GN_T_JSON] = &gn_json_ops,         [GN_T_JSONB] = &gn_jsonb_ops,         [GN_T_UUID] = &gn_uuid_ops,
     [GN_T_BOOL] = &gn_bool_ops,         [GN_T_BYTEA] = &gn_bytea_ops,         [GN_T_INT8] = &gn_int8_ops,
     [GN_T_INT2] = &gn_int2_ops,         [GN_T_INT4] = &gn_int4_ops,           [GN_T_TEXT] = &gn_text_ops,
     [GN_T_FLOAT4] = &gn_float4_ops,     [GN_T_FLOAT8] = &gn_float8_ops,       [GN_T_UNKNOWN] = &gn_text_ops,
