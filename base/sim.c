@@ -104,7 +104,8 @@ void gn_sim_trace_to(gn_sim *sim, FILE *out)
 static void write_line(gn_sim *sim, gn_node_id node, const char *format, va_list args)
 {
     fprintf(sim->trace, "%12.6f ", (double)sim->now_ns * 1e-9);
-    fprintf(sim->trace, node ? "node %" PRIu64 ": " : "", node);
+    if (node)
+        fprintf(sim->trace, "node %" PRIu64 ": ", node);
     vfprintf(sim->trace, format, args);
     fputc('\n', sim->trace);
 }

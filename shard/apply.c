@@ -471,7 +471,7 @@ gn_code gn_apply_flush(gn_applier *ap, uint64_t last_index)
     }
     gn_feeds_position(shard->feeds, ap->last_scn);
     publish(ap, last_index);
-    uint64_t unflushed = shard->unflushed_bytes += ap->batch_bytes;
+    uint64_t unflushed = atomic_fetch_add(&shard->unflushed_bytes, ap->batch_bytes) + ap->batch_bytes;
     shard->dead_versions += ap->n_tombstones;
     gn_counter_add(shard->metrics.commits, ap->n_commits);
     gn_counter_add(shard->metrics.rows_written, ap->n_rows);
