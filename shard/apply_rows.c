@@ -198,6 +198,7 @@ static gn_code index_write(rows_pass *p, const gn_write *w, gn_arena *scratch)
         if (index->kind != GN_INDEX_BTREE)
             continue;
         bool ends = had && had_entry(p, index);
+        GN_ASSERT(!ends || before[i].key.data);
         if (ends && w->op != GN_WRITE_DELETE && gn_bytes_eq(before[i].key, after[i].key))
             continue;
         if (ends)

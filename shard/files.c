@@ -131,8 +131,10 @@ gn_code gn_number_read(const char *dir, const char *name, uint64_t *number, gn_e
     FILE *f = fopen(path, "re");
     if (!f)
         return errno == ENOENT ? GN_OK : gn_error_errno(err, GN_IO, errno, "could not open \"%s\"", path);
-    unsigned long long n = 0;
-    if (fscanf(f, "%llu", &n) == 1)
+    char text[32] = "", *end = text;
+    bool read = fgets(text, sizeof text, f) != NULL;
+    uint64_t n = strtoull(text, &end, 10);
+    if (read && end > text && *end == '\n')
         *number = n;
     else
         code = gn_error_set(err, GN_CORRUPT, "\"%s\" does not hold a number", path);
@@ -170,9 +172,13 @@ gn_code gn_number_write(const char *dir, const char *name, uint64_t number, gn_e
 
 static gn_code tidy_entry(const char *dir, const char *name, void *current, gn_error *err)
 {
-    unsigned long long n;
-    char rest, path[GN_PATH_BYTES];
-    if (sscanf(name, "store-%llu%c", &n, &rest) != 1 || n == *(uint64_t *)current)
+    static const char prefix[] = "store-";
+    char path[GN_PATH_BYTES], *end;
+    if (strncmp(name, prefix, sizeof prefix - 1) != 0)
+        return GN_OK;
+    const char *digits = name + sizeof prefix - 1;
+    uint64_t n = strtoull(digits, &end, 10);
+    if (end == digits || *end || n == *(uint64_t *)current)
         return GN_OK;
     gn_code code = gn_path_join(path, dir, name, err);
     return code == GN_OK ? gn_dir_remove(path, err) : code;

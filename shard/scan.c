@@ -334,7 +334,7 @@ gn_code gn_scan_next(gn_scan *s, gn_batch *batch, gn_bytes *keys, gn_error *err)
     if (s->spec->limit_hint > s->given && s->spec->limit_hint - s->given < most)
         most = (uint32_t)(s->spec->limit_hint - s->given);
     while (code == GN_OK && !s->ended && batch->n_rows < most) {
-        found_row row;
+        found_row row = {0};
         code = next_row(s, &row, err);
         if (code == GN_OK)
             code = gn_batch_fill_row(&s->fill, batch, row.row, row.primary_key, keys ? &keys[batch->n_rows] : NULL, 0,

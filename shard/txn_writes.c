@@ -28,19 +28,23 @@ gn_write_set *gn_txn_set(gn_txn *txn, const gn_table_desc *desc)
     return ws;
 }
 
-/* The set to write to; a definition that is not this transaction's own view of the table is a stale plan's. */
-static gn_code begin_write(gn_txn *txn, const gn_table_desc *desc, gn_write_set **out, gn_error *err)
+/* The set to write to; NULL, with *code, when nothing may be written. A definition that is not this transaction's own
+ * view of the table is a stale plan's. */
+static gn_write_set *begin_write(gn_txn *txn, const gn_table_desc *desc, gn_code *code, gn_error *err)
 {
-    if (txn->read_only)
-        return gn_error_set(err, GN_READ_ONLY_TRANSACTION, "cannot write in a read-only transaction");
-    *out = gn_txn_find_set(txn, desc->id);
-    if (*out && (*out)->desc == desc)
-        return GN_OK;
+    if (txn->read_only) {
+        *code = gn_error_set(err, GN_READ_ONLY_TRANSACTION, "cannot write in a read-only transaction");
+        return NULL;
+    }
+    gn_write_set *ws = gn_txn_find_set(txn, desc->id);
+    if (ws && ws->desc == desc)
+        return ws;
     const gn_table_desc *now = gn_txn_table(txn, desc->id);
-    if (!now || now->version != desc->version || now->data_epoch != desc->data_epoch)
-        return gn_error_set(err, GN_SERIALIZATION, "the definition of table \"%s\" has changed", desc->name);
-    *out = gn_txn_set(txn, now);
-    return GN_OK;
+    if (!now || now->version != desc->version || now->data_epoch != desc->data_epoch) {
+        *code = gn_error_set(err, GN_SERIALIZATION, "the definition of table \"%s\" has changed", desc->name);
+        return NULL;
+    }
+    return gn_txn_set(txn, now);
 }
 
 static gn_code check_size(gn_txn *txn, size_t more, gn_error *err)
@@ -202,10 +206,11 @@ static gn_code put_row(gn_txn *txn, gn_write_set *ws, const gn_value *values, bo
 
 gn_code gn_txn_insert(gn_txn *txn, const gn_table_desc *desc, const gn_value *values, gn_error *err)
 {
-    gn_write_set *ws;
-    gn_code code = begin_write(txn, desc, &ws, err);
-    if (code == GN_OK)
-        code = row_key(txn, ws, values, err);
+    gn_code code = GN_OK;
+    gn_write_set *ws = begin_write(txn, desc, &code, err);
+    if (!ws)
+        return code;
+    code = row_key(txn, ws, values, err);
     if (code == GN_OK && !desc->hidden_key)
         code = check_key_free(txn, ws, gn_buf_bytes(&txn->key), err);
     if (code == GN_OK && desc->n_indexes > 0)
@@ -224,9 +229,9 @@ static void read_for_write(gn_txn *txn, const gn_table_desc *desc, gn_bytes key)
 
 gn_code gn_txn_update(gn_txn *txn, const gn_table_desc *desc, gn_bytes key, const gn_value *values, gn_error *err)
 {
-    gn_write_set *ws;
-    gn_code code = begin_write(txn, desc, &ws, err);
-    if (code != GN_OK)
+    gn_code code = GN_OK;
+    gn_write_set *ws = begin_write(txn, desc, &code, err);
+    if (!ws)
         return code;
     read_for_write(txn, desc, key);
     if (desc->hidden_key) {
@@ -249,10 +254,11 @@ gn_code gn_txn_update(gn_txn *txn, const gn_table_desc *desc, gn_bytes key, cons
 
 gn_code gn_txn_delete(gn_txn *txn, const gn_table_desc *desc, gn_bytes key, gn_error *err)
 {
-    gn_write_set *ws;
-    gn_code code = begin_write(txn, desc, &ws, err);
-    if (code == GN_OK)
-        code = check_size(txn, key.len, err);
+    gn_code code = GN_OK;
+    gn_write_set *ws = begin_write(txn, desc, &code, err);
+    if (!ws)
+        return code;
+    code = check_size(txn, key.len, err);
     if (code != GN_OK)
         return code;
     read_for_write(txn, desc, key);

@@ -66,6 +66,7 @@ enum { CHUNK_FIRST = 4 << 10, CHUNK_MAX = 1 << 20, ENTRY_HEADER_MAX = 1 + 5 + 5 
 
 static gn_own_row run_entry(const gn_write_set *ws, gn_run_pos *pos)
 {
+    GN_ASSERT(ws->chunks && *pos >> 32 < ws->n_chunks);
     const gn_run_chunk *c = &ws->chunks[*pos >> 32];
     uint32_t at = (uint32_t)*pos;
     GN_ASSERT(at < c->len);
@@ -81,6 +82,7 @@ static gn_own_row run_entry(const gn_write_set *ws, gn_run_pos *pos)
 bool gn_write_set_run_next(const gn_write_set *ws, gn_run_pos *pos, gn_write *out)
 {
     /* A position taken at the run's end may have got a chunk behind it since. */
+    GN_ASSERT(*pos >= ws->run_end || ws->chunks);
     if (*pos < ws->run_end && (uint32_t)*pos == ws->chunks[*pos >> 32].len)
         *pos = ((*pos >> 32) + 1) << 32;
     if (*pos >= ws->run_end)
@@ -149,7 +151,7 @@ static uint8_t *run_room(gn_write_set *ws, size_t need)
     uint8_t *data = gn_arena_alloc(ws->arena, cap);
     if (!data)
         return NULL;
-    if (ws->n_chunks == ws->cap_chunks) {
+    if (!ws->chunks || ws->n_chunks == ws->cap_chunks) {
         ws->cap_chunks = ws->cap_chunks ? 2 * ws->cap_chunks : 4;
         ws->chunks = gn_xrealloc(ws->chunks, ws->cap_chunks * sizeof *ws->chunks);
     }
@@ -173,6 +175,7 @@ static bool run_append(gn_write_set *ws, gn_bytes key, gn_bytes row)
     uint8_t *start = run_room(ws, ENTRY_HEADER_MAX + key.len + row.len);
     if (!start)
         return false;
+    GN_ASSERT(ws->chunks);
     gn_run_chunk *c = &ws->chunks[ws->n_chunks - 1];
     run_mark(ws, (uint64_t)(ws->n_chunks - 1) << 32 | c->len);
     uint8_t *p = start;

@@ -114,7 +114,7 @@ static const char *name_of(int name, char *buf)
 {
     if (name < 0)
         return NULL;
-    sprintf(buf, "n%03d", name);
+    snprintf(buf, 16, "n%03d", name);
     return buf;
 }
 
@@ -154,7 +154,7 @@ static char *model_dump(const model *m, int column, bool reverse)
     for (int i = 0; i < n; i++) {
         int id = ids[reverse ? n - 1 - i : i];
         const char *s = name_of(m->name[id], name);
-        p += sprintf(p, "%d:%s:%lld ", id, s ? s : "-", (long long)m->n[id]);
+        p += snprintf(p, 64, "%d:%s:%lld ", id, s ? s : "-", (long long)m->n[id]);
     }
     return text;
 }

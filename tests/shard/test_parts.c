@@ -18,7 +18,7 @@ static uint32_t rnd(uint32_t n)
 
 static gn_bytes key3(char *buf, uint32_t n)
 {
-    sprintf(buf, "%04u", n);
+    snprintf(buf, 8, "%04u", n % 10000);
     return gn_bytes_str(buf);
 }
 
@@ -48,7 +48,7 @@ static void check_cursor(const gn_write_set *ws, gn_own_mark mark, const own_mod
         assert_true(gn_own_cursor_next(&c, &own));
         assert_true(gn_bytes_eq(own.key, key3(name, k)));
         assert_int_equal(own.deleted, m->at[k].deleted);
-        sprintf(value, "v%u", m->at[k].value);
+        snprintf(value, sizeof value, "v%u", m->at[k].value);
         assert_true(own.deleted || gn_bytes_eq(own.row, gn_bytes_str(value)));
     }
     gn_own_row own;
@@ -71,7 +71,7 @@ static void write_sets_behave_as_an_ordered_map_with_history(void **state)
             bool up = (uint32_t)round < rnd(6) && ascending < KEYS;
             uint32_t k = up ? ascending++ : rnd(KEYS);
             bool deletes = !up && rnd(4) == 0;
-            sprintf(value, "v%u", step);
+            snprintf(value, sizeof value, "v%u", step);
             if (deletes)
                 assert_int_equal(gn_own_delete(ws, key3(name, k), NULL), GN_OK);
             else
@@ -102,7 +102,7 @@ static void write_sets_behave_as_an_ordered_map_with_history(void **state)
             assert_true(gn_write_unpack(&r, &w));
             assert_true(gn_bytes_cmp(gn_bytes_str(before), w.key) < 0);
             memcpy(before, w.key.data, 4);
-            assert_int_equal(w.op == GN_WRITE_DELETE, now.at[atoi(before)].deleted);
+            assert_int_equal(w.op == GN_WRITE_DELETE, now.at[strtoul(before, NULL, 10)].deleted);
         }
         assert_int_equal(gn_reader_left(&r), 0);
         gn_buf_close(&packed);
@@ -168,7 +168,7 @@ static void a_read_set_too_large_becomes_the_whole_space(void **state)
     gn_read_set set = {0};
     char name[16];
     for (uint32_t i = 0; i < GN_READ_ITEMS_MAX + 10; i++) {
-        sprintf(name, "%08u", i);
+        snprintf(name, sizeof name, "%08u", i);
         gn_read_set_point(&set, &space, gn_bytes_str(name));
     }
     assert_int_equal(set.spaces[0].n, 1);

@@ -1,6 +1,7 @@
 /* Definitions: created, changed and dropped under transactions, with the data that hangs on them. */
 #include "fixture.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { TABLE = GN_FIRST_USER_ID, I_NAME, I_N, TABLE_2 };
@@ -63,11 +64,11 @@ static void names_are_taken_once(void **state)
     gn_table_desc *t = make_table(TABLE), *u = make_table(TABLE_2);
     add_index(t, I_NAME, COL_NAME, false);
     ASSERT_OK(put_table(fx, t, &err), &err);
-    strcpy(u->name, "i16385");
+    snprintf(u->name, sizeof u->name, "%s", "i16385");
     ASSERT_CODE(put_table(fx, u, &err), GN_DUPLICATE_TABLE, &err);
-    strcpy(u->name, "same");
+    snprintf(u->name, sizeof u->name, "%s", "same");
     gn_table_desc *w = make_table(TABLE_2 + 1);
-    strcpy(w->name, "same");
+    snprintf(w->name, sizeof w->name, "%s", "same");
     gn_txn *a = begin(fx), *b = begin(fx);
     ASSERT_OK(gn_txn_put_table(a, u, &err), &err);
     ASSERT_OK(gn_txn_put_table(b, w, &err), &err);
