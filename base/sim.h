@@ -39,6 +39,13 @@ void gn_sim_run_for(gn_sim *sim, uint64_t ns);
 /* Called after every step, wherever the stepping is done: the place for checks. */
 void gn_sim_on_step(gn_sim *sim, void (*fn)(void *ctx), void *ctx);
 
+/* Called for each write of a node, in order, when it has become proof against a crash; in a tearing crash for what
+ * survives it. What is unsynced, and what a ghost writes, is not shown. */
+void gn_sim_on_durable(gn_sim *sim, void (*fn)(void *ctx, gn_node_id node, const gn_disk_op *ops, size_t n), void *ctx);
+/* Called for each frame that a node (no ghost) hands to the network; false: the frame is lost. */
+void gn_sim_on_frame(gn_sim *sim,
+                     bool (*fn)(void *ctx, gn_node_id from, gn_node_id to, uint8_t channel, gn_bytes frame), void *ctx);
+
 uint64_t gn_sim_now_ns(const gn_sim *sim); /* the scheduler's clock; each node's begins at an offset of its own */
 uint64_t gn_sim_steps(const gn_sim *sim);
 uint64_t gn_sim_trace_hash(const gn_sim *sim);

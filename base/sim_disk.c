@@ -99,11 +99,28 @@ static void add_unsynced(sim_store *store, const gn_disk_op *ops, size_t n)
     store->unsynced_end = &b->next;
 }
 
-static void sync_store(sim_store *store)
+static void make_durable(sim_node *node, sim_map *durable, const gn_disk_op *ops, size_t n)
 {
-    for (batch *b = store->unsynced; b; b = b->next)
-        apply(&store->durable, b->ops, b->n);
+    apply(durable, ops, n);
+    if (node->sim->on_durable)
+        node->sim->on_durable(node->sim->on_durable_ctx, node->id, ops, n);
+}
+
+static void sync_store(sim_world *world, sim_store *store)
+{
+    for (batch *b = store->unsynced; b; b = b->next) {
+        if (world->ghost)
+            apply(&store->durable, b->ops, b->n);
+        else
+            make_durable(world->node, &store->durable, b->ops, b->n);
+    }
     forget_unsynced(store);
+}
+
+void gn_sim_on_durable(gn_sim *sim, void (*fn)(void *ctx, gn_node_id node, const gn_disk_op *ops, size_t n), void *ctx)
+{
+    sim->on_durable = fn;
+    sim->on_durable_ctx = ctx;
 }
 
 /* ---- a crash ---- */
@@ -116,10 +133,10 @@ static size_t count_writes(const gn_disk_write *write)
     return n;
 }
 
-static size_t keep_writes(sim_map *map, const gn_disk_write *write, size_t keep)
+static size_t keep_writes(sim_node *node, sim_map *map, const gn_disk_write *write, size_t keep)
 {
     for (; write && keep > 0; write = write->next, keep--)
-        apply(map, write->ops, write->n);
+        make_durable(node, map, write->ops, write->n);
     return keep;
 }
 
@@ -132,9 +149,9 @@ static void tear_store(sim_node *node, const sim_store *store, sim_map *survives
     size_t keep = gn_sim_rng_below(&node->sim->rng, n + 1);
     gn_sim_tell(node, "disk \"%s\" keeps %zu of %zu unsynced writes", store->name, keep, n);
     for (const batch *b = store->unsynced; b && keep > 0; b = b->next, keep--)
-        apply(survives, b->ops, b->n);
+        make_durable(node, survives, b->ops, b->n);
     if (disk && !disk->failed)
-        keep_writes(survives, disk->waiting, keep_writes(survives, disk->in_flight, keep));
+        keep_writes(node, survives, disk->waiting, keep_writes(node, survives, disk->in_flight, keep));
 }
 
 void gn_sim_stores_crash(sim_node *node, gn_sim_tear tear)
@@ -210,7 +227,7 @@ static void settle_in_flight(sim_disk *disk)
     }
     disk->in_flight = NULL;
     if (sync && !disk->failed && !disk->world->node->faults.lies)
-        sync_store(disk->store);
+        sync_store(disk->world, disk->store);
 }
 
 static void start_waiting(sim_disk *disk);

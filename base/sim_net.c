@@ -89,6 +89,8 @@ void gn_sim_net_send(gn_world *base, gn_node_id to, uint8_t channel, gn_bytes by
     sim_node *from = world->node, *receiver = gn_sim_node(sim, to);
     gn_sim_note(sim, from->id << 32 | to << 8 | channel);
     gn_sim_note_bytes(sim, bytes);
+    if (sim->on_frame && !sim->on_frame(sim->on_frame_ctx, from->id, to, channel, bytes))
+        return;
     if (from->links[to - 1].cut)
         return;
     launch(from, receiver, channel, bytes);
@@ -105,6 +107,13 @@ void gn_sim_net_listen(gn_world *base, uint8_t channel, gn_queue *queue, gn_net_
 {
     sim_world *world = sim_world_of(base);
     world->listeners[channel] = (sim_listener){.queue = queue, .handler = handler, .ctx = ctx};
+}
+
+void gn_sim_on_frame(gn_sim *sim,
+                     bool (*fn)(void *ctx, gn_node_id from, gn_node_id to, uint8_t channel, gn_bytes frame), void *ctx)
+{
+    sim->on_frame = fn;
+    sim->on_frame_ctx = ctx;
 }
 
 /* Calls fn for every direction that `from` and `to` name. */

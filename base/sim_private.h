@@ -100,6 +100,10 @@ struct gn_sim {
     sim_strand *current_strand; /* that runs */
     void (*on_step)(void *ctx);
     void *on_step_ctx;
+    void (*on_durable)(void *ctx, gn_node_id node, const gn_disk_op *ops, size_t n);
+    void *on_durable_ctx;
+    bool (*on_frame)(void *ctx, gn_node_id from, gn_node_id to, uint8_t channel, gn_bytes frame);
+    void *on_frame_ctx;
     FILE *trace;
     void *main_context; /* sim_strand.c's */
     struct sim_stack *free_stacks;
