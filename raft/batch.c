@@ -106,17 +106,15 @@ void gn_raft_batch_delete(gn_raft_group *group, gn_raft_kind kind, uint64_t from
 /* What the group had in the completed batch. */
 static void part_done(gn_raft_group *group, gn_raft_part part)
 {
-    if (group->stopped || group->closing)
-        return;
-    if (part.create)
+    if (part.create && !group->stopped && !group->closing)
         gn_raft_group_created(group);
-    if (part.entries_end)
+    if (part.entries_end && !group->stopped && !group->closing) /* and so on: each may stop the group */
         gn_raft_step_persisted(group, part.entries_end);
-    if (part.snapshot)
+    if (part.snapshot && !group->stopped && !group->closing)
         gn_raft_snapshot_durable(group);
-    if (part.install_begins)
+    if (part.install_begins && !group->stopped && !group->closing)
         gn_raft_install_recorded(group);
-    if (part.install_ends)
+    if (part.install_ends && !group->stopped && !group->closing)
         gn_raft_install_durable(group);
 }
 

@@ -55,6 +55,8 @@ void gn_raft_deadline_remove(gn_raft_group *group)
 void gn_raft_deadline_update(gn_raft_group *group)
 {
     gn_raft_host *host = group->host;
+    if (group->stopped) /* the host may have failed over what came before this in the advance */
+        return;
     uint64_t due = raft_timeout(&group->raft);
     if (raft_state(&group->raft) == RAFT_LEADER) {
         uint64_t grid = host->options.heartbeat_ms;

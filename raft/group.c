@@ -212,10 +212,10 @@ void gn_raft_group_advance(gn_raft_group *group)
 
 /* ---- opening ---- */
 
-/* The first records of a new group are durable. */
+/* The first records of a new group, or what an interrupted install needed, are durable. */
 void gn_raft_group_created(gn_raft_group *group)
 {
-    GN_ASSERT(group->creating && !group->started);
+    GN_ASSERT(!group->started);
     group->creating = false;
     gn_raft_step_start(group);
     group->open_index = group->raft.commit_index;
@@ -236,6 +236,18 @@ static void create(gn_raft_group *group)
     gn_raft_segment_unref(segment);
 }
 
+/* Before any entry is added to the log: those of the old log behind the snapshot would seem to follow it. */
+static void end_install(gn_raft_group *group)
+{
+    gn_raft_batch_delete(group, GN_RAFT_KIND_INSTALL, 0, UINT64_MAX);
+    if (group->recovery->installed) {
+        gn_raft_segment *snapshot = group->recovery->snapshot_bytes;
+        gn_raft_batch_delete(group, GN_RAFT_KIND_ENTRY, 0, UINT64_MAX);
+        gn_raft_batch_put(group, GN_RAFT_KIND_SNAPSHOT, 0, snapshot, gn_bytes_of(snapshot->data, snapshot->len));
+    }
+    gn_raft_batch_part(group)->create = true;
+}
+
 static void open_task(gn_task *task)
 {
     gn_raft_group *group = GN_CONTAINER(task, gn_raft_group, task);
@@ -249,6 +261,8 @@ static void open_task(gn_task *task)
     group->registered = true;
     if (group->creating) {
         create(group);
+    } else if (group->recovery->interrupted) {
+        end_install(group);
     } else {
         gn_raft_step_start(group);
         group->open_index = group->raft.commit_index;

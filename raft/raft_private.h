@@ -46,7 +46,7 @@ typedef enum gn_raft_kind {
     GN_RAFT_KIND_STORE = 0,    /* version of the format, node */
     GN_RAFT_KIND_STATE = 1,    /* term and vote */
     GN_RAFT_KIND_SNAPSHOT = 2, /* metadata, configuration, manifest */
-    GN_RAFT_KIND_INSTALL = 3,  /* index of a snapshot whose install has begun */
+    GN_RAFT_KIND_INSTALL = 3,  /* a snapshot whose install has begun, as it will be when it ends */
     GN_RAFT_KIND_ENTRY = 4,
 } gn_raft_kind;
 
@@ -413,7 +413,8 @@ typedef struct gn_raft_recovery {
     uint64_t term, vote;
     gn_raft_segment *snapshot_bytes;
     gn_raft_snapshot_record snapshot;
-    bool installed;       /* an install up to the state machine's index began and did not end here */
+    bool interrupted; /* an install began and did not end here: what it left is to be cleared away */
+    bool installed;   /* the state machine had done its part of it: it takes the place of snapshot and log */
     uint64_t first_index; /* of the entries; 0 = none */
     uint64_t *terms;
     uint8_t *types;

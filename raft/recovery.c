@@ -35,6 +35,21 @@ static bool read_snapshot(reader *r, gn_bytes value)
     return true;
 }
 
+/* An install that a crash cut off. Either the state machine had replaced its state, and the install is finished here;
+ * or it had not, and nothing has happened. The log that lies there may contradict the snapshot, however long it is. */
+static bool read_install(reader *r, uint64_t index, gn_bytes value)
+{
+    gn_raft_snapshot_record record;
+    if (!gn_raft_snapshot_read(value, r->group->id, &record) || record.index != index)
+        return damaged(r, "an install's record", index);
+    r->recovery->interrupted = true;
+    if (index != r->group->applied)
+        return true;
+    r->recovery->installed = true;
+    gn_raft_segment_unref(r->recovery->snapshot_bytes);
+    return read_snapshot(r, value);
+}
+
 static void note_term(gn_raft_recovery *recovery, uint64_t term, uint8_t type)
 {
     if (recovery->n == recovery->cap) {
@@ -87,10 +102,9 @@ static bool read_record(void *ctx, gn_bytes key, gn_bytes value)
     case GN_RAFT_KIND_SNAPSHOT:
         return read_snapshot(r, value);
     case GN_RAFT_KIND_INSTALL:
-        r->recovery->installed |= index == r->group->applied;
-        return true;
+        return read_install(r, index, value);
     case GN_RAFT_KIND_ENTRY:
-        return read_entry(r, index, value);
+        return r->recovery->installed || read_entry(r, index, value);
     default:
         return damaged(r, "a key", index);
     }
@@ -114,7 +128,7 @@ static gn_code check(gn_raft_group *group, const gn_raft_recovery *recovery, uin
                             "group %" PRIu64 ": the state machine has entries up to %" PRIu64
                             ", the Raft log begins at %" PRIu64,
                             group->id, applied_index, group->first_index);
-    if (applied_index > group->last_index && !recovery->installed)
+    if (applied_index > group->last_index)
         return gn_error_set(err, GN_CORRUPT,
                             "group %" PRIu64 ": the state machine has entries up to %" PRIu64
                             ", the Raft log ends at %" PRIu64,

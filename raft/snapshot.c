@@ -6,8 +6,9 @@
  * Installed, after the core has accepted a leader's snapshot and forgotten its log:
  *     WAITS (for the batch or snapshot that the state machine has in hand) -> BEGINS (a record that says so is written)
  *     -> RUNS (the state machine replaces its state) -> ENDS (the snapshot's record replaces the log) -> core told
- * After a crash between RUNS and ENDS the state machine is ahead of the log; the record of BEGINS tells this from a log
- * that was lost. */
+ * After a crash between RUNS and ENDS the state machine may be ahead of the log, or the log contradict it: entries of an
+ * old leader can reach beyond the snapshot. So the record of BEGINS is the whole record of the snapshot, and the opening
+ * of the group ends the install with it, or takes it back where the state machine had not done its part (recovery.c). */
 #include "raft/raft_private.h"
 
 #include <stdlib.h>
@@ -213,7 +214,8 @@ static void install_start(gn_raft_group *group)
         return;
     }
     group->install = GN_RAFT_INSTALL_BEGINS;
-    gn_raft_batch_put(group, GN_RAFT_KIND_INSTALL, group->install_record.index, NULL, gn_bytes_of("1", 1));
+    gn_raft_batch_put(group, GN_RAFT_KIND_INSTALL, group->install_record.index, group->install_bytes,
+                      gn_bytes_of(group->install_bytes->data, group->install_bytes->len));
     gn_raft_batch_part(group)->install_begins = true;
 }
 
