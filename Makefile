@@ -63,7 +63,7 @@ lint: ## clang-format, clang-tidy, shellcheck, the layers of the house
 	@tools/lint.sh $(BUILD)
 
 soak: build ## the Raft simulation over SEEDS=n seeds
-	@GN_CHAOS_SEEDS=$(SEEDS) $(BUILD)/tests/raft/test_raft_chaos
+	@$(BUILD)/tests/sim/gn_sim_raft --seeds $(SEEDS)
 
 install: build ## gnomond, its unit and documents under PREFIX
 	@cmake --install $(BUILD) --prefix $(PREFIX)

@@ -413,8 +413,8 @@ typedef struct gn_raft_recovery {
     uint64_t term, vote;
     gn_raft_segment *snapshot_bytes;
     gn_raft_snapshot_record snapshot;
-    bool interrupted; /* an install began and did not end here: what it left is to be cleared away */
-    bool installed;   /* the state machine had done its part of it: it takes the place of snapshot and log */
+    bool interrupted;     /* an install began and did not end here: what it left is to be cleared away */
+    bool installed;       /* the state machine had done its part of it: it takes the place of snapshot and log */
     uint64_t first_index; /* of the entries; 0 = none */
     uint64_t *terms;
     uint8_t *types;

@@ -6,9 +6,10 @@
  * Installed, after the core has accepted a leader's snapshot and forgotten its log:
  *     WAITS (for the batch or snapshot that the state machine has in hand) -> BEGINS (a record that says so is written)
  *     -> RUNS (the state machine replaces its state) -> ENDS (the snapshot's record replaces the log) -> core told
- * After a crash between RUNS and ENDS the state machine may be ahead of the log, or the log contradict it: entries of an
- * old leader can reach beyond the snapshot. So the record of BEGINS is the whole record of the snapshot, and the opening
- * of the group ends the install with it, or takes it back where the state machine had not done its part (recovery.c). */
+ * After a crash between RUNS and ENDS the state machine may be ahead of the log, or the log contradict it: entries of
+ * an old leader can reach beyond the snapshot. So the record of BEGINS is the whole record of the snapshot, and the
+ * opening of the group ends the install with it, or takes it back where the state machine had not done its part
+ * (recovery.c). */
 #include "raft/raft_private.h"
 
 #include <stdlib.h>
