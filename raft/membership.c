@@ -74,15 +74,26 @@ static void submit(gn_raft_group *group)
     }
 }
 
+/* The core looks at a server's progress only when it acknowledges something new: in an idle group a server that has
+ * everything would never be seen to have caught up. A barrier gives it something, and shows that it is still there. */
+static void begin_catch_up(gn_raft_group *group)
+{
+    struct raft_event event = {.type = RAFT_CATCH_UP};
+    raft_index match = 0;
+    event.catch_up.server_id = group->change->target;
+    group->change_catching_up = true;
+    if (raft_match_index(&group->raft, group->change->target, &match) == 0 && match == group->last_index)
+        gn_raft_submit_barrier(group);
+    if (!group->stopped)
+        gn_raft_step(group, &event);
+}
+
 /* True when the server to be promoted has caught up; ends the request when it did not. */
 static bool caught_up(gn_raft_group *group)
 {
     int status = RAFT_CATCH_UP_NONE;
     if (!group->change_catching_up) {
-        struct raft_event event = {.type = RAFT_CATCH_UP};
-        event.catch_up.server_id = group->change->target;
-        group->change_catching_up = true;
-        gn_raft_step(group, &event);
+        begin_catch_up(group);
         return false;
     }
     if (raft_catch_up(&group->raft, group->change->target, &status) != 0 ||

@@ -292,6 +292,12 @@ static void tell_state(void)
         for (size_t i = 0; i < s.n_members; i++)
             print_message(" %llu%c", (unsigned long long)s.members[i].id,
                           s.members[i].role == GN_RAFT_VOTER ? 'v' : 's');
+        const gn_raft_group *g = c.node[id].group;
+        if (g)
+            print_message("; pending %zu waiting %zu reads %zu %zu %zu change %d transfer %d snapshot %d install %d",
+                          g->pending.n, g->waiting.n, g->reads.n, g->round.reads.n, g->reads_done.n,
+                          g->change ? g->change->kind : -1, g->transfer != NULL, g->snapshot_request != NULL,
+                          g->install);
         print_message("\n");
     }
 }

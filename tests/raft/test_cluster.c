@@ -278,6 +278,20 @@ static void one_server_grows_to_three_and_shrinks_again(void **state)
     }
 }
 
+static void a_server_that_has_everything_is_promoted_without_further_writes(void **state)
+{
+    (void)state;
+    cluster c;
+    cluster_start(&c, 22, 2, 1, NULL);
+    cluster_write(&c, "w");
+    assert_int_equal(change(&c, 1, gn_raft_add, 2), GN_OK);
+    cluster_settle(&c);
+    gn_sim_run_for(c.sim, SECOND);
+    assert_int_equal(change(&c, 1, gn_raft_promote, 2), GN_OK);
+    assert_int_equal(cluster_status(&c, 1).members[1].role, GN_RAFT_VOTER);
+    cluster_stop(&c);
+}
+
 static void leadership_is_handed_over_under_load(void **state)
 {
     (void)state;
@@ -523,6 +537,7 @@ int main(void)
         cmocka_unit_test(a_follower_behind_by_large_entries_catches_up_from_the_log),
         cmocka_unit_test(a_crash_between_install_and_its_record_is_survived),
         cmocka_unit_test(one_server_grows_to_three_and_shrinks_again),
+        cmocka_unit_test(a_server_that_has_everything_is_promoted_without_further_writes),
         cmocka_unit_test(leadership_is_handed_over_under_load),
         cmocka_unit_test(a_transfer_to_a_server_that_is_away_gives_up_and_goes_on),
         cmocka_unit_test(a_failed_write_stops_the_node_and_the_others_go_on),
