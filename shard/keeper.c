@@ -63,6 +63,23 @@ static gn_code collect(gn_shard *shard, uint64_t *swept_at, gn_error *err)
     return GN_OK;
 }
 
+static void measure(gn_shard *shard)
+{
+    uint64_t open = 0, bytes = 0;
+    pthread_mutex_lock(&shard->view_lock);
+    for (const gn_reader_mark *m = shard->readers.next; m != &shard->readers; m = m->next)
+        open++;
+    pthread_mutex_unlock(&shard->view_lock);
+    gn_gauge_set(shard->metrics.open_transactions, (double)open);
+    gn_gauge_set(shard->metrics.unflushed_bytes, (double)shard->unflushed_bytes);
+    gn_store *store = gn_shard_store(shard);
+    if (rocksdb_property_int(store->db, "rocksdb.total-sst-files-size", &bytes) == 0)
+        gn_gauge_set(shard->metrics.store_bytes, (double)bytes);
+    if (rocksdb_property_int(store->db, "rocksdb.size-all-mem-tables", &bytes) == 0)
+        gn_gauge_set(shard->metrics.memtable_bytes, (double)bytes);
+    gn_store_release(store);
+}
+
 static void keep(void *arg)
 {
     gn_shard *shard = arg;
@@ -81,6 +98,7 @@ static void keep(void *arg)
         uint64_t now = gn_now_ns(shard->world);
         if (code == GN_OK && now >= next) {
             next = now + TICK_MS * 1000000ull;
+            measure(shard);
             if (++ticks % GC_TICKS == 0)
                 code = collect(shard, &swept_at, &err);
         }

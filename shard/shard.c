@@ -207,6 +207,10 @@ static void init_metrics(gn_shard_metrics *m)
     m->flushes = gn_counter("gnomon_shard_flushes_total", NULL, "Flushes of the store.");
     m->flush_seconds = gn_histogram("gnomon_shard_flush_seconds", NULL, "Time of a flush of the store.");
     m->versions_swept = gn_counter("gnomon_shard_versions_swept_total", NULL, "Versions removed behind tombstones.");
+    m->open_transactions = gn_gauge("gnomon_shard_open_transactions", NULL, "Transactions that hold garbage back.");
+    m->unflushed_bytes = gn_gauge("gnomon_shard_unflushed_bytes", NULL, "Written and only in memory and the log.");
+    m->store_bytes = gn_gauge("gnomon_shard_store_bytes", NULL, "Files of the store.");
+    m->memtable_bytes = gn_gauge("gnomon_shard_memtable_bytes", NULL, "Memory of the store's write buffers.");
     m->snapshots = gn_counter("gnomon_shard_snapshots_total", NULL, "Snapshots taken.");
 }
 

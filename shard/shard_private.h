@@ -65,7 +65,7 @@ typedef struct gn_sequences gn_sequences;
 
 typedef struct gn_shard_metrics {
     gn_metric *commits, *conflicts, *unique_errors, *rows_written, *apply_seconds, *flushes, *flush_seconds,
-        *versions_swept, *snapshots;
+        *versions_swept, *snapshots, *open_transactions, *unflushed_bytes, *store_bytes, *memtable_bytes;
 } gn_shard_metrics;
 
 struct gn_shard {
