@@ -25,10 +25,13 @@ typedef struct planner {
     gn_query *q;
     conjunct *conjuncts;
     uint32_t n_conjuncts, cap_conjuncts;
-    double table_rows;
+    double table_rows, real_rows;
     double limit; /* rows wanted, INFINITY = all */
 } planner;
 
+/* Plans outlive the size that a table had when they were made: a table is never taken for so small that reading all of
+ * it would be preferred to an index. */
+static const double LEAST_ROWS = 1000;
 static const double ROW_BY_INDEX = 4; /* one row through a secondary index: a lookup by key */
 static const double DISTANCE_COST = 0.5;
 static const double VECTOR_ROW = 4;
@@ -585,6 +588,11 @@ static double wanted_rows(const gn_query *q)
 static void estimate(planner *p)
 {
     gn_query *q = p->q;
+    if (q->path.table && p->real_rows < p->table_rows) {
+        double scale = p->real_rows / p->table_rows;
+        q->path.rows_estimate = fmax(1, q->path.rows_estimate * (q->path.unique ? 1 : scale));
+        q->rows = fmax(1, q->rows * (q->path.unique ? 1 : scale));
+    }
     if (q->path.kind == GN_PATH_ROW)
         q->rows = 1;
     else if (q->path.kind == GN_PATH_SERIES)
@@ -600,7 +608,8 @@ static gn_code plan_table(planner *p, bool all_columns)
 {
     gn_table_stats stats = {0};
     gn_shard_table_stats(p->context->shard, p->q->path.table->id, &stats);
-    p->table_rows = fmax(10, (double)stats.rows_estimate);
+    p->real_rows = (double)stats.rows_estimate;
+    p->table_rows = fmax(LEAST_ROWS, p->real_rows);
     gn_code code = GN_OK;
     if (p->q->path.kind != GN_PATH_EMPTY)
         code = choose(p);
