@@ -1,6 +1,5 @@
 /* LIKE and regular expressions. */
-#include "query/regex.h"
-#include "query/text_private.h"
+#include "query/pattern_private.h"
 
 /* ---- LIKE ---- */
 
@@ -140,40 +139,37 @@ static gn_code like_escape(const gn_call *call, const gn_value *args, gn_value *
 
 /* ---- regular expressions ---- */
 
-/* The pattern compiled last, kept while it stays the same. */
-typedef struct compiled {
-    gn_bytes pattern;
-    unsigned flags;
-    const gn_regex *regex;
-} compiled;
-
-static gn_code compile(const gn_call *call, compiled *c, gn_bytes pattern, unsigned flags)
+gn_code gn_pattern_compile(const gn_call *call, gn_pattern *c, gn_bytes pattern, unsigned flags, uint32_t max_spans)
 {
-    if (c->regex && c->flags == flags && gn_bytes_eq(c->pattern, pattern))
+    const gn_eval *eval = call->eval;
+    if (c->matcher && c->flags == flags && gn_bytes_eq(c->text, pattern))
         return GN_OK;
-    c->pattern = pattern;
-    c->flags = flags;
-    c->regex = NULL;
-    return gn_regex_compile(pattern, flags, call->eval->arena, &c->regex, call->eval->err);
+    *c = (gn_pattern){.text = pattern, .flags = flags};
+    gn_code code = gn_regex_compile(pattern, flags, eval->arena, &c->regex, eval->err);
+    if (code)
+        return code;
+    uint32_t n_spans = gn_regex_groups(c->regex) + 1;
+    return gn_regex_matcher_create(c->regex, n_spans < max_spans ? n_spans : max_spans, eval->arena, &c->matcher,
+                                   eval->err);
 }
 
-static gn_code search(const gn_call *call, const compiled *c, gn_bytes text, size_t from, gn_regex_span *spans,
-                      uint32_t n_spans, bool *found)
+gn_code gn_pattern_search(const gn_call *call, const gn_pattern *c, gn_bytes text, size_t from, gn_regex_span *spans,
+                          bool *found)
 {
-    return gn_regex_search(c->regex, text, from, spans, n_spans, call->eval->arena, call->eval->cancel, found,
-                           call->eval->err);
+    return gn_regex_search(c->matcher, text, from, spans, call->eval->cancel, found, call->eval->err);
 }
 
 static gn_code matches(const gn_call *call, gn_column *out)
 {
     uint8_t op = call->function->op;
-    compiled c = {.regex = NULL};
+    gn_pattern c = {.regex = NULL};
     for (uint32_t k = 0; k < call->n; k++) {
         uint32_t i = call->rows ? call->rows[k] : k;
         bool found = false;
-        gn_code code = compile(call, &c, gn_bytes_placed(call->args[1].bytes[i]), op & ICASE ? GN_REGEX_ICASE : 0);
+        gn_code code =
+            gn_pattern_compile(call, &c, gn_bytes_placed(call->args[1].bytes[i]), op & ICASE ? GN_REGEX_ICASE : 0, 0);
         if (!code)
-            code = search(call, &c, gn_bytes_placed(call->args[0].bytes[i]), 0, NULL, 0, &found);
+            code = gn_pattern_search(call, &c, gn_bytes_placed(call->args[0].bytes[i]), 0, NULL, &found);
         if (code)
             return code;
         out->boolean[i] = found != ((op & NOT) != 0);
@@ -182,7 +178,7 @@ static gn_code matches(const gn_call *call, gn_column *out)
 }
 
 /* The letters of regexp_replace and its kin. */
-static gn_code read_flags(const gn_call *call, gn_bytes letters, unsigned *flags, bool *global)
+gn_code gn_pattern_flags(const gn_call *call, gn_bytes letters, unsigned *flags, bool *global)
 {
     *flags = 0;
     *global = false;
@@ -226,6 +222,8 @@ static gn_code read_flags(const gn_call *call, gn_bytes letters, unsigned *flags
     return GN_OK;
 }
 
+enum { REPLACE_SPANS = 10 }; /* the match and \1 .. \9 */
+
 /* Appends the replacement: \1 .. \9 groups, \& the match, \\ a backslash. */
 static void put_replacement(gn_buf *buf, gn_bytes with, gn_bytes text, const gn_regex_span *spans, uint32_t n_spans)
 {
@@ -247,26 +245,24 @@ static void put_replacement(gn_buf *buf, gn_bytes with, gn_bytes text, const gn_
     }
 }
 
-static gn_code replace_all(const gn_call *call, const compiled *c, gn_bytes text, gn_bytes with, bool global,
+static gn_code replace_all(const gn_call *call, const gn_pattern *c, gn_bytes text, gn_bytes with, bool global,
                            gn_buf *buf)
 {
     gn_regex_span spans[GN_REGEX_GROUPS];
     uint32_t n_spans = gn_regex_groups(c->regex) + 1;
+    n_spans = n_spans > REPLACE_SPANS ? REPLACE_SPANS : n_spans;
     size_t done = 0, from = 0;
-    if (n_spans > 10)
-        n_spans = 10;
     while (from <= text.len && !buf->failed) {
         bool found;
-        gn_code code = search(call, c, text, from, spans, n_spans, &found);
+        gn_code code = gn_pattern_search(call, c, text, from, spans, &found);
         if (code)
             return code;
         if (!found)
             break;
         gn_buf_append(buf, text.data + done, spans[0].from - done);
         put_replacement(buf, with, text, spans, n_spans);
-        done = from = spans[0].to;
-        if (spans[0].from == spans[0].to) /* an empty match: on by one character */
-            from += from < text.len ? gn_utf8_len(text.data[from]) : 1;
+        done = spans[0].to;
+        from = gn_pattern_next(text, spans);
         if (!global)
             break;
     }
@@ -276,15 +272,15 @@ static gn_code replace_all(const gn_call *call, const compiled *c, gn_bytes text
 
 static gn_code regexp_replace(const gn_call *call, gn_column *out)
 {
-    compiled c = {.regex = NULL};
+    gn_pattern c = {.regex = NULL};
     for (uint32_t k = 0; k < call->n; k++) {
         uint32_t i = call->rows ? call->rows[k] : k;
         unsigned flags = 0;
         bool global = false;
         gn_value result = {.type = call->result};
-        gn_code code = call->n_args == 4 ? read_flags(call, call->args[3].bytes[i], &flags, &global) : GN_OK;
+        gn_code code = call->n_args == 4 ? gn_pattern_flags(call, call->args[3].bytes[i], &flags, &global) : GN_OK;
         if (!code)
-            code = compile(call, &c, gn_bytes_placed(call->args[1].bytes[i]), flags);
+            code = gn_pattern_compile(call, &c, gn_bytes_placed(call->args[1].bytes[i]), flags, REPLACE_SPANS);
         if (code)
             return code;
         gn_buf buf;
@@ -304,16 +300,17 @@ static gn_code regexp_replace(const gn_call *call, gn_column *out)
 /* substring(text from pattern), regexp_substr: the first group if there is one, else the match. */
 static gn_code regexp_substr(const gn_call *call, gn_column *out)
 {
-    compiled c = {.regex = NULL};
+    gn_pattern c = {.regex = NULL};
     for (uint32_t k = 0; k < call->n; k++) {
         uint32_t i = call->rows ? call->rows[k] : k;
         gn_bytes text = gn_bytes_placed(call->args[0].bytes[i]);
         gn_regex_span spans[2];
         bool found = false;
-        gn_code code = compile(call, &c, gn_bytes_placed(call->args[1].bytes[i]), 0);
+        gn_code code =
+            gn_pattern_compile(call, &c, gn_bytes_placed(call->args[1].bytes[i]), 0, call->function->op ? 2 : 1);
         uint32_t group = !code && call->function->op && gn_regex_groups(c.regex) > 0;
         if (!code)
-            code = search(call, &c, text, 0, spans, group + 1, &found);
+            code = gn_pattern_search(call, &c, text, 0, spans, &found);
         if (code)
             return code;
         if (!found || spans[group].from == SIZE_MAX)
@@ -324,42 +321,57 @@ static gn_code regexp_substr(const gn_call *call, gn_column *out)
     return GN_OK;
 }
 
-static gn_code regexp_like(const gn_call *call, const gn_value *args, gn_value *out)
+gn_code gn_pattern_flags_of_row(const gn_call *call, uint32_t at, uint32_t row, unsigned *flags)
 {
-    compiled c = {.regex = NULL};
-    unsigned flags = 0;
-    bool global = false, found = false;
-    gn_code code = call->n_args == 3 ? read_flags(call, args[2].as.bytes, &flags, &global) : GN_OK;
+    bool global = false;
+    *flags = 0;
+    if (at >= call->n_args)
+        return GN_OK;
+    gn_code code = gn_pattern_flags(call, call->args[at].bytes[row], flags, &global);
     if (!code && global)
-        code =
-            gn_error_set(call->eval->err, GN_INVALID_PARAMETER, "regexp_like() does not support the \"global\" option");
-    if (!code)
-        code = compile(call, &c, args[1].as.bytes, flags);
-    if (!code)
-        code = search(call, &c, args[0].as.bytes, 0, NULL, 0, &found);
-    out->as.boolean = found;
+        code = gn_error_set(call->eval->err, GN_INVALID_PARAMETER, "%s() does not support the \"global\" option",
+                            call->function->name);
     return code;
 }
 
-static gn_code regexp_count(const gn_call *call, const gn_value *args, gn_value *out)
+static gn_code regexp_like(const gn_call *call, gn_column *out)
 {
-    compiled c = {.regex = NULL};
-    gn_bytes text = args[0].as.bytes;
-    size_t from = 0;
-    gn_code code = compile(call, &c, args[1].as.bytes, 0);
-    out->as.i32 = 0;
-    while (!code && from <= text.len) {
-        gn_regex_span span;
+    gn_pattern c = {.regex = NULL};
+    for (uint32_t k = 0; k < call->n; k++) {
+        uint32_t i = call->rows ? call->rows[k] : k;
+        unsigned flags;
         bool found = false;
-        code = search(call, &c, text, from, &span, 1, &found);
-        if (code || !found)
-            break;
-        out->as.i32++;
-        from = span.to;
-        if (span.from == span.to)
-            from += from < text.len ? gn_utf8_len(text.data[from]) : 1;
+        gn_code code = gn_pattern_flags_of_row(call, 2, i, &flags);
+        if (!code)
+            code = gn_pattern_compile(call, &c, gn_bytes_placed(call->args[1].bytes[i]), flags, 0);
+        if (!code)
+            code = gn_pattern_search(call, &c, gn_bytes_placed(call->args[0].bytes[i]), 0, NULL, &found);
+        if (code)
+            return code;
+        out->boolean[i] = found;
     }
-    return code;
+    return GN_OK;
+}
+
+static gn_code regexp_count(const gn_call *call, gn_column *out)
+{
+    gn_pattern c = {.regex = NULL};
+    for (uint32_t k = 0; k < call->n; k++) {
+        uint32_t i = call->rows ? call->rows[k] : k;
+        gn_bytes text = gn_bytes_placed(call->args[0].bytes[i]);
+        gn_code code = gn_pattern_compile(call, &c, gn_bytes_placed(call->args[1].bytes[i]), 0, 1);
+        gn_regex_span span;
+        bool found = true;
+        for (size_t from = 0; !code && from <= text.len; from = gn_pattern_next(text, &span)) {
+            code = gn_pattern_search(call, &c, text, from, &span, &found);
+            if (code || !found)
+                break;
+            out->i32[i]++;
+        }
+        if (code)
+            return code;
+    }
+    return GN_OK;
 }
 
 /* clang-format off */
@@ -377,9 +389,9 @@ static const gn_function functions[] = {
     {"regexp_replace", T1, 4, GN_IMMUTABLE, 0, 0, {T3, T1}, .batch = regexp_replace},
     {"substring", T1, 2, GN_IMMUTABLE, 0, 1, {T2}, .batch = regexp_substr},
     {"regexp_substr", T1, 2, GN_IMMUTABLE, 0, 0, {T2}, .batch = regexp_substr},
-    {"regexp_like", GN_TY(BOOL), 2, GN_IMMUTABLE, 0, 0, {T2}, .row = regexp_like},
-    {"regexp_like", GN_TY(BOOL), 3, GN_IMMUTABLE, 0, 0, {T3}, .row = regexp_like},
-    {"regexp_count", GN_TY(INT4), 2, GN_IMMUTABLE, 0, 0, {T2}, .row = regexp_count},
+    {"regexp_like", GN_TY(BOOL), 2, GN_IMMUTABLE, 0, 0, {T2}, .batch = regexp_like},
+    {"regexp_like", GN_TY(BOOL), 3, GN_IMMUTABLE, 0, 0, {T3}, .batch = regexp_like},
+    {"regexp_count", GN_TY(INT4), 2, GN_IMMUTABLE, 0, 0, {T2}, .batch = regexp_count},
 };
 /* clang-format on */
 

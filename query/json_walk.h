@@ -38,4 +38,8 @@ gn_code gn_json_unescape(gn_bytes raw, const gn_eval *eval, gn_bytes *out);
 /* Appends text as a JSON string. */
 void gn_json_quote(gn_bytes text, gn_buf *out);
 
+/* function_json_build.c: appends any value as JSON, and as the key of an object. */
+gn_code gn_json_put(const gn_eval *eval, const gn_value *v, gn_buf *buf);
+void gn_json_put_key(const gn_eval *eval, const gn_value *key, gn_buf *buf);
+
 #endif

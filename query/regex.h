@@ -31,10 +31,15 @@ typedef struct gn_regex_span {
 gn_code gn_regex_compile(gn_bytes pattern, unsigned flags, gn_arena *arena, const gn_regex **out, gn_error *err);
 uint32_t gn_regex_groups(const gn_regex *regex); /* parentheses that capture, at most GN_REGEX_GROUPS - 1 */
 
+/* What a search needs besides the program; serves any number of searches, one at a time. n_spans: how many spans a
+ * search tells, 0 .. GN_REGEX_GROUPS; none is fastest. In the arena. */
+typedef struct gn_regex_matcher gn_regex_matcher;
+gn_code gn_regex_matcher_create(const gn_regex *regex, uint32_t n_spans, gn_arena *arena, gn_regex_matcher **out,
+                                gn_error *err);
+
 /* Searches text from byte `from` on (which must begin a character; what lies before still counts for anchors).
- * spans[0] is the match, spans[i] group i; n_spans may be 0, which is fastest. Scratch memory comes from the arena and
- * is given back. GN_CANCELED when *cancel turns true. */
-gn_code gn_regex_search(const gn_regex *regex, gn_bytes text, size_t from, gn_regex_span *spans, uint32_t n_spans,
-                        gn_arena *arena, const _Atomic bool *cancel, bool *found, gn_error *err);
+ * spans[0] is the match, spans[i] group i. GN_CANCELED when *cancel turns true (it may be NULL). */
+gn_code gn_regex_search(gn_regex_matcher *matcher, gn_bytes text, size_t from, gn_regex_span *spans,
+                        const _Atomic bool *cancel, bool *found, gn_error *err);
 
 #endif

@@ -735,6 +735,19 @@ static bool begins_anchored(const compiler *c, const node *tree)
            (first->assertion == GN_R_LINE_BEGIN && !(c->flags & GN_REGEX_NEWLINE_ANCHOR));
 }
 
+/* The byte that every match begins with, if the program begins by reading one character. */
+static int first_byte(const gn_regex_inst *program, bool icase)
+{
+    uint32_t pc = 0;
+    uint8_t bytes[4];
+    while (program[pc].op == GN_R_SAVE || program[pc].op == GN_R_JUMP)
+        pc = program[pc].next;
+    if (icase || program[pc].op != GN_R_CHAR)
+        return -1;
+    gn_utf8_encode(program[pc].value, bytes);
+    return bytes[0];
+}
+
 gn_code gn_regex_compile(gn_bytes pattern, unsigned flags, gn_arena *arena, const gn_regex **out, gn_error *err)
 {
     compiler c = {.p = pattern.data, .end = pattern.data + pattern.len, .flags = flags, .arena = arena, .err = err};
@@ -754,7 +767,8 @@ gn_code gn_regex_compile(gn_bytes pattern, unsigned flags, gn_arena *arena, cons
                         .icase = c.flags & GN_REGEX_ICASE,
                         .newline_anchor = c.flags & GN_REGEX_NEWLINE_ANCHOR,
                         .shortest = tree->greed == LAZY,
-                        .anchored = begins_anchored(&c, tree)};
+                        .anchored = begins_anchored(&c, tree),
+                        .first_byte = first_byte(c.program, c.flags & GN_REGEX_ICASE)};
     *out = regex;
     return GN_OK;
 }

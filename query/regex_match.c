@@ -18,9 +18,10 @@ typedef struct pending { /* of the stack in follow(): a pc, or a slot to be put 
     size_t old;
 } pending;
 
-typedef struct machine {
+typedef struct gn_regex_matcher {
     const gn_regex *regex;
     gn_bytes text;
+    uint32_t n_spans;
     uint32_t n_slots; /* 1 at least: where the match began */
     thread_list now, next;
     pending *stack;
@@ -172,14 +173,39 @@ static uint32_t character_before(gn_bytes text, size_t at)
     return gn_utf8_decode(text.data + at, &len);
 }
 
-static gn_code run(machine *m, size_t from, bool any_match, const _Atomic bool *cancel, gn_error *err)
+/* Sets m->at, a place where a character begins, and what lies on both sides. Gives the length of the one behind. */
+static size_t stand_at(machine *m, size_t at)
 {
     size_t len = 0;
-    m->at = from;
-    m->before = character_before(m->text, from);
-    m->after = from < m->text.len ? gn_utf8_decode(m->text.data + from, &len) : NO_CHARACTER;
+    m->at = at;
+    m->before = character_before(m->text, at);
+    m->after = at < m->text.len ? gn_utf8_decode(m->text.data + at, &len) : NO_CHARACTER;
+    return len;
+}
+
+/* No thread lives: on to the next place where a match may begin. SIZE_MAX: there is none. */
+static size_t next_start(const machine *m)
+{
+    if (m->regex->first_byte < 0)
+        return m->at;
+    const uint8_t *p =
+        m->at < m->text.len ? memchr(m->text.data + m->at, m->regex->first_byte, m->text.len - m->at) : NULL;
+    return p ? (size_t)(p - m->text.data) : SIZE_MAX;
+}
+
+static gn_code run(machine *m, size_t from, const _Atomic bool *cancel, gn_error *err)
+{
+    size_t len = stand_at(m, from);
     m->now.n = 0;
+    m->found = false;
     for (uint32_t steps = 1;; steps++) {
+        if (m->now.n == 0 && !m->found) {
+            size_t start = next_start(m);
+            if (start == SIZE_MAX)
+                break;
+            if (start > m->at)
+                len = stand_at(m, start);
+        }
         if (!m->found && (!m->regex->anchored || m->at == 0)) { /* a thread that begins here, behind all others */
             memset(m->current, 0xff, m->n_slots * sizeof(size_t));
             m->current[0] = m->at;
@@ -188,7 +214,7 @@ static gn_code run(machine *m, size_t from, bool any_match, const _Atomic bool *
         record_matches(m);
         if (m->now.n == 0 && (m->found || m->regex->anchored))
             break;
-        if (m->at == m->text.len || (any_match && m->found))
+        if (m->at == m->text.len || (m->n_spans == 0 && m->found))
             break;
         if (steps % CANCEL_EVERY == 0 && cancel && *cancel)
             return gn_error_set(err, GN_CANCELED, "canceling statement due to user request");
@@ -209,32 +235,42 @@ static bool list_alloc(thread_list *list, uint32_t n, uint32_t n_slots, gn_arena
     return list->pcs && list->where && list->slots;
 }
 
-gn_code gn_regex_search(const gn_regex *regex, gn_bytes text, size_t from, gn_regex_span *spans, uint32_t n_spans,
-                        gn_arena *arena, const _Atomic bool *cancel, bool *found, gn_error *err)
+gn_code gn_regex_matcher_create(const gn_regex *regex, uint32_t n_spans, gn_arena *arena, gn_regex_matcher **out,
+                                gn_error *err)
 {
-    GN_ASSERT(from <= text.len && n_spans <= GN_REGEX_GROUPS);
-    gn_arena_mark mark = gn_arena_save(arena);
-    uint32_t n = regex->n, n_slots = n_spans > 1 ? 2 * n_spans : 1;
-    machine m = {.regex = regex, .text = text, .n_slots = n_slots};
-    m.stack = gn_arena_alloc(arena, (2 * (size_t)n + 2) * sizeof *m.stack);
-    m.current = gn_arena_alloc(arena, n_slots * sizeof *m.current);
-    m.best = gn_arena_alloc(arena, n_slots * sizeof *m.best);
-    gn_code code;
-    if (m.stack && m.current && m.best && list_alloc(&m.now, n, n_slots, arena) &&
-        list_alloc(&m.next, n, n_slots, arena))
-        code = run(&m, from, n_spans == 0, cancel, err);
-    else
-        code = gn_error_oom(err, gn_arena_account(arena));
-    if (!code && m.found && n_spans) {
-        spans[0] = (gn_regex_span){m.best[0], m.best_end};
-        for (uint32_t i = 1; i < n_spans; i++) {
-            bool took_part = m.best[2 * i] != SIZE_MAX && m.best[2 * i + 1] != SIZE_MAX;
+    GN_ASSERT(n_spans <= GN_REGEX_GROUPS);
+    uint32_t n_slots = n_spans > 1 ? 2 * n_spans : 1;
+    machine *m = gn_arena_calloc(arena, 1, sizeof *m);
+    if (m) {
+        m->regex = regex;
+        m->n_spans = n_spans;
+        m->n_slots = n_slots;
+        m->stack = gn_arena_alloc(arena, (2 * (size_t)regex->n + 2) * sizeof *m->stack);
+        m->current = gn_arena_alloc(arena, n_slots * sizeof *m->current);
+        m->best = gn_arena_alloc(arena, n_slots * sizeof *m->best);
+    }
+    if (!m || !m->stack || !m->current || !m->best || !list_alloc(&m->now, regex->n, n_slots, arena) ||
+        !list_alloc(&m->next, regex->n, n_slots, arena))
+        return gn_error_oom(err, gn_arena_account(arena));
+    *out = m;
+    return GN_OK;
+}
+
+gn_code gn_regex_search(gn_regex_matcher *m, gn_bytes text, size_t from, gn_regex_span *spans,
+                        const _Atomic bool *cancel, bool *found, gn_error *err)
+{
+    GN_ASSERT(from <= text.len);
+    m->text = text;
+    gn_code code = run(m, from, cancel, err);
+    if (!code && m->found && m->n_spans) {
+        spans[0] = (gn_regex_span){m->best[0], m->best_end};
+        for (uint32_t i = 1; i < m->n_spans; i++) {
+            bool took_part = m->best[2 * i] != SIZE_MAX && m->best[2 * i + 1] != SIZE_MAX;
             spans[i] =
-                took_part ? (gn_regex_span){m.best[2 * i], m.best[2 * i + 1]} : (gn_regex_span){SIZE_MAX, SIZE_MAX};
+                took_part ? (gn_regex_span){m->best[2 * i], m->best[2 * i + 1]} : (gn_regex_span){SIZE_MAX, SIZE_MAX};
         }
     }
-    gn_arena_restore(arena, mark);
     if (!code)
-        *found = m.found;
+        *found = m->found;
     return code;
 }

@@ -58,7 +58,8 @@ struct gn_regex {
     bool icase;
     bool newline_anchor;
     bool shortest;
-    bool anchored; /* begins with TEXT_BEGIN: only the start can match */
+    bool anchored;  /* begins with TEXT_BEGIN: only the start can match */
+    int first_byte; /* every match begins with it; -1: not known */
 };
 
 bool gn_regex_word_character(uint32_t c);
