@@ -11,7 +11,7 @@ gn_code gn_bind_table(gn_binder *b, const gn_plan_context *context, const gn_ast
     if (name->schema && strcmp(name->schema, "public") != 0)
         return gn_bind_fail(b, name->position, GN_NO_TABLE, "relation \"%s.%s\" does not exist", name->schema,
                             name->name);
-    *out = gn_txn_table_named(context->txn, gn_bytes_str(name->name));
+    *out = gn_dtxn_table_named(context->txn, gn_bytes_str(name->name));
     if (!*out)
         return gn_bind_fail(b, name->position, GN_NO_TABLE, "relation \"%s\" does not exist", name->name);
     return GN_OK;

@@ -60,7 +60,7 @@ static gn_code keep_row(copy_reader *r)
     gn_code code = GN_OK;
     for (uint32_t i = 0; i < c->table->n_columns && code == GN_OK; i++)
         if (!r->given[i])
-            code = gn_row_default(c->s->db->shard, c->info, i, &r->eval, &r->row[i], c->err);
+            code = gn_row_default(c->s->db->cluster, c->info, i, &r->eval, &r->row[i], c->err);
     if (code == GN_OK && c->where) {
         gn_value wanted;
         code = gn_expr_eval_one(c->where, &r->eval, &wanted);
@@ -70,7 +70,7 @@ static gn_code keep_row(copy_reader *r)
     if (code == GN_OK)
         code = gn_row_check(c->info, r->row, &r->eval, c->err);
     if (code == GN_OK)
-        code = gn_txn_insert(c->s->txn, c->table, r->row, c->err);
+        code = gn_dtxn_insert(c->s->txn, c->table, r->row, c->err);
     if (code == GN_OK)
         c->n_rows++;
     return code;

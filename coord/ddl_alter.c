@@ -12,7 +12,7 @@
 typedef struct row_reader {
     gn_draft *d;
     const gn_table_desc *table;
-    gn_scan *scan;
+    gn_dscan *scan;
     gn_batch batch;
     gn_arena *bytes;
     gn_bytes *keys;
@@ -24,7 +24,7 @@ typedef struct row_reader {
 
 static void reader_close(row_reader *r)
 {
-    gn_scan_close(r->scan);
+    gn_dscan_close(r->scan);
     gn_arena_destroy(r->bytes);
 }
 
@@ -43,14 +43,14 @@ static gn_code reader_open(row_reader *r, gn_draft *d, const gn_table_desc *tabl
     }
     r->batch = (gn_batch){.n_columns = r->n, .arena = r->bytes};
     r->spec = (gn_scan_spec){.table = table, .ordinals = r->ordinals, .n_ordinals = r->n};
-    return gn_scan_open(d->s->txn, &r->spec, &r->scan, d->err);
+    return gn_dscan_open(d->s->txn, &r->spec, &r->scan, d->err);
 }
 
 /* The next row into r->row, its key into *key. *more false: the end. */
 static gn_code reader_next(row_reader *r, gn_bytes *key, bool *more)
 {
     if (r->at >= r->batch.n_rows) {
-        gn_code code = gn_scan_next(r->scan, &r->batch, r->keys, r->d->err);
+        gn_code code = gn_dscan_next(r->scan, &r->batch, r->keys, r->d->err);
         if (code == GN_OK && r->d->s->cancel)
             code = gn_error_set(r->d->err, GN_CANCELED, "canceling statement due to user request");
         if (code != GN_OK)
@@ -166,10 +166,10 @@ static gn_code fill_row(void *ctx, row_reader *r, gn_bytes key)
     gn_eval eval = {
         .format = &d->s->format, .arena = f->scratch, .err = d->err, .session = d->s, .hooks = &gn_coord_hooks};
     gn_arena_reset(f->scratch);
-    gn_code code = gn_row_default(d->s->db->shard, f->info, f->ordinal, &eval, &r->row[f->ordinal], d->err);
+    gn_code code = gn_row_default(d->s->db->cluster, f->info, f->ordinal, &eval, &r->row[f->ordinal], d->err);
     if (code == GN_OK)
         code = gn_row_check(f->info, r->row, &eval, d->err);
-    return code == GN_OK ? gn_txn_update(d->s->txn, r->table, key, r->row, d->err) : code;
+    return code == GN_OK ? gn_dtxn_update(d->s->txn, r->table, key, r->row, d->err) : code;
 }
 
 /* Every row gets a value of its own: an identity, or a default that differs from row to row. */
@@ -178,7 +178,7 @@ static gn_code fill_column(gn_draft *d, uint32_t ordinal)
     gn_plan_context context;
     filling f = {.ordinal = ordinal};
     gn_code code = gn_draft_put(d);
-    const gn_table_desc *now = code == GN_OK ? gn_txn_table(d->s->txn, d->desc.id) : NULL;
+    const gn_table_desc *now = code == GN_OK ? gn_dtxn_table(d->s->txn, d->desc.id) : NULL;
     if (code != GN_OK)
         return code;
     gn_plan_context_of(d->s, &context);
@@ -623,6 +623,6 @@ gn_code gn_run_alter_table(gn_session *s, const gn_ast_alter_table *ast, gn_erro
         return code;
     uint64_t id = table->id;
     for (uint32_t i = 0; i < ast->actions.n && code == GN_OK; i++)
-        code = run_one(s, gn_txn_table(s->txn, id), &ast->actions.items[i], err);
+        code = run_one(s, gn_dtxn_table(s->txn, id), &ast->actions.items[i], err);
     return code;
 }

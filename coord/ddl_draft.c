@@ -53,7 +53,7 @@ void gn_draft_close(gn_draft *d)
 gn_code gn_draft_put(gn_draft *d)
 {
     d->desc.version++;
-    return gn_txn_put_table(d->s->txn, &d->desc, d->err);
+    return gn_dtxn_put_table(d->s->txn, &d->desc, d->err);
 }
 
 /* Doubles an array that is full. */
@@ -121,7 +121,7 @@ void gn_draft_drop_check(gn_draft *d, uint32_t i)
 
 gn_code gn_ddl_new_id(gn_session *s, uint64_t *id, gn_error *err)
 {
-    return gn_shard_new_ids(s->db->shard, 1, id, err);
+    return gn_cluster_new_ids(s->db->cluster, 1, id, err);
 }
 
 void gn_ddl_copy_name(char out[64], const char *name)
@@ -143,7 +143,7 @@ gn_code gn_ddl_table(gn_session *s, const gn_ast_name *name, bool missing_ok, co
     gn_code code = gn_ddl_check_schema(name, err);
     if (code != GN_OK)
         return code;
-    *out = gn_txn_table_named(s->txn, gn_bytes_str(name->name));
+    *out = gn_dtxn_table_named(s->txn, gn_bytes_str(name->name));
     if (*out)
         return GN_OK;
     if (!missing_ok)
@@ -168,15 +168,15 @@ static bool is_key_name(gn_session *s, const char *name)
     size_t len = strlen(name);
     if (len < 6 || strcmp(name + len - 5, "_pkey") != 0)
         return false;
-    const gn_table_desc *t = gn_txn_table_named(s->txn, gn_bytes_of(name, len - 5));
+    const gn_table_desc *t = gn_dtxn_table_named(s->txn, gn_bytes_of(name, len - 5));
     return t && strcmp(t->key_name, name) == 0;
 }
 
 bool gn_ddl_name_taken(gn_session *s, const gn_draft *d, const char *name)
 {
     const gn_index_desc *index;
-    return (d && in_draft(d, name)) || gn_txn_table_named(s->txn, gn_bytes_str(name)) ||
-           gn_txn_index_named(s->txn, gn_bytes_str(name), &index) || is_key_name(s, name);
+    return (d && in_draft(d, name)) || gn_dtxn_table_named(s->txn, gn_bytes_str(name)) ||
+           gn_dtxn_index_named(s->txn, gn_bytes_str(name), &index) || is_key_name(s, name);
 }
 
 static bool check_taken(const gn_draft *d, const char *name)

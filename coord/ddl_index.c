@@ -241,9 +241,9 @@ static gn_code drop_one(gn_session *s, const gn_ast_name *name, bool if_exists, 
     gn_code code = gn_ddl_check_schema(name, err);
     if (code != GN_OK)
         return code;
-    const gn_table_desc *table = gn_txn_index_named(s->txn, gn_bytes_str(name->name), &index);
+    const gn_table_desc *table = gn_dtxn_index_named(s->txn, gn_bytes_str(name->name), &index);
     if (!table || !index) {
-        if (gn_txn_table_named(s->txn, gn_bytes_str(name->name))) {
+        if (gn_dtxn_table_named(s->txn, gn_bytes_str(name->name))) {
             gn_error_set(err, GN_WRONG_OBJECT_TYPE, "\"%s\" is not an index", name->name);
             return gn_error_hint(err, "Use DROP TABLE to remove a table."), GN_WRONG_OBJECT_TYPE;
         }

@@ -37,7 +37,7 @@ static gn_code define_identity(gn_draft *d, const gn_ast_column_def *def, gn_col
     c->identity_always = def->identity == GN_IDENTITY_ALWAYS;
     gn_code code = gn_ddl_new_id(d->s, &c->sequence_id, d->err);
     if (code == GN_OK && def->identity_start != 1)
-        code = gn_shard_sequence_raise(d->s->db->shard, c->sequence_id, def->identity_start - 1, d->err);
+        code = gn_cluster_sequence_raise(d->s->db->cluster, c->sequence_id, def->identity_start - 1, d->err);
     return code;
 }
 
@@ -296,10 +296,10 @@ static gn_code drop_one(gn_session *s, const gn_ast_name *name, bool if_exists, 
     gn_code code = gn_ddl_check_schema(name, err);
     if (code != GN_OK)
         return code;
-    table = gn_txn_table_named(s->txn, gn_bytes_str(name->name));
+    table = gn_dtxn_table_named(s->txn, gn_bytes_str(name->name));
     if (table)
-        return gn_txn_drop_table(s->txn, table->id, err);
-    if (gn_txn_index_named(s->txn, gn_bytes_str(name->name), &index)) {
+        return gn_dtxn_drop_table(s->txn, table->id, err);
+    if (gn_dtxn_index_named(s->txn, gn_bytes_str(name->name), &index)) {
         gn_error_set(err, GN_WRONG_OBJECT_TYPE, "\"%s\" is not a table", name->name);
         return gn_error_hint(err, "Use DROP INDEX to remove an index."), GN_WRONG_OBJECT_TYPE;
     }

@@ -84,7 +84,7 @@ static gn_code apply_set(gn_exec *x, const gn_assignment *set, uint32_t n, gn_va
         eval.arena = x->scratch;
         eval.err = err;
         gn_code code = set[i].value ? gn_expr_eval_one(set[i].value, &eval, to)
-                                    : gn_row_default(x->shard, x->plan->info, set[i].ordinal, &eval, to, err);
+                                    : gn_row_default(x->cluster, x->plan->info, set[i].ordinal, &eval, to, err);
         if (code != GN_OK)
             return code;
     }
@@ -115,7 +115,7 @@ static gn_code update_conflicting(gn_exec *x, const gn_value *refused, gn_batch 
     if (code == GN_OK)
         code = gn_row_check(plan->info, row, &eval, err);
     if (code == GN_OK)
-        code = gn_txn_update(x->txn, plan->table, key, row, err);
+        code = gn_dtxn_update(x->txn, plan->table, key, row, err);
     return code == GN_OK ? keep_returning(x, row, err) : code;
 }
 
@@ -125,7 +125,7 @@ static gn_code resolve_conflict(gn_exec *x, const gn_value *values, gn_error *er
     gn_arena *bytes = gn_arena_create(x->account);
     uint32_t *ordinals = gn_arena_alloc(x->scratch, (t->n_columns + 1) * sizeof *ordinals);
     gn_bytes *keys = gn_arena_alloc(x->scratch, GN_BATCH_ROWS * sizeof *keys);
-    gn_scan *scan = NULL;
+    gn_dscan *scan = NULL;
     gn_buf key;
     uint32_t n = 0;
     gn_buf_init(&key, x->account, 2 * (size_t)GN_MAX_KEY * GN_MAX_INDEX_COLUMNS);
@@ -143,14 +143,14 @@ static gn_code resolve_conflict(gn_exec *x, const gn_value *values, gn_error *er
                          .limit_hint = 1};
     gn_batch batch = {.n_columns = n, .arena = bytes};
     if (code == GN_OK)
-        code = gn_scan_open(x->txn, &spec, &scan, err);
+        code = gn_dscan_open(x->txn, &spec, &scan, err);
     if (code == GN_OK)
-        code = gn_scan_next(scan, &batch, keys, err);
+        code = gn_dscan_next(scan, &batch, keys, err);
     if (code == GN_OK && batch.n_rows == 0)
         code = gn_error_set(err, GN_SERIALIZATION, "could not serialize access due to concurrent update");
     if (code == GN_OK)
         code = update_conflicting(x, values, &batch, keys[0], err);
-    gn_scan_close(scan);
+    gn_dscan_close(scan);
     gn_buf_close(&key);
     gn_arena_destroy(bytes);
     return code;
@@ -174,7 +174,7 @@ static gn_code insert_row(gn_exec *x, const gn_value *values, gn_error *err)
     if (code != GN_OK)
         return code;
     gn_error violation = {0};
-    code = gn_txn_insert(x->txn, plan->table, values, &violation);
+    code = gn_dtxn_insert(x->txn, plan->table, values, &violation);
     if (code == GN_OK)
         return keep_returning(x, values, err);
     if (code != GN_UNIQUE || !conflict_handled(plan, &violation)) {
@@ -192,7 +192,7 @@ static gn_code fill_defaults(gn_exec *x, gn_value *row, const bool *given, gn_er
     gn_eval eval = x->eval;
     eval.arena = x->scratch;
     for (uint32_t i = 0; i < plan->table->n_columns; i++) {
-        gn_code code = given[i] ? GN_OK : gn_row_default(x->shard, plan->info, i, &eval, &row[i], err);
+        gn_code code = given[i] ? GN_OK : gn_row_default(x->cluster, plan->info, i, &eval, &row[i], err);
         if (code != GN_OK)
             return code;
     }
@@ -319,12 +319,12 @@ static gn_code update_row(gn_exec *x, const gn_batch *batch, const gn_column *co
         if (plan->set[i].value)
             *to = gn_column_get(&columns[i], r);
         else
-            code = gn_row_default(x->shard, plan->info, plan->set[i].ordinal, &eval, to, err);
+            code = gn_row_default(x->cluster, plan->info, plan->set[i].ordinal, &eval, to, err);
     }
     if (code == GN_OK)
         code = gn_row_check(plan->info, row, &eval, err);
     if (code == GN_OK)
-        code = gn_txn_update(x->txn, plan->table, batch->columns[batch->n_columns - 1].bytes[r], row, err);
+        code = gn_dtxn_update(x->txn, plan->table, batch->columns[batch->n_columns - 1].bytes[r], row, err);
     return code == GN_OK ? keep_returning(x, row, err) : code;
 }
 
@@ -370,7 +370,7 @@ static gn_code delete_rows(gn_exec *x, gn_error *err)
             gn_arena_reset(x->scratch);
             if (x->plan->n_returning)
                 full_row(x, batch, r, row);
-            code = gn_txn_delete(x->txn, x->plan->table, keys[r], err);
+            code = gn_dtxn_delete(x->txn, x->plan->table, keys[r], err);
             if (code == GN_OK)
                 code = keep_returning(x, row, err);
         }

@@ -21,8 +21,8 @@ struct gn_result_chunk {
 };
 
 typedef struct gn_exec {
-    gn_shard *shard;
-    gn_txn *txn;
+    gn_cluster *cluster;
+    gn_dtxn *txn;
     const gn_plan *plan;
     gn_arena *arena;
     gn_account *account;
@@ -38,8 +38,8 @@ typedef struct gn_exec {
 } gn_exec;
 
 typedef struct gn_exec_context {
-    gn_shard *shard;
-    gn_txn *txn;
+    gn_cluster *cluster;
+    gn_dtxn *txn;
     gn_account *account;
     const gn_format *format;
     const _Atomic bool *cancel;
@@ -78,8 +78,8 @@ void gn_vector_source_stats(const gn_operator *op, gn_vector_scan_stats *out);
 /* Fills what `values` lacks is the caller's; this checks NOT NULL and CHECK. */
 gn_code gn_row_check(const gn_table_info *info, const gn_value *values, const gn_eval *eval, gn_error *err);
 /* The default of a column: its identity's next value, its expression, or NULL. */
-gn_code gn_row_default(gn_shard *shard, const gn_table_info *info, uint32_t ordinal, const gn_eval *eval, gn_value *out,
-                       gn_error *err);
+gn_code gn_row_default(gn_cluster *cluster, const gn_table_info *info, uint32_t ordinal, const gn_eval *eval,
+                       gn_value *out, gn_error *err);
 void gn_row_detail(const gn_table_desc *table, const gn_value *values, const gn_format *format, gn_error *err);
 /* Names table, column, constraint (each may be NULL) in the error's fields. */
 void gn_error_object(gn_error *err, const char *table, const char *column, const char *constraint);

@@ -25,7 +25,7 @@ typedef struct scan_source {
     gn_column *columns;
     gn_arena *bytes;
     gn_scan_spec spec;
-    gn_scan *scan;
+    gn_dscan *scan;
     part_keys parts[GN_MAX_INDEX_COLUMNS];
     bound lo, hi;
     gn_buf lo_key, hi_key;
@@ -265,18 +265,18 @@ static gn_code scan_next(gn_operator *op, gn_batch **out, gn_error *err)
         if (!s->scan) {
             code = make_range(s, err);
             if (code == GN_OK)
-                code = gn_scan_open(s->x->txn, &s->spec, &s->scan, err);
+                code = gn_dscan_open(s->x->txn, &s->spec, &s->scan, err);
             if (code != GN_OK)
                 return code;
         }
-        code = gn_scan_next(s->scan, &s->batch, s->with_keys ? s->columns[s->path->n_ordinals].bytes : NULL, err);
+        code = gn_dscan_next(s->scan, &s->batch, s->with_keys ? s->columns[s->path->n_ordinals].bytes : NULL, err);
         if (code != GN_OK)
             return code;
         if (s->batch.n_rows) {
             *out = give(s);
             return GN_OK;
         }
-        gn_scan_close(s->scan);
+        gn_dscan_close(s->scan);
         s->scan = NULL;
         s->finished = !advance(s);
     }
@@ -286,7 +286,7 @@ static gn_code scan_next(gn_operator *op, gn_batch **out, gn_error *err)
 static void scan_close(gn_operator *op)
 {
     scan_source *s = (scan_source *)op;
-    gn_scan_close(s->scan);
+    gn_dscan_close(s->scan);
     gn_buf_close(&s->lo_key);
     gn_buf_close(&s->hi_key);
     gn_arena_destroy(s->bytes);

@@ -6,7 +6,7 @@ gn_code gn_exec_init(gn_exec *x, const gn_exec_context *context, const gn_plan *
 {
     uint32_t row = plan->table && plan->info ? plan->table->n_columns : 0;
     uint32_t n = plan->n_params + 2 * row;
-    *x = (gn_exec){.shard = context->shard,
+    *x = (gn_exec){.cluster = context->cluster,
                    .txn = context->txn,
                    .plan = plan,
                    .arena = arena,

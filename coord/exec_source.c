@@ -116,7 +116,7 @@ typedef struct vector_source {
     gn_batch batch;
     gn_arena *bytes;
     gn_vector_scan_spec spec;
-    gn_vector_scan *scan;
+    gn_dvector_scan *scan;
     gn_vector_scan_stats stats;
     enum { V_START, V_SEARCH, V_UNDEFINED, V_NULL, V_END } phase;
     gn_operator *rest;
@@ -268,15 +268,15 @@ static gn_code open_search(vector_source *v, gn_error *err)
                                     .ordinals = v->path->ordinals,
                                     .n_ordinals = v->path->n_ordinals};
     v->phase = V_SEARCH;
-    return gn_vector_scan_open(v->x->txn, &v->spec, &v->scan, err);
+    return gn_dvector_scan_open(v->x->txn, &v->spec, &v->scan, err);
 }
 
 static void end_search(vector_source *v)
 {
     if (!v->scan)
         return;
-    gn_vector_scan_stats_get(v->scan, &v->stats);
-    gn_vector_scan_close(v->scan);
+    gn_dvector_scan_stats_get(v->scan, &v->stats);
+    gn_dvector_scan_close(v->scan);
     v->scan = NULL;
 }
 
@@ -304,7 +304,7 @@ static gn_code vector_next(gn_operator *op, gn_batch **out, gn_error *err)
     *out = NULL;
     while (code == GN_OK && v->phase != V_END) {
         gn_batch *batch = &v->batch;
-        code = v->phase == V_SEARCH ? gn_vector_scan_next(v->scan, batch, NULL, err)
+        code = v->phase == V_SEARCH ? gn_dvector_scan_next(v->scan, batch, NULL, err)
                                     : gn_operator_next(v->rest, &batch, err);
         if (code != GN_OK)
             return code;
@@ -348,7 +348,7 @@ void gn_vector_source_stats(const gn_operator *op, gn_vector_scan_stats *out)
     const vector_source *v = (const vector_source *)op;
     *out = v->stats;
     if (v->scan)
-        gn_vector_scan_stats_get(v->scan, out);
+        gn_dvector_scan_stats_get(v->scan, out);
 }
 
 /* ---- choice ---- */

@@ -73,12 +73,12 @@ void gn_plan_release(gn_plan *plan)
     gn_arena_destroy(plan->arena);
 }
 
-bool gn_plan_valid(const gn_plan *plan, gn_txn *txn, uint32_t plan_epoch)
+bool gn_plan_valid(const gn_plan *plan, gn_dtxn *txn, uint32_t plan_epoch)
 {
     if (plan->plan_epoch != plan_epoch)
         return false;
     if (!plan->table)
         return true;
-    const gn_table_desc *now = gn_txn_table(txn, plan->table->id);
+    const gn_table_desc *now = gn_dtxn_table(txn, plan->table->id);
     return now == plan->table || (now && now->version == plan->table->version);
 }

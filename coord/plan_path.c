@@ -607,7 +607,7 @@ static void estimate(planner *p)
 static gn_code plan_table(planner *p, bool all_columns)
 {
     gn_table_stats stats = {0};
-    gn_shard_table_stats(p->context->shard, p->q->path.table->id, &stats);
+    gn_cluster_table_stats(p->context->cluster, p->q->path.table, &stats);
     p->real_rows = (double)stats.rows_estimate;
     p->table_rows = fmax(LEAST_ROWS, p->real_rows);
     gn_code code = GN_OK;

@@ -8,10 +8,10 @@
 #define GN_COORD_PLAN_PRIVATE_H
 
 #include "base/limits.h"
+#include "cluster/dtxn.h"
 #include "coord/bind_private.h"
 #include "coord/session.h"
 #include "index/distance.h"
-#include "shard/txn.h"
 
 typedef enum gn_path_kind {
     GN_PATH_ROW,    /* no FROM: one row without columns */
@@ -130,8 +130,8 @@ typedef struct gn_plan {
 
 /* Where planning gets its facts from. */
 typedef struct gn_plan_context {
-    gn_txn *txn;
-    gn_shard *shard;
+    gn_dtxn *txn;
+    gn_cluster *cluster;
     const gn_format *format;
     bool enable_indexscan, enable_seqscan;
     uint32_t plan_epoch;
@@ -145,7 +145,7 @@ gn_code gn_plan_create(const gn_plan_context *context, const gn_ast_statement *s
 gn_plan *gn_plan_retain(gn_plan *plan);
 void gn_plan_release(gn_plan *plan); /* NULL is fine */
 /* Are its table and settings still those that it was made for? */
-bool gn_plan_valid(const gn_plan *plan, gn_txn *txn, uint32_t plan_epoch);
+bool gn_plan_valid(const gn_plan *plan, gn_dtxn *txn, uint32_t plan_epoch);
 
 /* ---- between the binder's files ---- */
 

@@ -157,7 +157,7 @@ void gn_portals_end_runs(gn_session *s)
 
 static void exec_context(gn_session *s, const gn_portal *p, bool timed, gn_exec_context *c)
 {
-    *c = (gn_exec_context){.shard = s->db->shard,
+    *c = (gn_exec_context){.cluster = s->db->cluster,
                            .txn = s->txn,
                            .account = (gn_account *)&p->account,
                            .format = &p->format,

@@ -89,11 +89,12 @@ gn_code gn_row_check(const gn_table_info *info, const gn_value *values, const gn
     return GN_OK;
 }
 
-static gn_code next_identity(gn_shard *shard, const gn_table_desc *t, uint32_t ordinal, gn_value *out, gn_error *err)
+static gn_code next_identity(gn_cluster *cluster, const gn_table_desc *t, uint32_t ordinal, gn_value *out,
+                             gn_error *err)
 {
     const gn_column_desc *c = &t->columns[ordinal];
     int64_t next, max = c->type.id == GN_T_INT2 ? INT16_MAX : c->type.id == GN_T_INT4 ? INT32_MAX : INT64_MAX;
-    gn_code code = gn_shard_sequence_next(shard, c->sequence_id, 1, 1, &next, err);
+    gn_code code = gn_cluster_sequence_next(cluster, c->sequence_id, 1, 1, &next, err);
     if (code != GN_OK)
         return code;
     if (next > max)
@@ -109,12 +110,12 @@ static gn_code next_identity(gn_shard *shard, const gn_table_desc *t, uint32_t o
     return GN_OK;
 }
 
-gn_code gn_row_default(gn_shard *shard, const gn_table_info *info, uint32_t ordinal, const gn_eval *eval, gn_value *out,
-                       gn_error *err)
+gn_code gn_row_default(gn_cluster *cluster, const gn_table_info *info, uint32_t ordinal, const gn_eval *eval,
+                       gn_value *out, gn_error *err)
 {
     const gn_column_desc *c = &info->table->columns[ordinal];
     if (c->identity && !c->dropped)
-        return next_identity(shard, info->table, ordinal, out, err);
+        return next_identity(cluster, info->table, ordinal, out, err);
     const gn_expr *e = info->defaults[ordinal];
     if (!e) {
         *out = gn_value_null(c->type);

@@ -250,7 +250,7 @@ static gn_code call_hook(void *session, const char *function, const gn_value *ar
         return GN_OK;
     }
     if (strcmp(function, "txid_current") == 0) /* what this transaction sees is as good a name as any */
-        return i64_value(GN_T_INT8, s->txn ? (int64_t)gn_txn_read_scn(s->txn) : 0, out);
+        return i64_value(GN_T_INT8, s->txn ? (int64_t)gn_dtxn_read_scn(s->txn) : 0, out);
     return GN_NO_FUNCTION;
 }
 

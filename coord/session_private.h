@@ -96,7 +96,7 @@ struct gn_session {
     gn_account account;
     gn_settings settings;
 
-    gn_txn *txn;
+    gn_dtxn *txn;
     gn_block block;
     bool failed; /* of an explicit block: only its end is accepted */
     bool read_only;

@@ -177,7 +177,7 @@ gn_code gn_stmt_parse(gn_session *s, gn_bytes sql, const uint32_t *oids, uint32_
 void gn_plan_context_of(gn_session *s, gn_plan_context *context)
 {
     *context = (gn_plan_context){.txn = s->txn,
-                                 .shard = s->db->shard,
+                                 .cluster = s->db->cluster,
                                  .format = &s->format,
                                  .enable_indexscan = s->settings.enable_indexscan,
                                  .enable_seqscan = s->settings.enable_seqscan,

@@ -23,10 +23,10 @@ gn_code gn_session_need_txn(gn_session *s, bool read_only, gn_error *err)
 {
     if (s->txn)
         return GN_OK;
-    gn_txn_options options = {.read_only = read_only || s->read_only, .account = &s->account, .cancel = &s->cancel};
+    gn_dtxn_options options = {.read_only = read_only || s->read_only, .account = &s->account, .cancel = &s->cancel};
     if (s->block != GN_BLOCK_EXPLICIT)
         set_time(s);
-    return gn_txn_begin(s->db->shard, &options, &s->txn, err);
+    return gn_dtxn_begin(s->db->cluster, &options, &s->txn, err);
 }
 
 void gn_session_backoff(gn_session *s, unsigned attempt)
@@ -77,7 +77,7 @@ static void run_builds(gn_session *s, bool wait)
         gn_error err = {0};
         build_progress progress = {.s = s, .name = b->name, .last_ns = gn_now_ns(s->db->world)};
         if (wait &&
-            gn_shard_vindex_build(s->db->shard, b->index_id, tell_progress, &progress, &s->cancel, &err) != GN_OK)
+            gn_cluster_vindex_build(s->db->cluster, b->index_id, tell_progress, &progress, &s->cancel, &err) != GN_OK)
             gn_session_notice(s, GN_SEVERITY_WARNING, err.code,
                               "index \"%s\" exists, but its build was interrupted: %s", b->name, err.message);
         free(b);
@@ -102,7 +102,7 @@ gn_code gn_session_commit(gn_session *s, gn_error *err)
     bool wait_for_builds = s->block != GN_BLOCK_EXPLICIT;
     gn_portals_end_runs(s);
     if (s->txn)
-        code = gn_txn_commit(s->txn, &scn, err);
+        code = gn_dtxn_commit(s->txn, &scn, err);
     if (s->block != GN_BLOCK_NONE || code != GN_OK)
         gn_portals_close_all(s);
     ended(s);
@@ -117,7 +117,7 @@ gn_code gn_session_commit(gn_session *s, gn_error *err)
 static void abort_txn(gn_session *s)
 {
     gn_portals_end_runs(s);
-    gn_txn_abort(s->txn);
+    gn_dtxn_abort(s->txn);
     s->txn = NULL;
 }
 

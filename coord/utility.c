@@ -279,7 +279,7 @@ gn_code gn_run_vacuum(gn_session *s, const gn_ast_statement *ast, gn_error *err)
         const gn_table_desc *table;
         code = gn_bind_table(&b, &context, &ast->vacuum->tables.items[i], &table);
     }
-    return code == GN_OK && ast->kind == GN_S_VACUUM ? gn_shard_compact(s->db->shard, err) : code;
+    return code == GN_OK && ast->kind == GN_S_VACUUM ? gn_cluster_compact(s->db->cluster, err) : code;
 }
 
 static gn_code run_create_extension(const char *name, gn_error *err)

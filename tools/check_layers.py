@@ -13,8 +13,9 @@ ALLOWED = {
     "query": {"base", "index"},
     "raft": {"base"},
     "shard": {"base", "index", "query", "raft"},
-    "coord": {"base", "index", "query", "raft", "shard"},
-    "node": {"base", "index", "query", "raft", "shard", "coord"},
+    "cluster": {"base", "index", "query", "raft", "shard"},
+    "coord": {"base", "index", "query", "raft", "shard", "cluster"},
+    "node": {"base", "index", "query", "raft", "shard", "cluster", "coord"},
     "client": {"base"},
     "ops": {"base", "client"},
 }

@@ -1,0 +1,52 @@
+/* Transactions over all groups of a database, and the scans through which SQL reads.
+ *
+ * A distributed transaction has a part in each group that it touched: the group's own transaction (shard/txn.h), held
+ * by the group's leader. One part commits with one log entry; several by two-phase commit (docs/decisions/cluster.md).
+ * The contracts of reads, writes and errors are those of shard/txn.h. Used by one strand at a time. */
+#ifndef GN_CLUSTER_DTXN_H
+#define GN_CLUSTER_DTXN_H
+
+#include "cluster/cluster.h"
+#include "shard/txn.h"
+
+typedef struct gn_dtxn gn_dtxn;
+
+typedef struct gn_dtxn_options {
+    bool read_only;
+    gn_account *account;        /* buffered writes and scans charge here; may be NULL */
+    const _Atomic bool *cancel; /* may be NULL */
+} gn_dtxn_options;
+
+gn_code gn_dtxn_begin(gn_cluster *cluster, const gn_dtxn_options *options, gn_dtxn **out, gn_error *err);
+/* The SCN that reads are at; 0 while none was needed. */
+gn_scn gn_dtxn_read_scn(const gn_dtxn *txn);
+/* Ends the transaction and frees it, whatever comes back: as gn_txn_commit. */
+gn_code gn_dtxn_commit(gn_dtxn *txn, gn_scn *scn, gn_error *err);
+void gn_dtxn_abort(gn_dtxn *txn); /* NULL is fine */
+
+/* ---- catalog: as gn_txn_table and its kin ---- */
+const gn_table_desc *gn_dtxn_table(gn_dtxn *txn, uint64_t table_id);
+const gn_table_desc *gn_dtxn_table_named(gn_dtxn *txn, gn_bytes name);
+const gn_table_desc *gn_dtxn_index_named(gn_dtxn *txn, gn_bytes name, const gn_index_desc **index);
+gn_code gn_dtxn_tables(gn_dtxn *txn, gn_arena *arena, const gn_table_desc ***out, size_t *n, gn_error *err);
+gn_code gn_dtxn_put_table(gn_dtxn *txn, const gn_table_desc *desc, gn_error *err);
+gn_code gn_dtxn_drop_table(gn_dtxn *txn, uint64_t table_id, gn_error *err);
+
+/* ---- rows: as gn_txn_insert and its kin ---- */
+gn_code gn_dtxn_insert(gn_dtxn *txn, const gn_table_desc *desc, const gn_value *values, gn_error *err);
+gn_code gn_dtxn_update(gn_dtxn *txn, const gn_table_desc *desc, gn_bytes key, const gn_value *values, gn_error *err);
+gn_code gn_dtxn_delete(gn_dtxn *txn, const gn_table_desc *desc, gn_bytes key, gn_error *err);
+
+/* ---- scans ---- over every group that can hold matches, merged in the scan's order; as gn_scan_open and its kin */
+typedef struct gn_dscan gn_dscan;
+gn_code gn_dscan_open(gn_dtxn *txn, const gn_scan_spec *spec, gn_dscan **out, gn_error *err);
+gn_code gn_dscan_next(gn_dscan *scan, gn_batch *batch, gn_bytes *keys, gn_error *err);
+void gn_dscan_close(gn_dscan *scan); /* NULL is fine */
+
+typedef struct gn_dvector_scan gn_dvector_scan;
+gn_code gn_dvector_scan_open(gn_dtxn *txn, const gn_vector_scan_spec *spec, gn_dvector_scan **out, gn_error *err);
+gn_code gn_dvector_scan_next(gn_dvector_scan *scan, gn_batch *batch, gn_bytes *keys, gn_error *err);
+void gn_dvector_scan_stats_get(const gn_dvector_scan *scan, gn_vector_scan_stats *out);
+void gn_dvector_scan_close(gn_dvector_scan *scan); /* NULL is fine */
+
+#endif
