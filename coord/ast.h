@@ -83,7 +83,8 @@ typedef enum gn_ast_expr_kind {
                        POSITION(a IN b) is strpos(b, a), OVERLAY is overlay(s, new, from, for), x AT TIME ZONE z is
                        timezone(z, x), LIKE y ESCAPE e is x ~~ like_escape(y, e) */
     GN_A_ARRAY,     /* ARRAY[args]; a nested [..] inside is an ARRAY too */
-    GN_A_SUBSCRIPT, /* args[0][args[1]][args[2]]... */
+    GN_A_SUBSCRIPT, /* args[0][args[1]][args[2]]...; the subscripts may be SLICEs */
+    GN_A_SLICE,     /* slice.lower : slice.upper, either may be NULL; only as a subscript */
     GN_A_ROW,       /* ROW(args) or (a, b, ...) */
     GN_A_COLLATE,   /* args[0] COLLATE collation */
     GN_A_SUBQUERY,  /* (query) as a value */
@@ -127,6 +128,10 @@ struct gn_ast_expr {
             gn_ast_expr *operand;
             gn_ast_expr *otherwise;
         } cases;
+        struct {
+            gn_ast_expr *lower;
+            gn_ast_expr *upper;
+        } slice;
         gn_ast_type *type;
         gn_ast_name *collation;
         struct {

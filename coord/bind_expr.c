@@ -1,6 +1,7 @@
 /* Expressions: from syntax trees to typed trees. Depth is bounded by the parser (GN_MAX_NESTING), so recursion is. */
 #include "base/limits.h"
 #include "coord/bind_private.h"
+#include "query/array.h"
 
 #include <stdio.h>
 
@@ -609,23 +610,86 @@ static gn_code bind_array(gn_binder *b, const gn_ast_expr *ast, gn_expr **out)
     return wrap(b, GN_E_ARRAY, common, ast->position, args, ast->args.n, out);
 }
 
+/* ARRAY[...]::type[]: each item is cast, so that they need no common type, and there may be none. */
+static gn_code bind_array_as(gn_binder *b, const gn_ast_expr *ast, gn_type to, gn_expr **out)
+{
+    uint32_t n = ast->args.n;
+    gn_type element = {.id = to.id, .is_array = false, .typmod = to.typmod};
+    gn_code code = gn_bind_node(b, GN_E_ARRAY, gn_type_array_of((gn_type_id)to.id), ast->position, n, out);
+    for (uint32_t i = 0; i < n && code == GN_OK; i++) {
+        const gn_ast_expr *item = ast->args.items[i];
+        gn_expr *e;
+        if (item->kind == GN_A_ARRAY) {
+            code = bind_array_as(b, item, to, &(*out)->args[i]);
+            continue;
+        }
+        code = gn_bind_expr(b, item, &e);
+        gn_type wanted = code == GN_OK && e->type.is_array ? to : element;
+        if (code == GN_OK && !gn_can_coerce(e, wanted, GN_CAST_EXPLICIT))
+            return gn_bind_fail(b, gn_expr_start(e), GN_CANNOT_COERCE, "cannot cast type %s to %s",
+                                gn_type_text(e->type), gn_type_text(wanted));
+        if (code == GN_OK)
+            code = gn_coerce(b, e, wanted, GN_CAST_EXPLICIT, &(*out)->args[i]);
+    }
+    if (code == GN_OK && n > 0)
+        for (uint32_t i = 1; i < n; i++)
+            if ((*out)->args[i]->type.is_array != (*out)->args[0]->type.is_array)
+                return gn_bind_fail(b, gn_expr_start((*out)->args[i]), GN_ARRAY_SUBSCRIPT,
+                                    "multidimensional arrays must have array expressions with matching dimensions");
+    return code;
+}
+
+static gn_code bind_bound(gn_binder *b, const gn_ast_expr *ast, gn_expr **out)
+{
+    gn_type integer = gn_type_of(GN_T_INT4);
+    gn_value one = {.type = integer, .as.i32 = 1};
+    if (!ast)
+        return gn_bind_const(b, &one, 0, out);
+    gn_code code = gn_bind_expr(b, ast, out);
+    if (code == GN_OK && !gn_can_coerce(*out, integer, GN_CAST_ASSIGNMENT))
+        return gn_bind_fail(b, gn_expr_start(*out), GN_TYPE_MISMATCH, "array subscript must have type integer");
+    return code == GN_OK ? gn_coerce(b, *out, integer, GN_CAST_ASSIGNMENT, out) : code;
+}
+
+/* One SLICE among the subscripts makes slices of all: [n] is then [1:n]. */
 static gn_code bind_subscript(gn_binder *b, const gn_ast_expr *ast, gn_expr **out)
 {
-    gn_expr **args;
-    gn_code code = bind_list(b, &ast->args, &args);
+    uint32_t n = ast->args.n - 1;
+    bool slice = false;
+    gn_expr *array;
+    gn_code code = gn_bind_known(b, ast->args.items[0], &array);
     if (code != GN_OK)
         return code;
-    if (!args[0]->type.is_array)
-        return gn_bind_fail(b, ast->position, GN_TYPE_MISMATCH,
+    if (!array->type.is_array)
+        return gn_bind_fail(b, ast->args.items[0]->position, GN_TYPE_MISMATCH,
                             "cannot subscript type %s because it does not support subscripting",
-                            gn_type_text(args[0]->type));
-    for (uint32_t i = 1; i < ast->args.n && code == GN_OK; i++) {
-        if (!gn_can_coerce(args[i], gn_type_of(GN_T_INT4), GN_CAST_ASSIGNMENT))
-            return gn_bind_fail(b, args[i]->position, GN_TYPE_MISMATCH, "array subscript must have type integer");
-        code = gn_coerce(b, args[i], gn_type_of(GN_T_INT4), GN_CAST_ASSIGNMENT, &args[i]);
+                            gn_type_text(array->type));
+    if (n > GN_ARRAY_DIMENSIONS)
+        return gn_bind_fail(b, ast->position, GN_LIMIT,
+                            "number of array dimensions (%u) exceeds the maximum allowed (%d)", n,
+                            (int)GN_ARRAY_DIMENSIONS);
+    for (uint32_t i = 1; i <= n; i++)
+        slice |= ast->args.items[i]->kind == GN_A_SLICE;
+    gn_type type = slice ? array->type : gn_type_of((gn_type_id)array->type.id);
+    code = gn_bind_node(b, slice ? GN_E_SLICE : GN_E_SUBSCRIPT, type, ast->position, 1 + (slice ? 2 * n : n), out);
+    if (code != GN_OK)
+        return code;
+    gn_expr *e = *out;
+    e->args[0] = array;
+    for (uint32_t i = 0; i < n && code == GN_OK; i++) {
+        const gn_ast_expr *at = ast->args.items[i + 1];
+        bool whole = at->kind == GN_A_SLICE;
+        if (!slice) {
+            code = bind_bound(b, at, &e->args[i + 1]);
+            continue;
+        }
+        code = bind_bound(b, whole ? at->slice.lower : NULL, &e->args[2 * i + 1]);
+        if (code == GN_OK)
+            code = bind_bound(b, whole ? at->slice.upper : at, &e->args[2 * i + 2]);
+        if (whole)
+            e->column |= (at->slice.lower ? 0 : 1u) << 2 * i | (at->slice.upper ? 0 : 2u) << 2 * i;
     }
-    gn_type element = gn_type_of(args[0]->type.id);
-    return code == GN_OK ? wrap(b, GN_E_SUBSCRIPT, element, ast->position, args, ast->args.n, out) : code;
+    return code;
 }
 
 /* ---- casts, collations ---- */
@@ -637,11 +701,8 @@ static gn_code bind_cast(gn_binder *b, const gn_ast_expr *ast, gn_expr **out)
     if (code != GN_OK)
         return code;
     const gn_ast_expr *inner = ast->args.items[0];
-    if (inner->kind == GN_A_ARRAY && inner->args.n == 0 && to.is_array) {
-        gn_value empty;
-        code = gn_value_parse(gn_bytes_str("{}"), to, b->format, b->arena, &empty, b->err);
-        return code == GN_OK ? gn_bind_const(b, &empty, ast->position, out) : code;
-    }
+    if (inner->kind == GN_A_ARRAY && to.is_array)
+        return bind_array_as(b, inner, to, out);
     gn_expr *e;
     code = gn_bind_expr(b, inner, &e);
     if (code == GN_OK && !gn_can_coerce(e, to, GN_CAST_EXPLICIT))
@@ -726,6 +787,8 @@ gn_code gn_bind_expr(gn_binder *b, const gn_ast_expr *ast, gn_expr **out)
         return bind_array(b, ast, out);
     case GN_A_SUBSCRIPT:
         return bind_subscript(b, ast, out);
+    case GN_A_SLICE:
+        break;
     case GN_A_COLLATE:
         return bind_collate(b, ast, out);
     case GN_A_ROW:

@@ -66,8 +66,8 @@ gn_code gn_bind_type(gn_arena *arena, const gn_ast_type *ast, gn_type *out, gn_e
     bool known = (!schema || strcmp(schema, "pg_catalog") == 0 || strcmp(schema, "public") == 0) &&
                  gn_type_from_name(gn_bytes_str(ast->name.name), &t);
     if (!known) {
-        gn_error_set(err, GN_NO_OBJECT, "type \"%s%s%s\" does not exist", schema ? schema : "", schema ? "." : "",
-                     ast->name.name);
+        gn_error_set(err, GN_NO_OBJECT, "type \"%s%s%s%s\" does not exist", schema ? schema : "", schema ? "." : "",
+                     ast->name.name, ast->array_dimensions ? "[]" : "");
         gn_error_at(err, ast->position);
         return GN_NO_OBJECT;
     }
@@ -95,24 +95,25 @@ bool gn_can_coerce(const gn_expr *e, gn_type to, gn_cast_context context)
     return is_unknown(e->type) || gn_type_same(e->type, to) || gn_cast_allowed(e->type, to, context);
 }
 
-/* An untyped literal is read as what it shall be. An explicit cast cuts text to length, so the modifier is applied
- * after reading; reading alone would refuse it as an assignment does. */
+/* An untyped literal is read as what it shall be. The modifier is applied after reading, as the cast that it is: an
+ * explicit one cuts text to length, and its error has no position. */
 static gn_code coerce_literal(gn_binder *b, gn_expr *e, gn_type to, gn_cast_context context, gn_expr **out)
 {
     gn_value v = gn_value_null(to);
     if (!e->value.is_null) {
         gn_type read = to;
-        if (context == GN_CAST_EXPLICIT)
-            read.typmod = -1;
+        read.typmod = -1;
         gn_code code = gn_value_parse(e->value.as.bytes, read, b->format, b->arena, &v, b->err);
-        if (code == GN_OK && read.typmod != to.typmod) {
-            gn_value whole = v;
-            code = gn_value_cast(&whole, to, context, b->format, b->arena, &v, b->err);
-        }
         if (code != GN_OK) {
             if (b->err && !b->err->position)
                 gn_error_at(b->err, e->position);
             return code;
+        }
+        if (read.typmod != to.typmod) {
+            gn_value whole = v;
+            code = gn_value_cast(&whole, to, context, b->format, b->arena, &v, b->err);
+            if (code != GN_OK)
+                return code;
         }
         v.type = to;
     }

@@ -405,6 +405,18 @@ gn_ast_expr *gn_mk_subscript(gn_parser *p, gn_ast_expr *base, gn_ast_expr *index
     return base;
 }
 
+gn_ast_expr *gn_mk_slice(gn_parser *p, gn_ast_expr *lower, gn_ast_expr *upper, int position)
+{
+    gn_ast_expr *e = gn_mk_expr(p, GN_A_SLICE, position);
+    e->slice.lower = lower;
+    e->slice.upper = upper;
+    if (lower)
+        adopt(p, e, lower->depth);
+    if (upper)
+        adopt(p, e, upper->depth);
+    return e;
+}
+
 gn_ast_expr *gn_mk_list(gn_parser *p, gn_ast_expr_kind kind, gn_ast_exprs args, int position)
 {
     gn_ast_expr *e = gn_mk_expr(p, kind, position);

@@ -2,6 +2,7 @@
  * an IN list gives its rows in the order of the key, as one range does. */
 #include "base/limits.h"
 #include "coord/exec_private.h"
+#include "query/array.h"
 
 #include <stdlib.h>
 
@@ -105,6 +106,19 @@ static int by_bytes(const void *a, const void *b)
     return gn_bytes_cmp(*(const gn_bytes *)a, *(const gn_bytes *)b);
 }
 
+/* Makes room for more keys of a part. */
+static gn_code reserve_keys(scan_source *s, uint32_t part, uint64_t more, gn_error *err)
+{
+    part_keys *keys = &s->parts[part];
+    gn_bytes *items = gn_arena_alloc(s->x->arena, ((size_t)keys->n + more) * sizeof *items);
+    if (!items)
+        return gn_error_oom(err, s->x->account);
+    if (keys->n)
+        memcpy(items, keys->keys, keys->n * sizeof *items);
+    keys->keys = items;
+    return GN_OK;
+}
+
 /* A value that is NULL, out of the column's range, or longer than any key equals nothing and is left out. */
 static gn_code add_part_key(scan_source *s, uint32_t part, gn_value *v, bool null_matches, gn_error *err)
 {
@@ -129,19 +143,30 @@ static gn_code add_part_key(scan_source *s, uint32_t part, gn_value *v, bool nul
     return GN_OK;
 }
 
+/* = ANY (array): each item is a value of its own; a NULL array has none. */
+static gn_code add_array_keys(scan_source *s, uint32_t part, const gn_value *array, gn_error *err)
+{
+    if (array->is_null)
+        return GN_OK;
+    gn_array_iter it = gn_array_open(array);
+    gn_code code = reserve_keys(s, part, it.n_items, err);
+    for (gn_value item; code == GN_OK && gn_array_next(&it, &item);)
+        code = add_part_key(s, part, &item, false, err);
+    return code;
+}
+
 static gn_code compute_part(scan_source *s, uint32_t part, gn_error *err)
 {
     const gn_path_part *p = &s->path->parts[part];
     part_keys *keys = &s->parts[part];
     gn_value v = gn_value_null(type_at(s, part));
-    keys->keys = gn_arena_alloc(s->x->arena, (p->n + 1) * sizeof *keys->keys);
-    if (!keys->keys)
-        return gn_error_oom(err, s->x->account);
-    gn_code code = p->is_null ? add_part_key(s, part, &v, true, err) : GN_OK;
+    gn_code code = reserve_keys(s, part, p->n + 1, err);
+    if (code == GN_OK && p->is_null)
+        code = add_part_key(s, part, &v, true, err);
     for (uint32_t i = 0; i < p->n && code == GN_OK; i++) {
         code = gn_exec_value(s->x, p->values[i], &v, err);
         if (code == GN_OK)
-            code = add_part_key(s, part, &v, false, err);
+            code = p->is_array ? add_array_keys(s, part, &v, err) : add_part_key(s, part, &v, false, err);
     }
     if (code != GN_OK || keys->n < 2)
         return code;

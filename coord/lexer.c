@@ -687,6 +687,8 @@ static int self_token(char c)
         return GN_TK_DOT;
     case ';':
         return GN_TK_SEMI;
+    case ':':
+        return GN_TK_COLON;
     default:
         return GN_TK_ILLEGAL;
     }

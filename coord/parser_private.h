@@ -133,6 +133,7 @@ gn_ast_expr *gn_mk_quantified(gn_parser *p, int kind, const gn_token *op, gn_ast
 gn_ast_expr *gn_mk_cast(gn_parser *p, gn_ast_expr *arg, gn_ast_type *type, int position);
 gn_ast_expr *gn_mk_collate(gn_parser *p, gn_ast_expr *arg, const gn_ast_name *collation, int position);
 gn_ast_expr *gn_mk_subscript(gn_parser *p, gn_ast_expr *base, gn_ast_expr *index);
+gn_ast_expr *gn_mk_slice(gn_parser *p, gn_ast_expr *lower, gn_ast_expr *upper, int position); /* NULL: left out */
 gn_ast_expr *gn_mk_list(gn_parser *p, gn_ast_expr_kind kind, gn_ast_exprs args, int position);
 gn_ast_expr *gn_mk_case(gn_parser *p, gn_ast_expr *operand, gn_ast_exprs whens, gn_ast_expr *otherwise, int position);
 gn_ast_expr *gn_mk_call(gn_parser *p, const gn_ast_name *name, gn_ast_exprs args);

@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "coord/plan_private.h"
 #include "index/vector_index.h"
+#include "query/array.h"
 
 #include <math.h>
 
@@ -128,7 +129,9 @@ static void classify(const planner *p, conjunct *c)
     case GN_E_ANY:
         if (strcmp(gn_function_name(e->function), "=") == 0)
             bounds_column(p, c, C_ANY, plain_column(e->args[0]), e->args + 1, 1);
-        c->selectivity = 0.05;
+        c->selectivity = c->kind == C_ANY && e->args[1]->kind == GN_E_CONST && !e->args[1]->value.is_null
+                             ? fmin(0.5, 0.005 * (double)gn_array_open(&e->args[1]->value).n_items)
+                             : 0.05;
         return;
     case GN_E_IS_NULL:
         bounds_column(p, c, C_IS_NULL, plain_column(e->args[0]), NULL, 0);
@@ -307,6 +310,17 @@ static double filter_selectivity(const planner *p, const candidate *c)
     return c->selectivity > 0 ? fmin(1, s / c->selectivity) : 1;
 }
 
+/* How many values a part of the key is held to. */
+static double n_points(const gn_path_part *part)
+{
+    if (!part->is_array)
+        return part->n > 1 ? part->n : 1;
+    const gn_expr *array = part->values[0];
+    if (array->kind != GN_E_CONST)
+        return 10;
+    return array->value.is_null ? 0 : (double)gn_array_open(&array->value).n_items;
+}
+
 static void price(planner *p, const key_columns *k, candidate *c)
 {
     gn_path *path = &c->path;
@@ -314,7 +328,7 @@ static void price(planner *p, const key_columns *k, candidate *c)
     bool needs_order = q->n_sort && !q->grouped && !q->sort_projected;
     double points = 1;
     for (uint32_t i = 0; i < path->n_parts; i++)
-        points *= path->parts[i].is_array ? 10 : path->parts[i].n > 1 ? path->parts[i].n : 1;
+        points *= n_points(&path->parts[i]);
     path->unique = path->n_parts == k->n && k->n && (!path->index || path->index->unique);
     path->rows_estimate = path->unique ? fmin(points, p->table_rows) : p->table_rows * c->selectivity;
     path->rows_estimate = fmax(1, path->rows_estimate);

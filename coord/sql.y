@@ -478,6 +478,16 @@ subscripted(A) ::= columnref(E) LB expr(I) RB. { A = gn_mk_subscript(p, E, I); }
 subscripted(A) ::= PARAM(T) LB expr(I) RB. { A = gn_mk_subscript(p, gn_mk_param(p, &T), I); }
 subscripted(A) ::= LP expr(E) RP LB expr(I) RB. { A = gn_mk_subscript(p, E, I); }
 subscripted(A) ::= subscripted(E) LB expr(I) RB. { A = gn_mk_subscript(p, E, I); }
+subscripted(A) ::= columnref(E) slice(S). { A = gn_mk_subscript(p, E, S); }
+subscripted(A) ::= PARAM(T) slice(S). { A = gn_mk_subscript(p, gn_mk_param(p, &T), S); }
+subscripted(A) ::= LP expr(E) RP slice(S). { A = gn_mk_subscript(p, E, S); }
+subscripted(A) ::= subscripted(E) slice(S). { A = gn_mk_subscript(p, E, S); }
+
+%type slice {gn_ast_expr *}
+slice(A) ::= LB(T) COLON RB. { A = gn_mk_slice(p, NULL, NULL, T.position); }
+slice(A) ::= LB(T) expr(L) COLON RB. { A = gn_mk_slice(p, L, NULL, T.position); }
+slice(A) ::= LB(T) COLON expr(U) RB. { A = gn_mk_slice(p, NULL, U, T.position); }
+slice(A) ::= LB(T) expr(L) COLON expr(U) RB. { A = gn_mk_slice(p, L, U, T.position); }
 
 %type array_items {gn_ast_exprs}
 %type array_list {gn_ast_exprs}

@@ -7,7 +7,8 @@
 /* ---- the table ---- */
 
 static const gn_aggregate_list *const sources[] = {&gn_aggregates_basic, &gn_aggregates_numeric,
-                                                   &gn_aggregates_interval, &gn_aggregates_collect};
+                                                   &gn_aggregates_interval, &gn_aggregates_collect,
+                                                   &gn_aggregates_array};
 
 enum { CANDIDATES = 32 };
 

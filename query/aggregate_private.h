@@ -40,7 +40,7 @@ typedef struct gn_aggregate_list {
 } gn_aggregate_list;
 
 extern const gn_aggregate_list gn_aggregates_basic, gn_aggregates_numeric, gn_aggregates_interval,
-    gn_aggregates_collect;
+    gn_aggregates_collect, gn_aggregates_array;
 
 size_t gn_aggregate_state_size(const gn_aggregate *a); /* rounded up to 16 */
 

@@ -26,7 +26,8 @@ typedef enum gn_expr_kind {
     GN_E_ANY,      /* args[0] op ANY (args[1] array), function = the operator on elements */
     GN_E_ALL,
     GN_E_ARRAY,     /* ARRAY[args...]; type is the array type */
-    GN_E_SUBSCRIPT, /* args[0][args[1]]... of an array, 1-based */
+    GN_E_SUBSCRIPT, /* args[0][args[1]][args[2]]... of an array */
+    GN_E_SLICE,     /* args[0][args[1]:args[2]][args[3]:args[4]]...; bit i of column: args[i + 1] is left out */
     GN_E_GREATEST,  /* args, same type */
     GN_E_LEAST,
 } gn_expr_kind;

@@ -92,7 +92,7 @@ static void repeat_first(gn_column *c, const gn_rows *set)
     }
 }
 
-static gn_code broadcast(const gn_value *value, gn_type type, const gn_rows *set, const gn_eval *eval, gn_column *out)
+gn_code gn_expr_broadcast(const gn_value *value, gn_type type, const gn_rows *set, const gn_eval *eval, gn_column *out)
 {
     gn_code code = gn_column_create(type, set->n_rows, eval, out);
     if (code || set->n == 0)
@@ -111,7 +111,7 @@ static gn_code eval_param(const gn_expr *e, const gn_rows *set, const gn_eval *e
 {
     if (e->column >= eval->n_params)
         return gn_error_set(eval->err, GN_NO_PARAMETER, "there is no parameter $%u", e->column + 1);
-    return broadcast(&eval->params[e->column], e->type, set, eval, out);
+    return gn_expr_broadcast(&eval->params[e->column], e->type, set, eval, out);
 }
 
 /* ---- calls and casts ---- */
@@ -199,7 +199,7 @@ static gn_code cast_values(const gn_expr *e, const gn_column *in, const gn_rows 
 static bool same_representation(gn_type from, gn_type to)
 {
     if (from.is_array != to.is_array || to.typmod != -1)
-        return false;
+        return false; /* arrays of the two text types lie alike too */
     return from.id == to.id || (from.id == GN_T_VARCHAR && to.id == GN_T_TEXT) ||
            (from.id == GN_T_TEXT && to.id == GN_T_VARCHAR);
 }
@@ -420,7 +420,7 @@ static gn_code compute(const gn_expr *e, const gn_batch *batch, const gn_rows *s
 {
     switch (e->kind) {
     case GN_E_CONST:
-        return broadcast(&e->value, e->type, set, eval, out);
+        return gn_expr_broadcast(&e->value, e->type, set, eval, out);
     case GN_E_COLUMN:
         GN_ASSERT(batch && e->column < batch->n_columns);
         *out = batch->columns[e->column];
@@ -455,9 +455,13 @@ static gn_code compute(const gn_expr *e, const gn_batch *batch, const gn_rows *s
         return gn_expr_compute_in(e, batch, set, eval, out);
     case GN_E_ANY:
     case GN_E_ALL:
+        return gn_expr_compute_any_all(e, batch, set, eval, out);
     case GN_E_ARRAY:
+        return gn_expr_compute_array(e, batch, set, eval, out);
     case GN_E_SUBSCRIPT:
-        return gn_error_set(eval->err, GN_FEATURE, "array expressions are not supported");
+        return gn_expr_compute_subscript(e, batch, set, eval, out);
+    case GN_E_SLICE:
+        return gn_expr_compute_slice(e, batch, set, eval, out);
     }
     GN_ASSERT(!"a known kind of expression");
     return GN_INTERNAL;
@@ -467,7 +471,8 @@ gn_code gn_expr_compute(const gn_expr *e, const gn_batch *batch, const gn_rows *
                         gn_column *out)
 {
     gn_code code = compute(e, batch, set, eval, out);
-    if (code && eval->err && eval->err->position == 0 && e->position > 0 && code != GN_OUT_OF_MEMORY)
+    if (code && eval->err && eval->err->position == 0 && e->position > 0 && code != GN_OUT_OF_MEMORY &&
+        e->kind != GN_E_ARRAY)
         gn_error_at(eval->err, e->position);
     return code;
 }

@@ -132,6 +132,19 @@ static void print_any_all(const printer *p, const gn_expr *e)
     put(p, "))");
 }
 
+static void print_slice(const printer *p, const gn_expr *e)
+{
+    put(p, "(");
+    print(p, e->args[0]);
+    put(p, ")");
+    for (uint32_t i = 1; i < e->n_args; i++) {
+        put(p, i % 2 ? "[" : ":");
+        if (!(e->column >> (i - 1) & 1))
+            print(p, e->args[i]);
+        put(p, i % 2 ? "" : "]");
+    }
+}
+
 static void print_column(const printer *p, const gn_expr *e)
 {
     if (e->column < p->n_names && p->names && p->names[e->column])
@@ -212,6 +225,9 @@ static void print(const printer *p, const gn_expr *e)
         put(p, ")[");
         print_list(p, e, 1, "][");
         put(p, "]");
+        break;
+    case GN_E_SLICE:
+        print_slice(p, e);
         break;
     case GN_E_GREATEST:
         print_wrapped(p, e, "GREATEST(", ", ", ")");

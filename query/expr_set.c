@@ -11,9 +11,9 @@ static int value_order(const void *a, const void *b)
     return gn_value_compare(a, b);
 }
 
-/* The constants of the list without NULLs, sorted; false when the list is short or not constant. */
-static gn_code sorted_list(const gn_expr *e, const gn_eval *eval, gn_value **out, uint32_t *n_out, bool *has_null,
-                           bool *usable)
+/* The constants of the list without NULLs; not usable when the list is short or not constant. */
+static gn_code constant_list(const gn_expr *e, const gn_eval *eval, gn_value **out, uint32_t *n_out, bool *has_null,
+                             bool *usable)
 {
     *usable = e->n_args > SEARCH_FROM;
     for (uint32_t i = 1; i < e->n_args && *usable; i++)
@@ -30,15 +30,14 @@ static gn_code sorted_list(const gn_expr *e, const gn_eval *eval, gn_value **out
         else
             list[n++] = e->args[i]->value;
     }
-    qsort(list, n, sizeof *list, value_order);
     *out = list;
     *n_out = n;
     return GN_OK;
 }
 
-static gn_code in_sorted(const gn_column *x, const gn_rows *set, const gn_value *list, uint32_t n, bool has_null,
-                         gn_column *out)
+void gn_expr_search(const gn_column *x, const gn_rows *set, gn_value *list, uint32_t n, bool has_null, gn_column *out)
 {
+    qsort(list, n, sizeof *list, value_order);
     for (uint32_t k = 0; k < set->n; k++) {
         uint32_t row = gn_rows_at(set, k);
         if (gn_column_is_null(x, row)) {
@@ -51,7 +50,6 @@ static gn_code in_sorted(const gn_column *x, const gn_rows *set, const gn_value 
         if (!found && has_null)
             gn_column_set_null(out, row);
     }
-    return GN_OK;
 }
 
 /* One item after the other, over the rows that have not found theirs. */
@@ -108,8 +106,11 @@ gn_code gn_expr_compute_in(const gn_expr *e, const gn_batch *batch, const gn_row
     if (!code)
         code = gn_column_create(e->type, set->n_rows, eval, out);
     if (!code)
-        code = sorted_list(e, eval, &list, &n, &has_null, &usable);
+        code = constant_list(e, eval, &list, &n, &has_null, &usable);
     if (code)
         return code;
-    return usable ? in_sorted(&x, set, list, n, has_null, out) : in_items(e, batch, &x, set, eval, out);
+    if (!usable)
+        return in_items(e, batch, &x, set, eval, out);
+    gn_expr_search(&x, set, list, n, has_null, out);
+    return GN_OK;
 }

@@ -81,7 +81,7 @@ bool gn_expr_equal(const gn_expr *a, const gn_expr *b)
         return false;
     if (a->kind == GN_E_CONST && !constants_equal(a, b))
         return false;
-    if ((a->kind == GN_E_COLUMN || a->kind == GN_E_PARAM) && a->column != b->column)
+    if ((a->kind == GN_E_COLUMN || a->kind == GN_E_PARAM || a->kind == GN_E_SLICE) && a->column != b->column)
         return false;
     if (a->kind == GN_E_CAST && a->cast_context != b->cast_context)
         return false;

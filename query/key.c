@@ -5,18 +5,22 @@
  *   text, bytea              the bytes, 00 as 00 FF, ended by 00 01
  *   uuid                     the 16 bytes
  *   numeric                  see numeric.c
+ *   arrays                   each item as a part of its own (NULLs last), 01, then what orders arrays of equal items:
+ *                            the number of dimensions, their lengths, their lower bounds; the lengths not of one
+ *                            dimension, which the items tell
  *
  * Descending inverts the payload, not the marker: where NULLs go is a matter of its own. No marker is FF, so that a
  * prefix followed by FF is above every key that begins with it. */
 #include "base/assert.h"
 #include "base/limits.h"
+#include "query/array.h"
 #include "query/key_private.h"
 #include "query/row.h"
 #include "query/value_private.h"
 
 #include <math.h>
 
-enum { MARK_NULL_FIRST = 0x05, MARK_VALUE = 0x10, MARK_NULL_LAST = 0xf0 };
+enum { MARK_ITEMS_END = 0x01, MARK_NULL_FIRST = 0x05, MARK_VALUE = 0x10, MARK_NULL_LAST = 0xf0 };
 
 /* ---- writing payloads ---- */
 
@@ -90,6 +94,8 @@ static gn_code put_bytes(gn_buf *out, const gn_value *v, gn_error *err)
     }
 }
 
+static gn_code put_array(gn_buf *out, const gn_value *v, gn_error *err);
+
 static gn_code put_payload(gn_buf *out, const gn_value *v, gn_error *err)
 {
     switch (gn_type_physical(v->type)) {
@@ -112,9 +118,29 @@ static gn_code put_payload(gn_buf *out, const gn_value *v, gn_error *err)
         put_f64(out, v->as.f64);
         return GN_OK;
     case GN_P_BYTES:
-        return v->type.is_array ? no_order(v->type, err) : put_bytes(out, v, err);
+        return v->type.is_array ? put_array(out, v, err) : put_bytes(out, v, err);
     }
     return no_order(v->type, err);
+}
+
+/* What is longer than a key is not written to its end: gn_key_append refuses it. */
+static gn_code put_array(gn_buf *out, const gn_value *v, gn_error *err)
+{
+    gn_array_iter it = gn_array_open(v);
+    size_t start = out->len;
+    gn_code code = GN_OK;
+    for (gn_value item; code == GN_OK && out->len - start <= GN_MAX_KEY && gn_array_next(&it, &item);) {
+        gn_buf_append_u8(out, item.is_null ? MARK_NULL_LAST : MARK_VALUE);
+        if (!item.is_null)
+            code = put_payload(out, &item, err);
+    }
+    gn_buf_append_u8(out, MARK_ITEMS_END);
+    gn_buf_append_u8(out, (uint8_t)it.n_dimensions);
+    for (uint32_t d = 0; d < it.n_dimensions && it.n_dimensions > 1; d++)
+        put_i64(out, it.lengths[d], 4);
+    for (uint32_t d = 0; d < it.n_dimensions; d++)
+        put_i64(out, it.lower_bounds[d], 4);
+    return code;
 }
 
 gn_code gn_key_append(gn_buf *out, const gn_value *value, bool descending, bool nulls_first, gn_error *err)
@@ -231,6 +257,8 @@ static gn_code get_uuid(gn_key_reader *r, gn_arena *arena, gn_value *out, gn_err
     return GN_OK;
 }
 
+static gn_code get_array(gn_key_reader *r, gn_type type, gn_arena *arena, gn_value *out, gn_error *err);
+
 static gn_code get_payload(gn_key_reader *r, gn_type type, gn_arena *arena, gn_value *out, gn_error *err)
 {
     *out = (gn_value){.type = type};
@@ -257,7 +285,7 @@ static gn_code get_payload(gn_key_reader *r, gn_type type, gn_arena *arena, gn_v
         break;
     }
     if (type.is_array)
-        return no_order(type, err);
+        return get_array(r, type, arena, out, err);
     switch (type.id) {
     case GN_T_TEXT:
     case GN_T_VARCHAR:
@@ -271,6 +299,55 @@ static gn_code get_payload(gn_key_reader *r, gn_type type, gn_arena *arena, gn_v
     default:
         return no_order(type, err);
     }
+}
+
+/* The shape behind the items; false: it does not fit them. */
+static bool get_shape(gn_key_reader *r, gn_array_builder *b)
+{
+    uint64_t n_dimensions = gn_key_get_u64(r, 1), product = 1;
+    if (r->failed || n_dimensions > GN_ARRAY_DIMENSIONS || (n_dimensions == 0) != (b->n_items == 0))
+        return false;
+    b->n_dimensions = (uint32_t)n_dimensions;
+    for (uint32_t d = 0; d < n_dimensions; d++) {
+        int64_t length = n_dimensions > 1 ? get_i64(r, 4) : (int64_t)b->n_items;
+        if (r->failed || length < 1 || (uint64_t)length > b->n_items)
+            return false;
+        b->lengths[d] = (int32_t)length;
+        product *= (uint64_t)length;
+        if (product > b->n_items)
+            return false;
+    }
+    for (uint32_t d = 0; d < n_dimensions; d++)
+        b->lower_bounds[d] = (int32_t)get_i64(r, 4);
+    return !r->failed && (n_dimensions == 0 || product == b->n_items);
+}
+
+static gn_code get_array(gn_key_reader *r, gn_type type, gn_arena *arena, gn_value *out, gn_error *err)
+{
+    gn_array_builder b;
+    gn_code code = GN_OK;
+    gn_array_begin(&b, gn_type_of((gn_type_id)type.id), arena);
+    while (code == GN_OK && !r->failed) {
+        gn_value item = gn_value_null(b.element);
+        uint64_t mark = gn_key_get_u64(r, 1);
+        if (mark == MARK_ITEMS_END)
+            break;
+        if (mark == MARK_VALUE)
+            code = get_payload(r, b.element, arena, &item, err);
+        else if (mark != MARK_NULL_LAST)
+            r->failed = true;
+        if (code == GN_OK && !r->failed)
+            code = gn_array_add(&b, &item, err);
+    }
+    if (code != GN_OK || r->failed)
+        return code;
+    if (!get_shape(r, &b)) {
+        r->failed = true;
+        return GN_OK;
+    }
+    code = gn_array_end(&b, out, err);
+    out->type = type;
+    return code;
 }
 
 static gn_code corrupt_key(gn_error *err)
@@ -300,19 +377,21 @@ gn_code gn_key_read(gn_bytes *key, gn_type type, bool descending, bool nulls_fir
     return GN_OK;
 }
 
+static gn_code skip_array(gn_key_reader *r, gn_type type, gn_error *err);
+
 static gn_code skip_payload(gn_key_reader *r, gn_type type, gn_error *err)
 {
     static const size_t sizes[] = {
         [GN_P_BOOL] = 1, [GN_P_I16] = 2, [GN_P_I32] = 4, [GN_P_I64] = 8, [GN_P_F32] = 4, [GN_P_F64] = 8};
     gn_physical physical = gn_type_physical(type);
+    if (type.is_array)
+        return skip_array(r, type, err);
     size_t size = physical != GN_P_BYTES ? sizes[physical] : gn_type_is(type, GN_T_UUID) ? 16 : 0;
     if (size) {
         r->failed |= (size_t)(r->end - r->p) < size;
         r->p += r->failed ? 0 : size;
         return GN_OK;
     }
-    if (type.is_array)
-        return no_order(type, err);
     switch (type.id) {
     case GN_T_TEXT:
     case GN_T_VARCHAR:
@@ -327,6 +406,26 @@ static gn_code skip_payload(gn_key_reader *r, gn_type type, gn_error *err)
     default:
         return no_order(type, err);
     }
+}
+
+static gn_code skip_array(gn_key_reader *r, gn_type type, gn_error *err)
+{
+    gn_code code = GN_OK;
+    while (code == GN_OK && !r->failed) {
+        uint64_t mark = gn_key_get_u64(r, 1);
+        if (mark == MARK_ITEMS_END)
+            break;
+        if (mark == MARK_VALUE)
+            code = skip_payload(r, gn_type_of((gn_type_id)type.id), err);
+        else if (mark != MARK_NULL_LAST)
+            r->failed = true;
+    }
+    uint64_t n = gn_key_get_u64(r, 1), size = n > 1 ? 8 * n : 4 * n;
+    if (r->failed || size > (uint64_t)(r->end - r->p))
+        r->failed = true;
+    else
+        r->p += size;
+    return code;
 }
 
 gn_code gn_key_skip(gn_bytes *key, gn_type type, bool descending, gn_error *err)

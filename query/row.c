@@ -12,6 +12,7 @@
 
 #include "base/assert.h"
 #include "base/limits.h"
+#include "query/array.h"
 #include "query/numeric.h"
 
 enum { ROW_VERSION = 1, DELTA_FOLLOWS = 31 };
@@ -178,7 +179,7 @@ static bool is_sound(gn_type type, gn_bytes payload)
 {
     size_t len = payload.len;
     if (type.is_array)
-        return true;
+        return gn_array_is_valid(payload, gn_type_of((gn_type_id)type.id));
     if (type.id == GN_T_UUID || type.id == GN_T_INTERVAL)
         return len == 16;
     if (type.id == GN_T_VECTOR)

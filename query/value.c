@@ -18,8 +18,10 @@ static const gn_type_ops *const scalar_ops[GN_T_COUNT] = {
 
 const gn_type_ops *gn_type_ops_of(gn_type type)
 {
-    if (type.is_array || type.id >= GN_T_COUNT)
+    if (type.id >= GN_T_COUNT)
         return NULL;
+    if (type.is_array)
+        return scalar_ops[type.id] && type.id != GN_T_UNKNOWN ? &gn_array_ops : NULL;
     return scalar_ops[type.id];
 }
 

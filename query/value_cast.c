@@ -1,6 +1,7 @@
 /* Casts: PostgreSQL's pg_cast for our types, and the conversions. What has no conversion of its own goes through text,
  * as PostgreSQL's I/O conversion casts do. */
 #include "base/assert.h"
+#include "query/array_private.h"
 #include "query/datetime.h"
 #include "query/numeric.h"
 #include "query/value.h"
@@ -79,8 +80,8 @@ bool gn_cast_allowed(gn_type from, gn_type to, gn_cast_context context)
 {
     if (gn_type_same(from, to) || gn_type_is(from, GN_T_UNKNOWN))
         return true;
-    if (from.is_array && to.is_array)
-        return scalar_allowed(from.id, to.id, context);
+    if (from.is_array && to.is_array) /* as their elements */
+        return gn_cast_allowed(gn_type_of((gn_type_id)from.id), gn_type_of((gn_type_id)to.id), context);
     if (gn_type_is(from, GN_T_VECTOR) || gn_type_is(to, GN_T_VECTOR))
         if (vector_allowed(from, to, context))
             return true;
@@ -217,17 +218,6 @@ static bool cast_number(const gn_value *v, gn_type to, gn_arena *arena, gn_value
 
 /* ---- through text ---- */
 
-/* vector <-> array of numbers: the texts differ in their brackets alone. */
-static void swap_brackets(gn_buf *text, gn_type from, gn_type to)
-{
-    bool to_vector = from.is_array && gn_type_is(to, GN_T_VECTOR),
-         from_vector = gn_type_is(from, GN_T_VECTOR) && to.is_array;
-    if ((!to_vector && !from_vector) || text->len < 2)
-        return;
-    text->data[0] = to_vector ? '[' : '{';
-    text->data[text->len - 1] = to_vector ? ']' : '}';
-}
-
 static gn_code cast_by_text(const gn_value *v, gn_type to, gn_cast_context context, const gn_format *format,
                             gn_arena *arena, gn_value *out, gn_error *err)
 {
@@ -242,7 +232,6 @@ static gn_code cast_by_text(const gn_value *v, gn_type to, gn_cast_context conte
                                             : gn_error_oom(err, gn_arena_account(arena));
         goto out;
     }
-    swap_brackets(&text, v->type, to);
     gn_bytes bytes = gn_buf_bytes(&text);
     if (gn_type_is(to, GN_T_VARCHAR) && context == GN_CAST_EXPLICIT)
         gn_varchar_limit(&bytes, to, true, NULL);
@@ -261,7 +250,7 @@ static gn_code apply_typmod(const gn_value *v, gn_type to, gn_cast_context conte
 {
     *out = *v;
     out->type = to;
-    if (to.typmod < 0 || to.is_array)
+    if (to.typmod < 0)
         return GN_OK;
     switch (to.id) {
     case GN_T_VARCHAR:
@@ -294,7 +283,9 @@ gn_code gn_value_cast(const gn_value *value, gn_type to, gn_cast_context context
     }
     if (is_string(from) && is_string(to)) {
         v.as = value->as;
-    } else if (gn_type_same(from, to) && !to.is_array) {
+    } else if (gn_cast_array(value, to, context, format, arena, out, &code, err)) {
+        return code;
+    } else if (gn_type_same(from, to)) {
         v.as = value->as;
     } else if (gn_type_is(from, GN_T_UNKNOWN) || is_string(from)) {
         if (is_string(to))
