@@ -1,9 +1,9 @@
 /* The Raft log's disk: one RocksDB whose write-ahead log is synced.
  *
- * A dedicated thread gathers all writes that wait into one batch with at most one fdatasync, so that no queue ever
- * blocks and the more is in flight, the fewer syncs an entry costs. After a failed write nothing more is written: what
- * the kernel did to pages whose sync failed is unknown, and a sync that is tried again may report a success that never
- * happened. */
+ * One thread at a time gathers all writes that wait into one batch with at most one fdatasync: a strand that lends
+ * itself (gn_strand_lend), or else a thread kept for it. So no queue ever blocks, and the more is in flight, the fewer
+ * syncs an entry costs. After a failed write nothing more is written: what the kernel did to pages whose sync failed is
+ * unknown, and a sync that is tried again may report a success that never happened. */
 #include "base/assert.h"
 #include "base/memory.h"
 #include "base/real_private.h"
@@ -35,7 +35,8 @@ typedef struct real_disk {
     pthread_cond_t filled;
     gn_disk_write *first, *last;
     bool closing;
-    /* the writer's alone */
+    bool writing; /* a thread has the disk: the writer, or a strand that helps */
+    /* that thread's alone */
     gn_code failed; /* of the first write that failed */
     char failure[sizeof((gn_disk_write *)0)->message];
     gn_metric *write_seconds, *batch_bytes;
@@ -152,20 +153,28 @@ static gn_disk_write *write_some(real_disk *disk, gn_disk_write *first)
     return rest;
 }
 
+/* Under the lock; writes all that waits. */
+static void write_waiting(real_disk *disk)
+{
+    gn_disk_write *waiting = disk->first;
+    disk->first = disk->last = NULL;
+    pthread_mutex_unlock(&disk->lock);
+    while (waiting)
+        waiting = write_some(disk, waiting);
+    pthread_mutex_lock(&disk->lock);
+}
+
 static void *writer_main(void *arg)
 {
     real_disk *disk = arg;
     gn_real_thread_name("gn-log-disk");
     pthread_mutex_lock(&disk->lock);
     for (;;) {
-        gn_disk_write *waiting = disk->first;
-        disk->first = disk->last = NULL;
-        if (waiting) {
-            pthread_mutex_unlock(&disk->lock);
-            while (waiting)
-                waiting = write_some(disk, waiting);
-            pthread_mutex_lock(&disk->lock);
-        } else if (disk->closing) {
+        if (disk->first && !disk->writing) {
+            disk->writing = true;
+            write_waiting(disk);
+            disk->writing = false;
+        } else if (disk->closing && !disk->first) {
             break;
         } else {
             pthread_cond_wait(&disk->filled, &disk->lock);
@@ -175,20 +184,51 @@ static void *writer_main(void *arg)
     return NULL;
 }
 
+bool gn_real_disk_work(gn_log_disk *base)
+{
+    real_disk *disk = real_disk_of(base);
+    pthread_mutex_lock(&disk->lock);
+    bool some = disk->first;
+    if (some)
+        write_waiting(disk);
+    else
+        disk->writing = false;
+    bool wake = !some && disk->closing;
+    pthread_mutex_unlock(&disk->lock);
+    if (wake)
+        pthread_cond_signal(&disk->filled);
+    return some;
+}
+
+void gn_real_disk_give_back(gn_log_disk *base)
+{
+    real_disk *disk = real_disk_of(base);
+    pthread_mutex_lock(&disk->lock);
+    disk->writing = false;
+    bool wake = disk->first || disk->closing;
+    pthread_mutex_unlock(&disk->lock);
+    if (wake)
+        pthread_cond_signal(&disk->filled);
+}
+
 void gn_real_log_disk_write(gn_log_disk *base, gn_disk_write *write)
 {
     real_disk *disk = real_disk_of(base);
     write->next = NULL;
     pthread_mutex_lock(&disk->lock);
     GN_ASSERT(!disk->closing);
-    bool was_empty = !disk->first;
-    if (was_empty)
-        disk->first = write;
-    else
+    if (disk->first)
         disk->last->next = write;
+    else
+        disk->first = write;
     disk->last = write;
+    bool wake = !disk->writing;
+    if (wake && gn_real_help_disk(base)) {
+        disk->writing = true;
+        wake = false;
+    }
     pthread_mutex_unlock(&disk->lock);
-    if (was_empty)
+    if (wake)
         pthread_cond_signal(&disk->filled);
 }
 

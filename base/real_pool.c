@@ -8,7 +8,11 @@
  * costs microseconds. Hence the rule of Go's scheduler ("runnext"): a queue made runnable by a draining thread is what
  * that same thread drains next, and nobody is woken. Another thread is woken only when there is more than that to do:
  * a second queue becomes runnable, or the present one has still much waiting. A chain of such hand-overs ends after
- * NEXT_STREAK queues when others wait, so that two queues that post to each other do not starve the rest. */
+ * NEXT_STREAK queues when others wait, so that two queues that post to each other do not starve the rest.
+ *
+ * By the same reasoning a strand that is about to wait for a commit lends its thread (gn_strand_lend): it becomes a
+ * worker until its event comes, drains the queues that its own post made runnable, writes the log's batch itself if
+ * nobody is writing, and drains what that completes. A single client's commit then wakes no thread at all. */
 #include "base/assert.h"
 #include "base/memory.h"
 #include "base/real_private.h"
@@ -43,6 +47,9 @@ typedef struct worker {
     real_queue *next;     /* this thread's own: what to drain next */
     real_queue *current;
     bool current_is_gone; /* the task just run was the last of its queue, which must not be touched any more */
+    /* of a strand that has lent its thread */
+    const gn_event *awaited; /* NULL: a thread of the pool */
+    gn_log_disk *disk;       /* taken: to be worked on by this thread */
 } worker;
 
 struct real_pool {
@@ -56,6 +63,7 @@ struct real_pool {
 };
 
 static _Thread_local worker *self;
+static _Thread_local worker guest; /* what `self` is while this strand lends its thread */
 
 static real_queue *real_queue_of(const gn_queue *queue)
 {
@@ -177,6 +185,8 @@ static bool is_empty(real_queue *queue)
 
 static bool should_hand_on(const worker *w, unsigned done)
 {
+    if (w->awaited)
+        return gn_real_event_is_signaled(w->awaited);
     if (w->next)
         return done >= SHARE_AFTER;
     return done >= YIELD_AFTER && atomic_load_explicit(&w->pool->n_runnable, memory_order_relaxed) > 0;
@@ -203,6 +213,49 @@ static void drain(worker *w, real_queue *queue)
     w->current = NULL;
     w->current_is_gone = false;
 }
+
+/* ---- strands that help ---- */
+
+void gn_real_strand_lend(gn_world *world)
+{
+    if (self)
+        return;
+    guest = (worker){.pool = real_world_of(world)->pool};
+    self = &guest;
+}
+
+bool gn_real_help_disk(gn_log_disk *disk)
+{
+    if (self != &guest || guest.disk)
+        return false;
+    guest.disk = disk;
+    return true;
+}
+
+void gn_real_help_until(const gn_event *event)
+{
+    if (self != &guest)
+        return;
+    guest.awaited = event;
+    while (!gn_real_event_is_signaled(event)) {
+        real_queue *queue = guest.next;
+        if (queue) {
+            guest.next = NULL;
+            drain(&guest, queue);
+        } else if (!guest.disk) {
+            break;
+        } else if (!gn_real_disk_work(guest.disk)) {
+            guest.disk = NULL;
+        }
+    }
+    if (guest.next)
+        offer_to_all(guest.pool, guest.next);
+    if (guest.disk)
+        gn_real_disk_give_back(guest.disk);
+    self = NULL;
+}
+
+/* ---- the pool's threads ---- */
 
 /* The next queue for this thread, from the common list; sleeps until there is one. NULL: the pool stops. */
 static real_queue *wait_for_queue(worker *w)

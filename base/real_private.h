@@ -36,8 +36,15 @@ gn_queue *gn_real_queue_create(gn_world *world, const char *name);
 void gn_real_queue_destroy(gn_queue *queue);
 void gn_real_queue_post(gn_queue *queue, gn_task *task);
 bool gn_real_queue_is_current(const gn_queue *queue);
+void gn_real_strand_lend(gn_world *world);
+/* If this thread has lent itself: works until the event has come or nothing is left that only it can do. Whatever
+ * remains goes to the threads whose work it is. */
+void gn_real_help_until(const gn_event *event);
+/* If this thread has lent itself and has no disk yet: it will write what waits on this one (gn_real_disk_work). */
+bool gn_real_help_disk(gn_log_disk *disk);
 
 /* real_strand.c */
+bool gn_real_event_is_signaled(const gn_event *event);
 gn_strand *gn_real_strand_start(gn_world *world, const char *name, void (*fn)(void *), void *arg);
 void gn_real_strand_join(gn_strand *strand);
 void gn_real_event_signal(gn_event *event);
@@ -56,6 +63,10 @@ void gn_real_timer_close(gn_timer *timer);
 gn_code gn_real_log_disk_open(gn_world *world, const char *dir, gn_log_disk **out, gn_error *err);
 void gn_real_log_disk_close(gn_log_disk *disk);
 void gn_real_log_disk_write(gn_log_disk *disk, gn_disk_write *write);
+/* For the thread that took the disk by gn_real_help_disk: writes once what waits. False: nothing is left, the disk is
+ * given back. */
+bool gn_real_disk_work(gn_log_disk *disk);
+void gn_real_disk_give_back(gn_log_disk *disk); /* to its own thread */
 gn_code gn_real_log_disk_get(gn_log_disk *disk, gn_bytes key, gn_buf *value, gn_error *err);
 gn_code gn_real_log_disk_scan(gn_log_disk *disk, gn_bytes from, gn_bytes to,
                               bool (*fn)(void *ctx, gn_bytes key, gn_bytes value), void *ctx, gn_error *err);

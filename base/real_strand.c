@@ -99,8 +99,14 @@ static bool sleep_on(gn_event *event, uint64_t deadline_ns)
     return rc == 0 || errno != ETIMEDOUT;
 }
 
+bool gn_real_event_is_signaled(const gn_event *event)
+{
+    return atomic_load_explicit(&event->state, memory_order_acquire) == SIGNALED;
+}
+
 gn_code gn_real_event_wait(gn_event *event, uint64_t deadline_ns)
 {
+    gn_real_help_until(event);
     GN_ASSERT(!gn_real_pool_is_worker()); /* a task never blocks */
     uint32_t state = PENDING;
     if (!atomic_compare_exchange_strong_explicit(&event->state, &state, WAITED_FOR, memory_order_acq_rel,

@@ -50,6 +50,12 @@ gn_code gn_event_wait(gn_event *event, uint64_t deadline_ns)
     return event->world->ops->event_wait(event, deadline_ns);
 }
 
+void gn_strand_lend(gn_world *world)
+{
+    if (world->ops->strand_lend)
+        world->ops->strand_lend(world);
+}
+
 uint64_t gn_now_ns(gn_world *world)
 {
     return world->ops->now_ns(world);

@@ -59,6 +59,10 @@ void gn_event_init(gn_event *event, gn_world *world);
 void gn_event_signal(gn_event *event);
 /* deadline_ns: of gn_now_ns; UINT64_MAX = none. GN_OK or GN_TIMEOUT. */
 gn_code gn_event_wait(gn_event *event, uint64_t deadline_ns);
+/* Called by a strand right before it starts something that it will wait for with its next gn_event_wait: until the
+ * event comes, this strand may run queues' tasks and write to the log's disk itself, which spares waking the threads
+ * that would. Only a hint: the deadline of that wait is then looked at when there is nothing left to help with. */
+void gn_strand_lend(gn_world *world);
 
 /* ---- clocks, randomness ---- */
 

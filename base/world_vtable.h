@@ -14,6 +14,7 @@ typedef struct gn_world_ops {
     void (*strand_join)(gn_strand *);
     void (*event_signal)(gn_event *);
     gn_code (*event_wait)(gn_event *, uint64_t deadline_ns);
+    void (*strand_lend)(gn_world *); /* NULL: nothing to gain */
     uint64_t (*now_ns)(gn_world *);
     uint64_t (*wall_us)(gn_world *);
     uint64_t (*random_u64)(gn_world *);

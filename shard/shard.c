@@ -79,6 +79,7 @@ gn_code gn_shard_run_command(gn_shard *shard, gn_bytes command, gn_commit_op *op
         return op->code = gn_error_set(&op->err, failed, "%s", gn_code_text(failed));
     op->request = (gn_raft_request){.done = command_done, .command = command};
     gn_event_init(&op->event, shard->world);
+    gn_strand_lend(shard->world);
     gn_raft_submit(shard->group, &op->request);
     gn_event_wait(&op->event, UINT64_MAX);
     if (op->code == GN_CRASH_SHUTDOWN && (failed = gn_shard_failed(shard)) != GN_OK)

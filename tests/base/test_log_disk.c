@@ -193,6 +193,88 @@ static void writes_complete_in_order_of_submission(void **state)
     free(writes);
 }
 
+/* ---- strands that wait for their writes and help meanwhile: as a commit does ---- */
+
+enum { HELPERS = 6, HELPED_WRITES = 200 };
+
+typedef struct helper {
+    gn_log_disk *disk;
+    gn_queue *second; /* where a write's completion goes on */
+    int number;
+    int done;
+    bool failed;
+    gn_task begin, end;
+    gn_disk_write write;
+    gn_disk_op op;
+    char key[32];
+    gn_event event;
+} helper;
+
+static void helper_ends(gn_task *task)
+{
+    helper *h = GN_CONTAINER(task, helper, end);
+    h->failed |= !gn_queue_is_current(h->second);
+    h->done++;
+    gn_event_signal(&h->event);
+}
+
+static void helper_written(gn_disk_write *write, gn_code code, const char *message)
+{
+    helper *h = GN_CONTAINER(write, helper, write);
+    h->failed |= code != GN_OK || message[0] || !gn_queue_is_current(queue);
+    h->end.run = helper_ends;
+    gn_queue_post(h->second, &h->end);
+}
+
+static void helper_begins(gn_task *task)
+{
+    helper *h = GN_CONTAINER(task, helper, begin);
+    h->failed |= !gn_queue_is_current(queue);
+    h->write = (gn_disk_write){.ops = &h->op, .n = 1, .sync = true, .queue = queue, .done = helper_written};
+    gn_log_disk_write(h->disk, &h->write);
+}
+
+static void help(void *arg)
+{
+    helper *h = arg;
+    for (int i = 0; i < HELPED_WRITES; i++) {
+        snprintf(h->key, sizeof h->key, "%d-%d", h->number, i);
+        h->op = put(h->key, h->key);
+        h->begin.run = helper_begins;
+        gn_event_init(&h->event, world);
+        if (i % 4 != 3) /* some do not */
+            gn_strand_lend(world);
+        gn_queue_post(queue, &h->begin);
+        h->failed |= gn_event_wait(&h->event, UINT64_MAX) != GN_OK || h->done != i + 1;
+    }
+}
+
+static void strands_that_lend_themselves_write_and_drain_and_nothing_is_left_over(void **state)
+{
+    (void)state;
+    gn_log_disk *disk = open_disk();
+    gn_queue *second = gn_queue_create(world, "second");
+    helper helpers[HELPERS];
+    gn_strand *strands[HELPERS];
+    for (int n = 1; n <= HELPERS; n += HELPERS - 1) { /* alone, then among others */
+        for (int i = 0; i < n; i++) {
+            helpers[i] = (helper){.disk = disk, .second = second, .number = n + i};
+            strands[i] = gn_strand_start(world, "helper", help, &helpers[i]);
+        }
+        for (int i = 0; i < n; i++) {
+            gn_strand_join(strands[i]);
+            assert_false(helpers[i].failed);
+            assert_int_equal(helpers[i].done, HELPED_WRITES);
+        }
+    }
+    gn_queue_destroy(second);
+    gn_log_disk_close(disk);
+    disk = open_disk();
+    assert_value(disk, "1-0", "1-0");
+    assert_value(disk, "11-199", "11-199");
+    gn_log_disk_close(disk);
+}
+
 static void a_second_open_of_a_directory_is_refused(void **state)
 {
     (void)state;
@@ -321,6 +403,7 @@ int main(void)
         TEST(a_batch_is_applied_in_order_and_read_back_after_reopening),
         TEST(a_scan_shows_a_range_in_order_and_ends_when_told),
         TEST(writes_complete_in_order_of_submission),
+        TEST(strands_that_lend_themselves_write_and_drain_and_nothing_is_left_over),
         TEST(a_second_open_of_a_directory_is_refused),
         TEST(a_directory_that_cannot_be_made_is_an_error),
         TEST(after_a_failed_write_all_later_ones_fail),
