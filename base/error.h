@@ -34,6 +34,7 @@
     X(BAD_TEXT, "22P02", "invalid text representation")                                                               \
     X(BAD_BINARY, "22P03", "invalid binary representation")                                                           \
     X(BAD_COPY, "22P04", "bad COPY file format")                                                                      \
+    X(UNTRANSLATABLE, "22P05", "untranslatable character")                                                            \
     X(BAD_VECTOR, "22000", "invalid vector")                                                                          \
     X(NOT_NULL, "23502", "null value violates not-null constraint")                                                   \
     X(UNIQUE, "23505", "duplicate key value violates unique constraint")                                              \
@@ -116,7 +117,7 @@ typedef struct gn_error {
     char message[400];
     char detail[400];
     char hint[300];
-    char context[200];  /* where it happened: "COPY t, line 3, column a"; PostgreSQL's W field; "" = none */
+    char context[400];  /* where it happened: "COPY t, line 3, column a"; PostgreSQL's W field; "" = none */
     char object[4][64]; /* schema, table, column, constraint: PostgreSQL's s t c n fields; "" = none */
 } gn_error;
 

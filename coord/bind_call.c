@@ -48,7 +48,8 @@ gn_code gn_bind_function(gn_binder *b, const char *name, bool is_operator, gn_ex
     gn_type *to = types + n + 1;
     code = gn_function_resolve(gn_bytes_str(name), is_operator, types, n, &f, to, &result, b->err);
     if (code != GN_OK) {
-        at(b, position);
+        if (code != GN_TYPE_MISMATCH) /* a polymorphic type that nothing settles has no place, as in PostgreSQL */
+            at(b, position);
         return code;
     }
     code = gn_bind_node(b, GN_E_CALL, result, position, n, out);

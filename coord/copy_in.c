@@ -43,10 +43,14 @@ static gn_code at_column(copy_reader *r, uint32_t column, gn_bytes text, gn_code
     const char *name = c->table->columns[c->ordinals[column]].name;
     if (!c->err)
         return code;
+    char inner[sizeof c->err->context]; /* where in the value */
+    memcpy(inner, c->err->context, sizeof inner);
+    const char *line_feed = inner[0] ? "\n" : "";
     if (c->format == GN_COPY_BINARY)
-        gn_error_context(c->err, "COPY %s, line %llu, column %s", c->table->name, (unsigned long long)r->in.line, name);
+        gn_error_context(c->err, "%s%sCOPY %s, line %llu, column %s", inner, line_feed, c->table->name,
+                         (unsigned long long)r->in.line, name);
     else
-        gn_error_context(c->err, "COPY %s, line %llu, column %s: \"%.*s%s\"", c->table->name,
+        gn_error_context(c->err, "%s%sCOPY %s, line %llu, column %s: \"%.*s%s\"", inner, line_feed, c->table->name,
                          (unsigned long long)r->in.line, name, shown(text), (const char *)text.data,
                          text.len > MAX_CONTEXT_TEXT ? "..." : "");
     return code;

@@ -18,7 +18,9 @@ static gn_code send(copy_writer *w)
     const gn_sink *sink = c->s->sink;
     if (w->line.failed || w->field.failed)
         return gn_error_oom(c->err, &c->p->account);
-    return gone(c, sink->copy_data(sink->ctx, gn_buf_bytes(&w->line)));
+    gn_code code = gone(c, sink->copy_data(sink->ctx, gn_buf_bytes(&w->line)));
+    gn_buf_clear(&w->line);
+    return code;
 }
 
 /* ---- rows ---- */
@@ -50,7 +52,6 @@ static void write_value(copy_writer *w, uint32_t i, const gn_value *v)
 static gn_code write_row(copy_writer *w, const gn_batch *batch, uint32_t row)
 {
     gn_copy *c = w->c;
-    gn_buf_clear(&w->line);
     if (c->format == GN_COPY_BINARY)
         gn_buf_append_be16(&w->line, (uint16_t)batch->n_columns);
     for (uint32_t i = 0; i < batch->n_columns; i++) {
@@ -80,15 +81,15 @@ static gn_code write_rows(copy_writer *w)
 
 /* ---- before and after them ---- */
 
+/* The binary header goes out with what follows it, as PostgreSQL sends it: clients take it off the first message. */
 static gn_code write_header(copy_writer *w, const gn_plan *plan)
 {
     gn_copy *c = w->c;
-    gn_buf_clear(&w->line);
     if (c->format == GN_COPY_BINARY) {
         gn_buf_append(&w->line, "PGCOPY\n\377\r\n\0", 11);
         gn_buf_append_be32(&w->line, 0);
         gn_buf_append_be32(&w->line, 0);
-        return send(w);
+        return GN_OK;
     }
     if (!c->header)
         return GN_OK;
@@ -105,7 +106,6 @@ static gn_code write_trailer(copy_writer *w)
 {
     if (w->c->format != GN_COPY_BINARY)
         return GN_OK;
-    gn_buf_clear(&w->line);
     gn_buf_append_be16(&w->line, UINT16_MAX);
     return send(w);
 }

@@ -88,7 +88,9 @@ static gn_code json_update(const gn_aggregation *run)
     for (uint32_t k = 0; k < run->n; k++) {
         json_state *s = run->states[k];
         gn_value v = gn_column_get(&run->args[0], run->rows[k]);
+        bool line = s->any && v.type.is_array && !v.is_null; /* as PostgreSQL */
         json_begin(run, s);
+        gn_buf_append_str(&s->text, line ? "\n " : "");
         gn_code code = gn_json_put(run->eval, &v, &s->text);
         if (!code)
             code = json_failed(run, s);

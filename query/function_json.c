@@ -39,8 +39,11 @@ static gn_code member(const gn_call *call, const gn_value *args, gn_value *out)
 
 static gn_code element(const gn_call *call, const gn_value *args, gn_value *out)
 {
-    gn_bytes json = args[0].as.bytes, part;
-    bool found = gn_json_kind_of(json) == GN_JSON_ARRAY && gn_json_element(json, args[1].as.i32, &part);
+    gn_bytes json = args[0].as.bytes, part = json;
+    gn_json_kind kind = gn_json_kind_of(json);
+    bool found = kind == GN_JSON_ARRAY && gn_json_element(json, args[1].as.i32, &part);
+    if (kind != GN_JSON_ARRAY && kind != GN_JSON_OBJECT && args[0].type.id == GN_T_JSONB)
+        found = args[1].as.i32 == 0 || args[1].as.i32 == -1; /* a scalar jsonb is an array of itself, to PostgreSQL */
     out->is_null = !found;
     return found ? give(call, part, out) : GN_OK;
 }

@@ -51,16 +51,17 @@ static void put_scalar(const gn_eval *eval, const gn_value *v, gn_buf *buf)
 }
 
 /* The elements of one dimension; those of the last are values. */
-static gn_code put_dimension(const gn_eval *eval, gn_array_iter *it, uint32_t dimension, gn_buf *buf)
+static gn_code put_dimension(const gn_eval *eval, gn_array_iter *it, uint32_t dimension, const char *separator,
+                             gn_buf *buf)
 {
     gn_code code = GN_OK;
     gn_buf_append_u8(buf, '[');
     for (int32_t i = 0; i < it->lengths[dimension] && !code; i++) {
         gn_value item;
         if (i)
-            gn_buf_append_u8(buf, ',');
+            gn_buf_append_str(buf, separator);
         if (dimension + 1 < it->n_dimensions)
-            code = put_dimension(eval, it, dimension + 1, buf);
+            code = put_dimension(eval, it, dimension + 1, ",", buf);
         else if (gn_array_next(it, &item))
             code = gn_json_put(eval, &item, buf);
     }
@@ -80,7 +81,7 @@ gn_code gn_json_put(const gn_eval *eval, const gn_value *v, gn_buf *buf)
     }
     gn_array_iter it = gn_array_open(v);
     if (it.n_dimensions > 0)
-        return put_dimension(eval, &it, 0, buf);
+        return put_dimension(eval, &it, 0, ",", buf);
     gn_buf_append_str(buf, "[]");
     return GN_OK;
 }
@@ -106,6 +107,17 @@ static gn_code to_json(const gn_call *call, const gn_value *args, gn_value *out)
     gn_buf buf;
     gn_text_begin(call->eval, &buf);
     return take(call, gn_json_put(call->eval, &args[0], &buf), &buf, out);
+}
+
+/* array_to_json(array, line feeds between the outermost items?) */
+static gn_code array_to_json(const gn_call *call, const gn_value *args, gn_value *out)
+{
+    gn_array_iter it = gn_array_open(&args[0]);
+    if (it.n_dimensions == 0 || !args[1].as.boolean)
+        return to_json(call, args, out);
+    gn_buf buf;
+    gn_text_begin(call->eval, &buf);
+    return take(call, put_dimension(call->eval, &it, 0, ",\n ", &buf), &buf, out);
 }
 
 static gn_code build_array(const gn_call *call, const gn_value *args, gn_value *out)
@@ -139,9 +151,13 @@ void gn_json_put_key(const gn_eval *eval, const gn_value *key, gn_buf *buf)
 static gn_code put_key(const gn_call *call, const gn_value *key, uint32_t number, gn_buf *buf)
 {
     bool jsonb = call->result.id == GN_T_JSONB;
-    if (key->is_null)
-        return jsonb ? gn_error_set(call->eval->err, GN_INVALID_PARAMETER, "argument %u: key must not be null", number)
-                     : gn_error_set(call->eval->err, GN_INVALID_PARAMETER, "argument %u cannot be null", number);
+    if (key->is_null && jsonb)
+        return gn_error_set(call->eval->err, GN_INVALID_PARAMETER, "argument %u: key must not be null", number);
+    if (key->is_null) {
+        gn_error_set(call->eval->err, GN_INVALID_PARAMETER, "argument %u cannot be null", number);
+        gn_error_hint(call->eval->err, "Object keys should be text.");
+        return GN_INVALID_PARAMETER;
+    }
     if (key->type.is_array || key->type.id == GN_T_JSON || key->type.id == GN_T_JSONB)
         return gn_error_set(call->eval->err, GN_INVALID_PARAMETER,
                             "key value must be scalar, not array, composite, or json");
@@ -167,6 +183,57 @@ static gn_code build_object(const gn_call *call, const gn_value *args, gn_value 
         gn_buf_append_str(&buf, " : ");
         if (!code)
             code = gn_json_put(call->eval, &args[i + 1], &buf);
+    }
+    gn_buf_append_u8(&buf, '}');
+    return take(call, code, &buf, out);
+}
+
+/* json_object(text[]): keys and values in turn, or in rows of two; json_object(keys, values). */
+static gn_code check_pairs(const gn_call *call, const gn_array_iter *it, const gn_array_iter *values)
+{
+    gn_error *err = call->eval->err;
+    if (values)
+        return it->n_dimensions > 1 || it->n_dimensions != values->n_dimensions
+                   ? gn_error_set(err, GN_ARRAY_SUBSCRIPT, "wrong number of array subscripts")
+               : it->n_items != values->n_items ? gn_error_set(err, GN_ARRAY_SUBSCRIPT, "mismatched array dimensions")
+                                                : GN_OK;
+    switch (it->n_dimensions) {
+    case 0:
+        return GN_OK;
+    case 1:
+        return it->n_items % 2 ? gn_error_set(err, GN_ARRAY_SUBSCRIPT, "array must have even number of elements")
+                               : GN_OK;
+    case 2:
+        return it->lengths[1] == 2 ? GN_OK : gn_error_set(err, GN_ARRAY_SUBSCRIPT, "array must have two columns");
+    default:
+        return gn_error_set(err, GN_ARRAY_SUBSCRIPT, "wrong number of array subscripts");
+    }
+}
+
+static gn_code object_of_texts(const gn_call *call, const gn_value *args, gn_value *out)
+{
+    bool two = call->n_args == 2;
+    gn_array_iter keys = gn_array_open(&args[0]), values = gn_array_open(&args[two]);
+    gn_array_iter *from = two ? &values : &keys;
+    gn_buf buf;
+    gn_value key, value;
+    gn_code code = check_pairs(call, &keys, two ? &values : NULL);
+    if (code)
+        return code;
+    gn_text_begin(call->eval, &buf);
+    gn_buf_append_u8(&buf, '{');
+    for (bool first = true; !code && gn_array_next(&keys, &key) && gn_array_next(from, &value); first = false) {
+        if (key.is_null) {
+            code = gn_error_set(call->eval->err, GN_NULL_NOT_ALLOWED, "null value not allowed for object key");
+            break;
+        }
+        gn_buf_append_str(&buf, first ? "" : ", ");
+        gn_json_quote(key.as.bytes, &buf);
+        gn_buf_append_str(&buf, " : ");
+        if (value.is_null)
+            gn_buf_append_str(&buf, "null");
+        else
+            gn_json_quote(value.as.bytes, &buf);
     }
     gn_buf_append_u8(&buf, '}');
     return take(call, code, &buf, out);
@@ -305,8 +372,11 @@ static gn_code put_target(const change *c, const gn_json_iter *it, bool *first)
 {
     if (c->what == DELETE)
         return GN_OK;
-    if (c->what == INSERT && it->object)
-        return gn_error_set(c->call->eval->err, GN_INVALID_PARAMETER, "cannot replace existing key");
+    if (c->what == INSERT && it->object) {
+        gn_error_set(c->call->eval->err, GN_INVALID_PARAMETER, "cannot replace existing key");
+        gn_error_hint(c->call->eval->err, "Try using the function jsonb_set to replace key value.");
+        return GN_INVALID_PARAMETER;
+    }
     put_separator(c, first);
     if (it->object) {
         gn_buf_append_bytes(c->buf, it->key);
@@ -526,6 +596,11 @@ static const gn_function functions[] = {
     {"to_json", GN_TY(JSON), 1, GN_STABLE, 0, 0, {GN_TY(ANYELEMENT)}, .row = to_json},
     {"to_jsonb", J, 1, GN_STABLE, 0, 0, {GN_TY(ANYELEMENT)}, .row = to_json},
     {"array_to_json", GN_TY(JSON), 1, GN_STABLE, 0, 0, {GN_TY(ANYARRAY)}, .row = to_json},
+    {"array_to_json", GN_TY(JSON), 2, GN_STABLE, 0, 0, {GN_TY(ANYARRAY), GN_TY(BOOL)}, .row = array_to_json},
+    {"json_object", GN_TY(JSON), 1, GN_IMMUTABLE, 0, 0, {GN_AR(TEXT)}, .row = object_of_texts},
+    {"json_object", GN_TY(JSON), 2, GN_IMMUTABLE, 0, 0, {GN_AR(TEXT), GN_AR(TEXT)}, .row = object_of_texts},
+    {"jsonb_object", J, 1, GN_IMMUTABLE, 0, 0, {GN_AR(TEXT)}, .row = object_of_texts},
+    {"jsonb_object", J, 2, GN_IMMUTABLE, 0, 0, {GN_AR(TEXT), GN_AR(TEXT)}, .row = object_of_texts},
     BUILD("json_build_array", JSON, build_array) BUILD("jsonb_build_array", JSONB, build_array)
     BUILD("json_build_object", JSON, build_object) BUILD("jsonb_build_object", JSONB, build_object)
     {"||", J, 2, GN_IMMUTABLE, 0, 0, {J, J}, .row = concat},

@@ -151,29 +151,35 @@ static uint32_t hex4(const uint8_t *p)
     return v;
 }
 
-/* The escape at p (its backslash). Appends what it means; gives the length of the escape, 0 for U+0000 and halves of
- * pairs, which no text can have. */
-static size_t unescape_one(const uint8_t *p, const uint8_t *end, uint8_t **to)
+/* The escape at p (its backslash), which goes behind it. U+0000 and halves of pairs are in no text. */
+static const char *unescape_one(const uint8_t **p, const uint8_t *end, uint8_t **to)
 {
     static const char letters[] = "bfnrt", meanings[] = "\b\f\n\r\t";
-    const char *letter = strchr(letters, p[1]);
-    if (p[1] != 'u') {
-        *(*to)++ = letter ? (uint8_t)meanings[letter - letters] : p[1];
-        return 2;
+    uint8_t kind = (*p)[1];
+    const char *letter = strchr(letters, kind);
+    if (kind != 'u') {
+        *(*to)++ = letter ? (uint8_t)meanings[letter - letters] : kind;
+        *p += 2;
+        return NULL;
     }
-    uint32_t c = hex4(p + 2);
-    size_t len = 6;
-    if (c >= 0xd800 && c < 0xdc00 && end - p >= 12 && p[6] == '\\' && p[7] == 'u') {
-        uint32_t low = hex4(p + 8);
+    uint32_t c = hex4(*p + 2), low = 0;
+    *p += 6;
+    if (c >= 0xd800 && c < 0xdc00) {
+        bool pair = end - *p >= 6 && (*p)[0] == '\\' && (*p)[1] == 'u';
+        low = pair ? hex4(*p + 2) : 0;
+        if (low >= 0xd800 && low < 0xdc00)
+            return "Unicode high surrogate must not follow a high surrogate.";
         if (low < 0xdc00 || low > 0xdfff)
-            return 0;
+            return "Unicode low surrogate must follow a high surrogate.";
         c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
-        len = 12;
+        *p += 6;
+    } else if (c >= 0xdc00 && c <= 0xdfff) {
+        return "Unicode low surrogate must follow a high surrogate.";
     }
-    if (c == 0 || (c >= 0xd800 && c <= 0xdfff))
-        return 0;
+    if (c == 0)
+        return "\\u0000 cannot be converted to text.";
     *to += gn_utf8_encode(c, *to);
-    return len;
+    return NULL;
 }
 
 gn_code gn_json_unescape(gn_bytes raw, const gn_eval *eval, gn_bytes *out)
@@ -194,13 +200,13 @@ gn_code gn_json_unescape(gn_bytes raw, const gn_eval *eval, gn_bytes *out)
             *to++ = *p++;
             continue;
         }
-        size_t len = unescape_one(p, end, &to);
-        if (len == 0) {
-            gn_error_set(eval->err, GN_BAD_TEXT, "unsupported Unicode escape sequence");
-            gn_error_detail(eval->err, "\\u0000 and halves of surrogate pairs cannot be converted to text.");
-            return GN_BAD_TEXT;
+        const char *fault = unescape_one(&p, end, &to);
+        if (fault) {
+            code = fault[0] == '\\' ? gn_error_set(eval->err, GN_UNTRANSLATABLE, "unsupported Unicode escape sequence")
+                                    : gn_error_set(eval->err, GN_BAD_JSON, "invalid input syntax for type json");
+            gn_error_detail(eval->err, "%s", fault);
+            return code;
         }
-        p += len;
     }
     *out = gn_bytes_of(start, (size_t)(to - start));
     return GN_OK;

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "query/array_private.h"
 #include "query/datetime.h"
+#include "query/json_walk.h"
 #include "query/numeric.h"
 #include "query/value.h"
 #include "query/value_private.h"
@@ -218,11 +219,40 @@ static bool cast_number(const gn_value *v, gn_type to, gn_arena *arena, gn_value
 
 /* ---- through text ---- */
 
+/* A jsonb boolean or number is cast, anything else refused: in words, since its text might be a number's. */
+static gn_code check_jsonb(const gn_value *v, gn_type to, gn_error *err)
+{
+    static const char *const names[] = {
+        [GN_JSON_OBJECT] = "object",  [GN_JSON_ARRAY] = "array",     [GN_JSON_STRING] = "string",
+        [GN_JSON_NUMBER] = "numeric", [GN_JSON_BOOLEAN] = "boolean", [GN_JSON_NULL] = "null"};
+    gn_json_kind kind = gn_json_kind_of(v->as.bytes);
+    char name[64];
+    if (to.is_array || (to.id != GN_T_BOOL && gn_type_category(to) != 'N'))
+        return GN_OK;
+    if (kind == (to.id == GN_T_BOOL ? GN_JSON_BOOLEAN : GN_JSON_NUMBER))
+        return GN_OK;
+    return gn_error_set(err, GN_INVALID_PARAMETER, "cannot cast jsonb %s to type %s", names[kind],
+                        gn_type_format(gn_type_of((gn_type_id)to.id), name, sizeof name));
+}
+
+/* jsonb to a number: by way of numeric, whose casts round and check the range. */
+static gn_code cast_jsonb_number(const gn_value *v, gn_type to, gn_cast_context context, const gn_format *format,
+                                 gn_arena *arena, gn_value *out, gn_error *err)
+{
+    gn_value number = {.type = gn_type_of(GN_T_NUMERIC)};
+    gn_code code = check_jsonb(v, to, err);
+    if (code == GN_OK)
+        code = gn_numeric_parse(v->as.bytes, arena, &number.as.bytes, err);
+    return code == GN_OK ? gn_value_cast(&number, to, context, format, arena, out, err) : code;
+}
+
 static gn_code cast_by_text(const gn_value *v, gn_type to, gn_cast_context context, const gn_format *format,
                             gn_arena *arena, gn_value *out, gn_error *err)
 {
     gn_buf text;
-    gn_code code;
+    gn_code code = gn_type_is(v->type, GN_T_JSONB) ? check_jsonb(v, to, err) : GN_OK;
+    if (code != GN_OK)
+        return code;
     gn_buf_init(&text, gn_arena_account(arena), GN_MAX_FIELD);
     bool printed = gn_type_is(v->type, GN_T_BOOL) /* the cast has words where the output function has letters */
                        ? gn_buf_append_str(&text, v->as.boolean ? "true" : "false")
@@ -283,6 +313,8 @@ gn_code gn_value_cast(const gn_value *value, gn_type to, gn_cast_context context
     }
     if (is_string(from) && is_string(to)) {
         v.as = value->as;
+    } else if (gn_type_is(from, GN_T_JSONB) && !to.is_array && gn_type_category(to) == 'N') {
+        return cast_jsonb_number(value, to, context, format, arena, out, err);
     } else if (gn_cast_array(value, to, context, format, arena, out, &code, err)) {
         return code;
     } else if (gn_type_same(from, to)) {

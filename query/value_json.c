@@ -5,10 +5,11 @@
 #include "query/numeric.h"
 #include "query/value_private.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 typedef struct reader {
-    const uint8_t *p, *end;
+    const uint8_t *start, *p, *end;
     gn_arena *arena;
     gn_buf *out; /* NULL: only check */
     gn_error *err;
@@ -17,21 +18,130 @@ typedef struct reader {
 
 static gn_code read_value(reader *r);
 
-static gn_code bad_json(reader *r, const char *why)
+/* ---- what is wrong ---- Message, detail and context are those of PostgreSQL 15. */
+
+/* The line up to `upto`, shortened at its beginning. */
+static void add_context(const reader *r, const uint8_t *upto)
+{
+    enum { SHOWN = 50 };
+    const uint8_t *line = r->start, *from;
+    unsigned number = 1;
+    for (const uint8_t *p = r->start; p < upto; p++)
+        if (*p == '\n') {
+            number++;
+            line = p + 1;
+        }
+    for (from = line; upto - from >= SHOWN || (from > line && (*from & 0xc0) == 0x80);)
+        from++;
+    if (from - line <= 3)
+        from = line;
+    bool more = upto < r->end && *upto != '\n' && *upto != '\r';
+    gn_error_context(r->err, "JSON data, line %u: %s%.*s%s", number, from > line ? "..." : "", (int)(upto - from),
+                     (const char *)from, more ? "..." : "");
+}
+
+static gn_code bad_json(const reader *r, const uint8_t *upto, const char *detail)
 {
     gn_error_set(r->err, GN_BAD_JSON, "invalid input syntax for type json");
-    if (r->p >= r->end) {
-        gn_error_detail(r->err, "The input string ended unexpectedly.");
-    } else {
-        size_t n = 1;
-        while (n < 40 && r->p + n < r->end &&
-               (r->p[n] > 0x7f || gn_is_digit(r->p[n]) || ((r->p[n] | 0x20) >= 'a' && (r->p[n] | 0x20) <= 'z')))
-            n++;
-        gn_error_detail(r->err, "Token \"%.*s\" is invalid: %s.", gn_quotable(gn_bytes_of(r->p, n)), (const char *)r->p,
-                        why);
-    }
+    gn_error_detail(r->err, "%s", detail);
+    add_context(r, upto);
     return GN_BAD_JSON;
 }
+
+/* `before` and `after` the text from `from` to `upto`, in quotes. */
+static gn_code bad_token(const reader *r, const uint8_t *from, const uint8_t *upto, const char *before,
+                         const char *after)
+{
+    char detail[400];
+    snprintf(detail, sizeof detail, "%s\"%.*s\"%s", before, gn_quotable(gn_bytes_of(from, (size_t)(upto - from))),
+             (const char *)from, after);
+    return bad_json(r, upto, detail);
+}
+
+static gn_code invalid_token(const reader *r, const uint8_t *upto)
+{
+    return bad_token(r, r->p, upto, "Token ", " is invalid.");
+}
+
+static bool is_word_byte(uint8_t c)
+{
+    return gn_is_digit(c) || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '_' || c > 0x7f;
+}
+
+static const uint8_t *word_end(const uint8_t *p, const uint8_t *end)
+{
+    while (p < end && is_word_byte(*p))
+        p++;
+    return p;
+}
+
+/* Behind the number at p, and all that clings to it. */
+static const uint8_t *number_end(const uint8_t *p, const uint8_t *end, bool *sound)
+{
+    p += *p == '-';
+    const uint8_t *digits = p;
+    while (p < end && gn_is_digit(*p) && !(p > digits && *digits == '0'))
+        p++;
+    *sound = p > digits;
+    if (*sound && p < end && *p == '.') {
+        digits = ++p;
+        while (p < end && gn_is_digit(*p))
+            p++;
+        *sound = p > digits;
+    }
+    if (*sound && p < end && (*p | 0x20) == 'e') {
+        p++;
+        p += p < end && (*p == '+' || *p == '-');
+        digits = p;
+        while (p < end && gn_is_digit(*p))
+            p++;
+        *sound = p > digits;
+    }
+    const uint8_t *last = word_end(p, end);
+    *sound &= last == p;
+    return last;
+}
+
+static bool is_word(const uint8_t *p, const uint8_t *end)
+{
+    gn_bytes word = gn_bytes_of(p, (size_t)(end - p));
+    return gn_bytes_eq(word, gn_bytes_str("true")) || gn_bytes_eq(word, gn_bytes_str("false")) ||
+           gn_bytes_eq(word, gn_bytes_str("null"));
+}
+
+/* Behind the token at r->p; *sound: it is one of JSON. */
+static const uint8_t *token_end(const reader *r, bool *sound)
+{
+    const uint8_t *p = r->p;
+    *sound = true;
+    if (strchr("{}[],:", *p))
+        return p + 1;
+    if (*p == '-' || gn_is_digit(*p))
+        return number_end(p, r->end, sound);
+    if (*p == '"') {
+        for (p++; p < r->end && *p != '"'; p++)
+            p += *p == '\\' && p + 1 < r->end;
+        *sound = p < r->end;
+        return p + *sound;
+    }
+    const uint8_t *end = word_end(p, r->end);
+    *sound = is_word(p, end);
+    return end > p ? end : p + 1;
+}
+
+/* Something else stands at r->p than what `expected` names. */
+static gn_code unexpected(const reader *r, const char *expected)
+{
+    char before[60];
+    bool sound;
+    if (r->p >= r->end)
+        return bad_json(r, r->end, "The input string ended unexpectedly.");
+    const uint8_t *end = token_end(r, &sound);
+    snprintf(before, sizeof before, "Expected %s, but found ", expected);
+    return sound ? bad_token(r, r->p, end, before, ".") : invalid_token(r, end);
+}
+
+/* ---- reading ---- */
 
 static gn_code put(reader *r, const void *data, size_t len)
 {
@@ -54,18 +164,20 @@ static int hex_value(uint8_t c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Four hexadecimal digits at r->p. */
-static bool take_hex4(reader *r, uint32_t *out)
+/* Four hexadecimal digits at *p, which goes behind them. */
+static gn_code take_hex4(reader *r, const uint8_t **p, uint32_t *out)
 {
-    if (r->end - r->p < 4)
-        return false;
+    *out = 0;
     for (int i = 0; i < 4; i++) {
-        int v = hex_value(*r->p++);
+        if (*p >= r->end)
+            return invalid_token(r, r->end);
+        int v = hex_value(**p);
         if (v < 0)
-            return false;
+            return bad_json(r, *p + gn_utf8_len(**p), "\"\\u\" must be followed by four hexadecimal digits.");
         *out = *out << 4 | (uint32_t)v;
+        ++*p;
     }
-    return true;
+    return GN_OK;
 }
 
 static void put_utf8(uint32_t c, gn_buf *out)
@@ -81,61 +193,80 @@ static void put_utf8(uint32_t c, gn_buf *out)
         gn_buf_append_u8(out, (uint8_t)(0x80 | (c >> 6 * more & 0x3f)));
 }
 
-/* Behind "\u". */
-static gn_code read_unicode(reader *r, gn_buf *text)
+/* Behind "\u" at *p. What the escape means is asked only where the text is wanted: a json keeps it as it came. */
+static gn_code read_unicode(reader *r, const uint8_t **p, gn_buf *text)
 {
-    uint32_t c = 0, low = 0;
-    if (!take_hex4(r, &c))
-        return bad_json(r, "\"\\u\" must be followed by four hexadecimal digits");
+    uint32_t c, low;
+    gn_code code = take_hex4(r, p, &c);
+    if (code != GN_OK || !r->out)
+        return code;
     if (c >= 0xdc00 && c < 0xe000)
-        return bad_json(r, "a low surrogate must follow a high surrogate");
+        return bad_json(r, *p, "Unicode low surrogate must follow a high surrogate.");
     if (c >= 0xd800 && c < 0xdc00) {
-        if (r->end - r->p < 6 || r->p[0] != '\\' || r->p[1] != 'u')
-            return bad_json(r, "a high surrogate must be followed by a low surrogate");
-        r->p += 2;
-        if (!take_hex4(r, &low) || low < 0xdc00 || low >= 0xe000)
-            return bad_json(r, "a high surrogate must be followed by a low surrogate");
+        if (r->end - *p < 2 || (*p)[0] != '\\' || (*p)[1] != 'u')
+            return bad_json(r, *p < r->end ? *p + gn_utf8_len(**p) : *p,
+                            "Unicode low surrogate must follow a high surrogate.");
+        *p += 2;
+        code = take_hex4(r, p, &low);
+        if (code != GN_OK)
+            return code;
+        if (low >= 0xd800 && low < 0xdc00)
+            return bad_json(r, *p, "Unicode high surrogate must not follow a high surrogate.");
+        if (low < 0xdc00 || low >= 0xe000)
+            return bad_json(r, *p, "Unicode low surrogate must follow a high surrogate.");
         c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
     }
-    if (c == 0 && r->out) {
-        gn_error_set(r->err, GN_INVALID_PARAMETER, "unsupported Unicode escape sequence");
+    if (c == 0) {
+        gn_error_set(r->err, GN_UNTRANSLATABLE, "unsupported Unicode escape sequence");
         gn_error_detail(r->err, "\\u0000 cannot be converted to text.");
-        return GN_INVALID_PARAMETER;
+        add_context(r, *p);
+        return GN_UNTRANSLATABLE;
     }
     put_utf8(c, text);
+    return GN_OK;
+}
+
+/* Behind the backslash at *p. */
+static gn_code read_escape(reader *r, const uint8_t **p, gn_buf *text)
+{
+    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
+    const uint8_t *letter = *p;
+    const char *at = *letter ? strchr(from, *letter) : NULL;
+    if (*letter == 'u') {
+        ++*p;
+        return read_unicode(r, p, text);
+    }
+    if (!at)
+        return bad_token(r, letter - 1, letter + gn_utf8_len(*letter), "Escape sequence ", " is invalid.");
+    ++*p;
+    gn_buf_append_u8(text, (uint8_t)to[at - from]);
     return GN_OK;
 }
 
 /* A string at r->p; its text without escapes into `text`. */
 static gn_code read_string(reader *r, gn_buf *text)
 {
-    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
-    for (r->p++; r->p < r->end && *r->p != '"';) {
-        const uint8_t *start = r->p;
-        while (r->p < r->end && *r->p != '"' && *r->p != '\\' && *r->p >= 0x20)
-            r->p++;
-        gn_buf_append(text, start, (size_t)(r->p - start));
-        if (r->p >= r->end || *r->p == '"')
+    const uint8_t *p = r->p + 1;
+    for (;;) {
+        const uint8_t *start = p;
+        while (p < r->end && *p != '"' && *p != '\\' && *p >= 0x20)
+            p++;
+        gn_buf_append(text, start, (size_t)(p - start));
+        if (p < r->end && *p == '"')
             break;
-        if (*r->p < 0x20)
-            return bad_json(r, "control characters must be escaped");
-        if (++r->p >= r->end)
-            break;
-        const char *at = strchr(from, *r->p);
-        uint8_t escape = *r->p++;
-        gn_code code = GN_OK;
-        if (escape == 'u')
-            code = read_unicode(r, text);
-        else if (!at || !escape)
-            code = (r->p--, bad_json(r, "no such escape"));
-        else
-            gn_buf_append_u8(text, (uint8_t)to[at - from]);
+        if (p < r->end && *p < 0x20) {
+            char detail[60];
+            snprintf(detail, sizeof detail, "Character with value 0x%02x must be escaped.", *p);
+            return bad_json(r, p, detail);
+        }
+        if (r->end - p < 2)
+            return invalid_token(r, r->end);
+        p++;
+        gn_code code = read_escape(r, &p, text);
         if (code != GN_OK)
             return code;
     }
-    if (r->p >= r->end)
-        return bad_json(r, "");
-    r->p++;
+    r->p = p + 1;
     return text->failed ? gn_error_oom(r->err, gn_arena_account(r->arena)) : GN_OK;
 }
 
@@ -155,36 +286,13 @@ static gn_code take_string(reader *r, gn_bytes *out)
     return code;
 }
 
-static bool take_digits(reader *r)
-{
-    const uint8_t *start = r->p;
-    while (r->p < r->end && gn_is_digit(*r->p))
-        r->p++;
-    return r->p > start;
-}
-
 static gn_code read_number(reader *r)
 {
-    const uint8_t *start = r->p;
-    if (*r->p == '-')
-        r->p++;
-    bool zero = r->p < r->end && *r->p == '0';
-    const uint8_t *digits = r->p;
-    bool sound = take_digits(r) && !(zero && r->p - digits > 1);
-    if (sound && r->p < r->end && *r->p == '.') {
-        r->p++;
-        sound = take_digits(r);
-    }
-    if (sound && r->p < r->end && (*r->p | 0x20) == 'e') {
-        r->p++;
-        if (r->p < r->end && (*r->p == '+' || *r->p == '-'))
-            r->p++;
-        sound = take_digits(r);
-    }
-    if (!sound) {
-        r->p = start;
-        return bad_json(r, "this is no number");
-    }
+    bool sound;
+    const uint8_t *start = r->p, *end = number_end(start, r->end, &sound);
+    if (!sound)
+        return invalid_token(r, end);
+    r->p = end;
     if (!r->out)
         return GN_OK;
     gn_bytes number;
@@ -199,7 +307,7 @@ static gn_code next_item(reader *r, uint8_t close, bool *more)
 {
     skip_space(r);
     if (r->p >= r->end || (*r->p != ',' && *r->p != close))
-        return bad_json(r, close == ']' ? "expected \",\" or \"]\"" : "expected \",\" or \"}\"");
+        return unexpected(r, close == ']' ? "\",\" or \"]\"" : "\",\" or \"}\"");
     *more = *r->p++ == ',';
     return GN_OK;
 }
@@ -242,6 +350,7 @@ static int compare_members(const void *a, const void *b)
 typedef struct members {
     member *items;
     uint32_t n, capacity;
+    bool seen; /* a member, kept or not */
 } members;
 
 static gn_code read_member(reader *r, members *list)
@@ -249,11 +358,12 @@ static gn_code read_member(reader *r, members *list)
     member m = {.number = list->n};
     skip_space(r);
     if (r->p >= r->end || *r->p != '"')
-        return bad_json(r, "expected a string as key");
+        return unexpected(r, list->seen ? "string" : "string or \"}\"");
+    list->seen = true;
     gn_code code = take_string(r, &m.key);
     skip_space(r);
     if (code == GN_OK && (r->p >= r->end || *r->p != ':'))
-        code = bad_json(r, "expected \":\"");
+        code = unexpected(r, "\":\"");
     if (code != GN_OK)
         return code;
     r->p++;
@@ -313,15 +423,11 @@ static gn_code read_object(reader *r)
 
 static gn_code read_word(reader *r)
 {
-    static const char *const words[] = {"true", "false", "null"};
-    for (int i = 0; i < 3; i++) {
-        size_t len = strlen(words[i]);
-        if ((size_t)(r->end - r->p) >= len && memcmp(r->p, words[i], len) == 0) {
-            r->p += len;
-            return put(r, words[i], len);
-        }
-    }
-    return bad_json(r, "expected a JSON value");
+    const uint8_t *start = r->p, *end = word_end(start, r->end);
+    if (!is_word(start, end))
+        return unexpected(r, "JSON value");
+    r->p = end;
+    return put(r, start, (size_t)(end - start));
 }
 
 static gn_code read_value(reader *r)
@@ -329,7 +435,7 @@ static gn_code read_value(reader *r)
     gn_code code;
     skip_space(r);
     if (r->p >= r->end)
-        return bad_json(r, "");
+        return unexpected(r, "JSON value");
     if (*r->p == '"') {
         gn_bytes text;
         code = take_string(r, &text);
@@ -351,14 +457,15 @@ static gn_code read_value(reader *r)
 
 static gn_code read_document(gn_bytes text, gn_buf *out, gn_arena *arena, gn_error *err)
 {
-    reader r = {.p = text.data, .end = text.data + text.len, .arena = arena, .out = out, .err = err};
+    reader r = {
+        .start = text.data, .p = text.data, .end = text.data + text.len, .arena = arena, .out = out, .err = err};
     size_t bad;
     if (!gn_utf8_valid(text, &bad))
         return gn_bad_utf8(text, bad, err);
     gn_code code = read_value(&r);
     skip_space(&r);
     if (code == GN_OK && r.p < r.end)
-        code = bad_json(&r, "expected the end of the input");
+        code = unexpected(&r, "end of input");
     if (code == GN_OK && out && out->failed)
         code = gn_error_oom(err, gn_arena_account(arena));
     return code;

@@ -27,14 +27,16 @@ static void a_jsonb_is_canonical(void **state)
 static void what_is_no_json_is_refused(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"",       "{",   "[1,]",  "{\"a\" 1}", "{a: 1}",  "01",
-                                      "1.",     "nul", "\"a",   "[1] 2",     "\"\\x\"", "\"\\u12\"",
-                                      "\"\t\"", "{,}", "[1 2]", "+1",        "'a'",     "\"\\ud800\""};
+    static const char *const bad[] = {"",      "{",   "[1,]",  "{\"a\" 1}", "{a: 1}",    "01",     "1.",
+                                      "nul",   "\"a", "[1] 2", "\"\\x\"",   "\"\\u12\"", "\"\t\"", "{,}",
+                                      "[1 2]", "+1",  "'a'",   "nullx",     "5x"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         check_bad(json, bad[i], "22P02", "invalid input syntax for type json");
         check_bad(jsonb, bad[i], "22P02", "invalid input syntax for type json");
     }
-    check_bad(jsonb, "\"\\u0000\"", "22023", "unsupported Unicode escape sequence");
+    check_bad(jsonb, "\"\\u0000\"", "22P05", "unsupported Unicode escape sequence");
+    check_bad(jsonb, "\"\\ud800\"", "22P02", "invalid input syntax for type json");
+    check_text(json, "\"\\ud800\\u0000\"", "\"\\ud800\\u0000\""); /* only reading its text fails */
 }
 
 static void nesting_is_bounded(void **state)

@@ -5,6 +5,8 @@
 """
 
 import argparse
+import datetime
+import decimal
 import pathlib
 import shutil
 import socket
@@ -15,6 +17,7 @@ import tempfile
 import threading
 import urllib.error
 import urllib.request
+import uuid
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -108,6 +111,71 @@ def test_vectors_and_json(server):
         equal(connection.execute("SELECT '[1,2.5,-3]'::vector::text").fetchone()[0], "[1,2.5,-3]", "vector text")
         found = connection.execute("SELECT %s::jsonb", (Jsonb({"b": 1, "aa": [1, None]}),)).fetchone()[0]
         equal(found, {"b": 1, "aa": [1, None]}, "jsonb")
+
+
+def test_arrays_travel_both_ways(server):
+    uuids = [uuid.UUID(int=7), uuid.UUID(int=2**127)]
+    values = {
+        "boolean[]": [[True, None, False]], "smallint[]": [[1, -32768]], "integer[]": [[1, None, 2**31 - 1], [[1, 2], [3, 4]], []],
+        "bigint[]": [[-2**63, 9]], "real[]": [[1.5, -0.25]], "double precision[]": [[0.1, 1e300]],
+        "numeric[]": [[decimal.Decimal("1.50"), None]], "text[]": [["", "a b", None, 'q"\\', "NULL", "{}", "grün, ☀"]],
+        "varchar[]": [["x"]], "bytea[]": [[b"", b"\0\xff"]], "date[]": [[datetime.date(2024, 2, 29)]],
+        "timestamp[]": [[datetime.datetime(2024, 2, 29, 1, 2, 3, 4)]], "uuid[]": [uuids], "jsonb[]": [[{"a": [1, None]}, "x"]],
+        "timestamptz[]": [[datetime.datetime(2024, 2, 29, tzinfo=datetime.timezone.utc)]],
+    }
+    for binary in (False, True):
+        with connect(server) as connection:
+            for name, examples in values.items():
+                for value in examples:
+                    cursor = connection.cursor(binary=binary)
+                    mark = "%b" if binary else "%t"
+                    sent = [Jsonb(item) for item in value] if name == "jsonb[]" else value
+                    found = cursor.execute(f"SELECT {mark}::{name}", (sent,)).fetchone()[0]
+                    equal(found, value, f"{name} binary={binary}")
+
+
+def test_any_of_a_list_reads_the_key(server):
+    with connect(server) as connection:
+        connection.execute("CREATE TABLE listed (id integer PRIMARY KEY, name text UNIQUE)")
+        connection.execute("INSERT INTO listed SELECT g, 'n' || g FROM generate_series(1, 3000) g")
+        for binary in (False, True):
+            cursor = connection.cursor(binary=binary)
+            mark = "%b" if binary else "%t"
+            by_id = f"SELECT id FROM listed WHERE id = ANY({mark}) ORDER BY id"
+            for wanted in ([5, 7, 2999], [], [7, 7, None, 9999], [3_000_000_000, 4]):
+                found = [row[0] for row in cursor.execute(by_id, (wanted,))]
+                equal(found, sorted({w for w in wanted if w and w <= 3000}), f"ids {wanted} binary={binary}")
+            by_name = f"SELECT id FROM listed WHERE name = ANY({mark}) ORDER BY id"
+            equal([row[0] for row in cursor.execute(by_name, (["n4", "n2", "zz", None],))], [2, 4], "names")
+            rest = cursor.execute(f"SELECT count(*) FROM listed WHERE id <> ALL({mark})", ([1, 2, 3],)).fetchone()[0]
+            equal(rest, 2997, "all")
+            for sql, value, key in ((by_id, [5, 7], "listed_pkey"), (by_name, ["n4"], "listed_name_key")):
+                plan = "\n".join(row[0] for row in connection.execute("EXPLAIN " + sql, (value,)))
+                expect(key in plan and "Index Cond" in plan and "Filter" not in plan, plan)
+        with connection.cursor().copy("COPY listed (id, name) FROM STDIN (FORMAT binary)") as copy:
+            copy.set_types(["int4", "text"])
+            copy.write_row((5000, "five"))
+        connection.execute("CREATE TABLE lists (id integer PRIMARY KEY, n integer[], t text[])")
+        rows = [(1, [1, None, 3], ["a", 'b"']), (2, [], None), (3, [[1, 2], [3, 4]], ["x"])]
+        with connection.cursor().copy("COPY lists FROM STDIN (FORMAT binary)") as copy:
+            copy.set_types(["int4", "int4[]", "text[]"])
+            for row in rows:
+                copy.write_row(row)
+        with connection.cursor().copy("COPY lists TO STDOUT (FORMAT binary)") as copy:
+            copy.set_types(["int4", "int4[]", "text[]"])
+            equal(list(copy.rows()), rows, "binary copy")
+        connection.execute("DROP TABLE listed")
+        connection.execute("DROP TABLE lists")
+
+
+def test_hostile_arrays_are_answered(server):
+    with connect(server) as connection:
+        heads = {"22P03": struct.pack(">iii", -1, 0, 23), "54000": struct.pack(">iiiii", 1, 0, 23, 2**30, 1),
+                 "42804": struct.pack(">iii", 0, 0, 25), "08P01": struct.pack(">iiiii", 1, 0, 23, 1000, 1)}
+        for sqlstate, body in heads.items():
+            result = connection.pgconn.exec_params(b"SELECT $1", [body], [1007], [1])
+            equal(result.error_field(psycopg.pq.DiagnosticField.SQLSTATE).decode(), sqlstate, "a hostile array")
+        equal(connection.execute("SELECT 1").fetchone()[0], 1, "the connection lives")
 
 
 def test_errors_carry_their_fields(server):
