@@ -35,12 +35,8 @@ static gn_code spread(const gn_aggregation *run, int64_t count, gn_bytes sum, gn
         code = gn_numeric_mul(n, m, arena, &below, err);
     if (!code)
         code = gn_numeric_div(above, below, arena, &result, err);
-    if (!code && root) {
-        int32_t scale = (int32_t)gn_numeric_scale(result);
-        code = gn_numeric_sqrt(result, arena, &result, err);
-        if (!code)
-            code = gn_numeric_round(result, scale, arena, &result, err);
-    }
+    if (!code && root)
+        code = gn_numeric_sqrt_to(result, gn_numeric_scale(result), arena, &result, err);
     if (!code)
         out->as.bytes = result;
     return code;

@@ -51,6 +51,8 @@ gn_code gn_numeric_ceil(gn_bytes v, gn_arena *arena, gn_bytes *out, gn_error *er
 gn_code gn_numeric_floor(gn_bytes v, gn_arena *arena, gn_bytes *out, gn_error *err);
 gn_code gn_numeric_trim_scale(gn_bytes v, gn_arena *arena, gn_bytes *out, gn_error *err); /* no trailing zeros */
 gn_code gn_numeric_sqrt(gn_bytes v, gn_arena *arena, gn_bytes *out, gn_error *err);
+gn_code gn_numeric_sqrt_to(gn_bytes v, uint32_t scale, gn_arena *arena, gn_bytes *out,
+                           gn_error *err); /* rounded once */
 gn_code gn_numeric_exp(gn_bytes v, gn_arena *arena, gn_bytes *out, gn_error *err);
 gn_code gn_numeric_ln(gn_bytes v, gn_arena *arena, gn_bytes *out, gn_error *err);
 gn_code gn_numeric_log(gn_bytes base, gn_bytes v, gn_arena *arena, gn_bytes *out, gn_error *err);

@@ -493,30 +493,41 @@ static gn_code power_by_int(gn_bytes base, int e, uint32_t e_scale, gn_arena *ar
     return store_and_close(&r, arena, out, err);
 }
 
+/* e * ln(base) as PostgreSQL estimates it, from a logarithm of about 8 digits: near a power of ten it is the rounding
+ * that decides how many digits the result has. */
+static double estimate_power(gn_bytes base, gn_bytes e, int weight_of_ln, gn_arena *arena)
+{
+    uint32_t scale = weight_of_ln < 8 ? (uint32_t)(8 - weight_of_ln) : 0;
+    bits_t bits = bits_for_digits(40 + abs(weight_of_ln));
+    gn_num b = gn_num_load(base);
+    gn_bytes product;
+    mpz_t fixed;
+    mpz_init(fixed);
+    fixed_ln(fixed, &b, bits);
+    gn_num ln = from_fixed(fixed, -(long)bits, scale);
+    mpz_clear(fixed);
+    gn_num_close(&b);
+    if (store_and_close(&ln, arena, &product, NULL) == GN_OK &&
+        gn_numeric_mul(product, e, arena, &product, NULL) == GN_OK &&
+        gn_numeric_round(product, (int32_t)scale, arena, &product, NULL) == GN_OK)
+        return gn_numeric_estimate(product);
+    return power_weight(base, 1) * 2.302585092994046 * gn_numeric_estimate(e); /* beyond all limits anyway */
+}
+
 /* |base|^e = exp(e * ln |base|) */
 static gn_code power_by_logarithm(gn_bytes base, gn_bytes e, bool negative, gn_arena *arena, gn_bytes *out,
                                   gn_error *err)
 {
-    double ln_base = power_weight(base, 1) * 2.302585092994046, estimate = ln_base * gn_numeric_estimate(e);
     gn_bytes magnitude;
     gn_code code = gn_numeric_abs(base, arena, &magnitude, err);
     if (code != GN_OK)
         return code;
     int weight_of_ln = ln_weight(magnitude, arena);
-    bits_t wide = bits_for_digits(40 + abs(weight_of_ln));
+    double estimate = estimate_power(magnitude, e, weight_of_ln, arena);
     gn_num b = gn_num_load(magnitude), x = gn_num_load(e);
     mpz_t ln, ten;
     mpz_init(ln);
     mpz_init(ten);
-    if (weight_of_ln < -5) { /* close to 1: the double says nothing */
-        fixed_ln(ln, &b, wide);
-        mpf_t f;
-        mpf_init2(f, 128);
-        mpf_set_z(f, ln);
-        mpf_div_2exp(f, f, wide);
-        estimate = mpf_get_d(f) * gn_numeric_estimate(e);
-        mpf_clear(f);
-    }
     gn_num r = {0};
     if (!(fabs(estimate) <= MAX_RESULT_SCALE * 3.01)) {
         code = estimate > 0 ? gn_num_overflow(err) : GN_OK;

@@ -332,14 +332,21 @@ gn_code gn_numeric_floor(gn_bytes v, gn_arena *arena, gn_bytes *out, gn_error *e
 gn_code gn_numeric_sqrt(gn_bytes v, gn_arena *arena, gn_bytes *out, gn_error *err)
 {
     gn_num n = gn_num_load(v);
+    int weight = gn_num_is_special(&n) ? 0 : gn_num_head_of(&n).weight * 2 + 1;
+    uint32_t scale = clamp_scale(GN_NUM_MIN_DIGITS - weight, n.scale, 0);
+    gn_num_close(&n);
+    return gn_numeric_sqrt_to(v, scale, arena, out, err);
+}
+
+gn_code gn_numeric_sqrt_to(gn_bytes v, uint32_t scale, gn_arena *arena, gn_bytes *out, gn_error *err)
+{
+    gn_num n = gn_num_load(v);
     if (gn_num_is_negative(&n)) {
         gn_num_close(&n);
         return gn_error_set(err, GN_INVALID_ARGUMENT_POWER, "cannot take square root of a negative number");
     }
     if (gn_num_is_special(&n))
         return gn_num_store(&n, arena, out, err);
-    int weight = gn_num_head_of(&n).weight * 2 + 1;
-    uint32_t scale = clamp_scale(GN_NUM_MIN_DIGITS - weight, n.scale, 0);
     gn_num_rescale(&n, 2 * scale, true);
     gn_num_make_big(&n);
     mpz_t rest;
