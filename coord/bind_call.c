@@ -212,6 +212,9 @@ gn_code gn_bind_call(gn_binder *b, const gn_ast_expr *ast, gn_expr **out)
     }
     gn_error saved = b->err ? *b->err : (gn_error){0};
     code = gn_bind_function(b, name, false, args, ast->args.n, ast->position, out);
+    if (code == GN_OK && gn_function_returns_set((*out)->function))
+        return gn_bind_unsupported(b, ast->position, "set-returning functions are supported in FROM only",
+                                   "SELECT ... FROM unnest(array) AS x");
     gn_type to;
     if (code == GN_NO_FUNCTION && ast->args.n == 1 && as_type_cast(ast, args[0], &to)) {
         if (b->err)

@@ -91,7 +91,8 @@ static gn_code bind_from(gn_binder *b, const gn_plan_context *context, const gn_
     gn_relation *r = &b->relations[0];
     gn_code code;
     if (from->kind == GN_FROM_FUNCTION) {
-        code = bind_series(b, from, q, r);
+        bool series = strcmp(from->call->call.name, "generate_series") == 0;
+        code = series ? bind_series(b, from, q, r) : gn_bind_unnest(b, from, q, r);
     } else {
         const gn_table_desc *table;
         code = gn_bind_table(b, context, &from->name, &table);

@@ -69,6 +69,7 @@ gn_code gn_exec_source(gn_exec *x, const gn_path *path, bool with_keys, uint64_t
 /* with_keys: the batches have one column more, a bytea: the encoded primary key. */
 gn_code gn_scan_source(gn_exec *x, const gn_path *path, bool with_keys, uint64_t limit_hint, gn_operator **out,
                        gn_error *err);
+gn_code gn_unnest_source(gn_exec *x, const gn_path *path, gn_operator **out, gn_error *err);
 gn_code gn_vector_source(gn_exec *x, const gn_path *path, uint64_t limit_hint, gn_operator **out, gn_error *err);
 /* Statistics of a vector source, for EXPLAIN ANALYZE. */
 void gn_vector_source_stats(const gn_operator *op, gn_vector_scan_stats *out);

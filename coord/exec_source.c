@@ -368,6 +368,8 @@ gn_code gn_exec_source(gn_exec *x, const gn_path *path, bool with_keys, uint64_t
         if (with_keys)
             return gn_scan_source(x, path, with_keys, limit_hint, out, err);
         return simple_source(x, path, out, err);
+    case GN_PATH_UNNEST:
+        return gn_unnest_source(x, path, out, err);
     case GN_PATH_ROW:
     case GN_PATH_SERIES:
         return simple_source(x, path, out, err);

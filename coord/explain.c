@@ -207,6 +207,10 @@ static void explain_source(explainer *e, const gn_query *q, const gn_exec_operat
     case GN_PATH_SERIES:
         n = add_node(e, "Function Scan", text(e, "Function Scan on generate_series"), path->rows_estimate, o->source);
         break;
+    case GN_PATH_UNNEST:
+        n = add_node(e, "Function Scan", text(e, "Function Scan on %s", path->function), path->rows_estimate,
+                     o->source);
+        break;
     case GN_PATH_EMPTY:
         n = add_node(e, "Result", text(e, "Result"), 0, o->source);
         add(n, "One-Time Filter", text(e, "false"), false);

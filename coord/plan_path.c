@@ -611,6 +611,8 @@ static void estimate(planner *p)
         q->rows = 1;
     else if (q->path.kind == GN_PATH_SERIES)
         q->rows = q->path.rows_estimate = 1000;
+    else if (q->path.kind == GN_PATH_UNNEST)
+        q->rows = q->path.rows_estimate = 10; /* as PostgreSQL of an array that it does not know */
     else if (q->path.kind == GN_PATH_EMPTY)
         q->rows = q->path.rows_estimate = 0;
     if (q->grouped)
@@ -641,9 +643,9 @@ gn_code gn_plan_path(gn_binder *b, const gn_plan_context *context, gn_query *q, 
     p.limit = wanted_rows(q);
     if (code == GN_OK && table)
         code = plan_table(&p, all_columns);
-    if (code == GN_OK && q->path.kind == GN_PATH_SERIES) {
+    if (code == GN_OK && (q->path.kind == GN_PATH_SERIES || q->path.kind == GN_PATH_UNNEST)) {
         q->path.types = b->relations[0].types;
-        q->path.n_types = 1;
+        q->path.n_types = b->relations[0].n_columns;
         q->path_names = (const char **)b->relations[0].names;
     }
     if (code == GN_OK)

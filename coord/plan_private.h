@@ -17,6 +17,7 @@ typedef enum gn_path_kind {
     GN_PATH_ROW,    /* no FROM: one row without columns */
     GN_PATH_VALUES, /* VALUES (...), (...) */
     GN_PATH_SERIES, /* generate_series in FROM */
+    GN_PATH_UNNEST, /* other functions in FROM: arrays side by side */
     GN_PATH_SCAN,   /* a table, by its primary key or a btree index */
     GN_PATH_VECTOR, /* a table, in order of distance by a vector index */
     GN_PATH_EMPTY,  /* the condition is never true */
@@ -51,7 +52,10 @@ typedef struct gn_path {
     uint32_t vector_ordinal; /* the table's column that it is about */
 
     gn_expr *series[3];
-    gn_expr ***rows; /* VALUES */
+    gn_expr **arrays; /* UNNEST: one a column */
+    uint32_t n_arrays;
+    const char *function; /* UNNEST: as it was called */
+    gn_expr ***rows;      /* VALUES */
     uint32_t n_rows;
 
     gn_expr **conditions; /* that the path fulfils: for EXPLAIN */
@@ -150,6 +154,8 @@ bool gn_plan_valid(const gn_plan *plan, gn_dtxn *txn, uint32_t plan_epoch);
 /* ---- between the binder's files ---- */
 
 gn_code gn_bind_table(gn_binder *b, const gn_plan_context *context, const gn_ast_name *name, const gn_table_desc **out);
+/* A function in FROM other than generate_series. bind_unnest.c */
+gn_code gn_bind_unnest(gn_binder *b, const gn_ast_from *from, gn_query *q, gn_relation *r);
 void gn_bind_relation(gn_relation *r, const gn_table_desc *table, const char *alias);
 gn_code gn_bind_query(gn_binder *b, const gn_plan_context *context, const gn_ast_query *ast, gn_query **out);
 /* Target lists, stars expanded: also RETURNING. */

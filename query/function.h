@@ -31,6 +31,7 @@ const char *gn_function_name(const gn_function *f);
 gn_type gn_function_result(const gn_function *f);
 uint32_t gn_function_n_args(const gn_function *f);
 gn_type gn_function_arg(const gn_function *f, uint32_t i);
+bool gn_function_returns_set(const gn_function *f); /* its array stands for rows: only in FROM */
 gn_volatility gn_function_volatility(const gn_function *f);
 
 /* PostgreSQL's resolution (documentation chapter 10.2, 10.3): exact match, then most exact matches, preferred types,

@@ -20,6 +20,7 @@ enum { GN_FUNCTION_ARGS = 7, GN_CALL_ARGS = 100 };
 
 enum {
     GN_F_NULLS = 1,    /* called for NULL arguments too (not strict) */
+    GN_F_SET = 4,      /* returns a set of the items of its array; only in FROM */
     GN_F_VARIADIC = 2, /* the last argument type may occur any number of times more */
 };
 
@@ -69,7 +70,8 @@ typedef struct gn_function_list {
 
 extern const gn_function_list gn_functions_compare, gn_functions_math, gn_functions_numeric, gn_functions_vector,
     gn_functions_text, gn_functions_format, gn_functions_format_number, gn_functions_pattern, gn_functions_datetime,
-    gn_functions_fields, gn_functions_json, gn_functions_json_build, gn_functions_array, gn_functions_session;
+    gn_functions_fields, gn_functions_json, gn_functions_json_build, gn_functions_array, gn_functions_session,
+    gn_functions_set;
 
 /* All functions of this name, contiguous in the returned array. */
 const gn_function *const *gn_functions_named(gn_bytes name, uint32_t *n);

@@ -10,7 +10,7 @@ static const gn_function_list *const sources[] = {
     &gn_functions_compare,  &gn_functions_math,       &gn_functions_numeric,       &gn_functions_vector,
     &gn_functions_text,     &gn_functions_format,     &gn_functions_pattern,       &gn_functions_session,
     &gn_functions_datetime, &gn_functions_fields,     &gn_functions_format_number, &gn_functions_array,
-    &gn_functions_json,     &gn_functions_json_build,
+    &gn_functions_json,     &gn_functions_json_build, &gn_functions_set,
 };
 
 static struct {
@@ -80,6 +80,11 @@ gn_type gn_function_arg(const gn_function *f, uint32_t i)
 {
     GN_ASSERT(f->n_args > 0);
     return f->args[i < f->n_args ? i : f->n_args - 1u];
+}
+
+bool gn_function_returns_set(const gn_function *f)
+{
+    return f->flags & GN_F_SET;
 }
 
 gn_volatility gn_function_volatility(const gn_function *f)

@@ -371,6 +371,9 @@ static gn_code timestamp_parse_as(gn_bytes text, gn_type type, bool with_zone, c
         out->as.i64 = p.special == PLUS_INFINITY ? INT64_MAX : INT64_MIN;
         return GN_OK;
     }
+    enum { FIRST_YEAR = -4713, LAST_YEAR = 294277 }; /* beyond them microseconds would not fit */
+    if (!p.special && (p.civil.year < FIRST_YEAR || p.civil.year > LAST_YEAR))
+        return out_of_range("timestamp", text, err);
     us = p.special == EPOCH ? -(int64_t)GN_UNIX_TO_2000_DAYS * GN_US_PER_DAY
          : p.special        ? special_local(p.special, format)
                             : gn_timestamp_from_civil(&p.civil);
