@@ -1,10 +1,16 @@
-/* The Raft log's disk: one RocksDB whose write-ahead log is synced.
+/* The Raft log's disk: a synced journal in front of a RocksDB without a write-ahead log of its own.
+ *
+ * A batch is durable when it is in the journal; RocksDB holds it in memory and flushes when it likes. Every so often a
+ * batch contains the number of its journal record, so that what RocksDB has flushed says from where the journal is
+ * needed still: all is one column family, whose flushes keep the order of writes. To replay more than is missing does
+ * no harm, since the same operations in the same order end in the same contents.
  *
  * One thread at a time gathers all writes that wait into one batch with at most one fdatasync: a strand that lends
  * itself (gn_strand_lend), or else a thread kept for it. So no queue ever blocks, and the more is in flight, the fewer
  * syncs an entry costs. After a failed write nothing more is written: what the kernel did to pages whose sync failed is
  * unknown, and a sync that is tried again may report a success that never happened. */
 #include "base/assert.h"
+#include "base/journal_private.h"
 #include "base/memory.h"
 #include "base/real_private.h"
 
@@ -19,16 +25,16 @@
 #include <unistd.h>
 
 #define BATCH_BYTES (8u << 20)         /* gathered into one batch, beyond its first write */
-#define WRITE_BUFFER_BYTES (16u << 20) /* of one memtable, and so about the length of one write-ahead file */
-#define FLUSH_AT_CLOSE_BYTES (2u << 20)
-#define BLOCK_CACHE_BYTES (4u << 20) /* entries are read back by slow followers and after a restart only */
+#define WRITE_BUFFER_BYTES (16u << 20) /* of one memtable; so much of the journal, about, is needed at any time */
+#define BLOCK_CACHE_BYTES (4u << 20)   /* entries are read back by slow followers and after a restart only */
 
 typedef struct real_disk {
     gn_log_disk base;
     rocksdb_t *db;
     rocksdb_options_t *options;
-    rocksdb_readoptions_t *read, *scan;
-    rocksdb_writeoptions_t *synced, *unsynced;
+    rocksdb_readoptions_t *read, *scan, *flushed;
+    rocksdb_writeoptions_t *unlogged;
+    gn_journal *journal;
     rocksdb_writebatch_t *batch;
     pthread_t writer;
     pthread_mutex_t lock; /* of what follows */
@@ -117,19 +123,72 @@ static void complete(real_disk *disk, gn_disk_write *write)
     }
 }
 
-static void write_batch(real_disk *disk, bool sync, size_t bytes)
+static void fail(real_disk *disk, gn_code code, const char *text)
 {
-    uint64_t start = gn_now_ns(disk->base.world);
+    disk->failed = code;
+    snprintf(disk->failure, sizeof disk->failure, "could not write the Raft log: %.160s", text);
+}
+
+/* The number of the journal record that a batch is, under a key above all others: in large batches and in every
+ * POSITION_EVERYth, since each costs an insertion into RocksDB. */
+static const char POSITION_KEY[] = "\xff\xff\xff\xff\xff\xff\xff\xff journal";
+enum { POSITION_KEY_LEN = sizeof POSITION_KEY - 1, POSITION_EVERY = 16, POSITION_BYTES = 64 << 10 };
+
+static gn_code read_position(real_disk *disk, uint64_t *position, gn_error *err)
+{
     char *text = NULL;
-    rocksdb_write(disk->db, sync ? disk->synced : disk->unsynced, disk->batch, &text);
+    size_t len = 0;
+    *position = 0;
+    char *value = rocksdb_get(disk->db, disk->flushed, POSITION_KEY, POSITION_KEY_LEN, &len, &text);
+    if (text)
+        return report(err, "could not read the Raft log", text);
+    if (value && len == sizeof *position)
+        memcpy(position, value, sizeof *position);
+    bool malformed = value && len != sizeof *position;
+    rocksdb_free(value);
+    return malformed ? gn_error_set(err, GN_CORRUPT, "the Raft log's position is malformed") : GN_OK;
+}
+
+/* Journal files whose records RocksDB has flushed are free. Not to know which are costs disk space only. */
+static void release_flushed(real_disk *disk)
+{
+    uint64_t position;
+    if (gn_journal_has_full_files(disk->journal) && read_position(disk, &position, NULL) == GN_OK)
+        gn_journal_release(disk->journal, position);
+}
+
+static void write_batch(real_disk *disk, size_t bytes)
+{
+    uint64_t start = gn_now_ns(disk->base.world), seq = gn_journal_next_seq(disk->journal);
+    gn_error err = {0};
+    char *text = NULL;
+    size_t len;
+    if (bytes >= POSITION_BYTES || seq % POSITION_EVERY == 0)
+        rocksdb_writebatch_put(disk->batch, POSITION_KEY, POSITION_KEY_LEN, (const char *)&seq, sizeof seq);
+    const char *data = rocksdb_writebatch_data(disk->batch, &len);
+    gn_code code = gn_journal_append(disk->journal, gn_bytes_of(data, len), &err);
+    if (code == GN_OK)
+        rocksdb_write(disk->db, disk->unlogged, disk->batch, &text);
     rocksdb_writebatch_clear(disk->batch);
+    if (code != GN_OK)
+        fail(disk, code, err.message);
     if (text) {
-        disk->failed = code_of(text);
-        snprintf(disk->failure, sizeof disk->failure, "could not write the Raft log: %s", text);
+        fail(disk, code_of(text), text);
         rocksdb_free(text);
     }
+    release_flushed(disk);
     gn_histogram_observe(disk->write_seconds, (double)(gn_now_ns(disk->base.world) - start) * 1e-9);
     gn_histogram_observe(disk->batch_bytes, (double)bytes);
+}
+
+static gn_code replay(void *ctx, gn_bytes payload, gn_error *err)
+{
+    real_disk *disk = ctx;
+    char *text = NULL;
+    rocksdb_writebatch_t *batch = rocksdb_writebatch_create_from((const char *)payload.data, payload.len);
+    rocksdb_write(disk->db, disk->unlogged, batch, &text);
+    rocksdb_writebatch_destroy(batch);
+    return text ? report(err, "could not replay the Raft log's journal", text) : GN_OK;
 }
 
 /* Writes the head of the list and returns the rest. */
@@ -137,10 +196,8 @@ static gn_disk_write *write_some(real_disk *disk, gn_disk_write *first)
 {
     gn_disk_write *last = NULL, *rest = first;
     size_t bytes = 0;
-    bool sync = false;
     while (rest && (!last || bytes + bytes_of(rest) <= BATCH_BYTES)) {
         bytes += bytes_of(rest);
-        sync |= rest->sync;
         if (!disk->failed)
             add_to_batch(disk->batch, rest);
         last = rest;
@@ -148,7 +205,7 @@ static gn_disk_write *write_some(real_disk *disk, gn_disk_write *first)
     }
     last->next = NULL;
     if (!disk->failed)
-        write_batch(disk, sync, bytes);
+        write_batch(disk, bytes);
     complete(disk, first);
     return rest;
 }
@@ -262,6 +319,8 @@ gn_code gn_real_log_disk_scan(gn_log_disk *base, gn_bytes from, gn_bytes to,
         gn_bytes key = gn_bytes_of(k, key_len);
         if (gn_bytes_cmp(key, to) >= 0)
             break;
+        if (gn_bytes_eq(key, gn_bytes_of(POSITION_KEY, POSITION_KEY_LEN)))
+            break; /* no other is above it */
         const char *v = rocksdb_iter_value(it, &value_len);
         if (!fn(ctx, key, gn_bytes_of(v, value_len)))
             break;
@@ -287,10 +346,6 @@ static rocksdb_options_t *log_options(void)
     rocksdb_options_set_keep_log_file_num(o, 2);
     rocksdb_options_set_info_log_level(o, 2 /* warnings */);
     rocksdb_options_set_stats_dump_period_sec(o, 0);
-    /* A half-written record at the very end is what a crash leaves; anything else that does not match its checksum is
-     * reported and not skipped. This excludes recycled write-ahead files: in them RocksDB takes the first bad record
-     * for the end, and acknowledged entries behind it would be lost in silence. */
-    rocksdb_options_set_wal_recovery_mode(o, rocksdb_tolerate_corrupted_tail_records_recovery);
     rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
     rocksdb_cache_t *cache = rocksdb_cache_create_lru(BLOCK_CACHE_BYTES);
     rocksdb_block_based_options_set_block_cache(table, cache);
@@ -316,31 +371,14 @@ static gn_code make_dir(const char *dir, gn_error *err)
     return code;
 }
 
-/* What is in files is not read again from the write-ahead log by the next open; what has been cut is not even written.
- * A little is read faster than it is written. A failure costs only that. */
-static void flush_for_next_open(real_disk *disk)
-{
-    uint64_t bytes = 0;
-    if (rocksdb_property_int(disk->db, "rocksdb.cur-size-all-mem-tables", &bytes) != 0 || bytes < FLUSH_AT_CLOSE_BYTES)
-        return;
-    char *text = NULL;
-    rocksdb_flushoptions_t *o = rocksdb_flushoptions_create();
-    rocksdb_flushoptions_set_wait(o, 1);
-    rocksdb_flush(disk->db, o, &text);
-    rocksdb_flushoptions_destroy(o);
-    if (text)
-        rocksdb_free(text);
-}
-
 static void free_disk(real_disk *disk)
 {
-    if (disk->db) {
-        flush_for_next_open(disk);
-        rocksdb_close(disk->db);
-    }
+    if (disk->db)
+        rocksdb_close(disk->db); /* it flushes what it has in memory */
+    gn_journal_close(disk->journal);
     rocksdb_writebatch_destroy(disk->batch);
-    rocksdb_writeoptions_destroy(disk->synced);
-    rocksdb_writeoptions_destroy(disk->unsynced);
+    rocksdb_writeoptions_destroy(disk->unlogged);
+    rocksdb_readoptions_destroy(disk->flushed);
     rocksdb_readoptions_destroy(disk->read);
     rocksdb_readoptions_destroy(disk->scan);
     rocksdb_options_destroy(disk->options);
@@ -357,9 +395,10 @@ static real_disk *new_disk(gn_world *world)
     disk->read = rocksdb_readoptions_create();
     disk->scan = rocksdb_readoptions_create();
     rocksdb_readoptions_set_fill_cache(disk->scan, 0);
-    disk->synced = rocksdb_writeoptions_create();
-    rocksdb_writeoptions_set_sync(disk->synced, 1);
-    disk->unsynced = rocksdb_writeoptions_create();
+    disk->flushed = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_read_tier(disk->flushed, 2); /* kPersistedTier: not what is in memory alone */
+    disk->unlogged = rocksdb_writeoptions_create();
+    rocksdb_writeoptions_disable_WAL(disk->unlogged, 1);
     disk->batch = rocksdb_writebatch_create();
     pthread_mutex_init(&disk->lock, NULL);
     pthread_cond_init(&disk->filled, NULL);
@@ -383,6 +422,12 @@ gn_code gn_real_log_disk_open(gn_world *world, const char *dir, gn_log_disk **ou
         disk->db = NULL;
         goto out;
     }
+    uint64_t position;
+    code = read_position(disk, &position, err);
+    if (code == GN_OK)
+        code = gn_journal_open(dir, gn_random_u64(world), position, replay, disk, &disk->journal, err);
+    if (code != GN_OK)
+        goto out;
     if (pthread_create(&disk->writer, NULL, writer_main, disk) != 0) {
         code = gn_error_set(err, GN_RESOURCES, "could not start a thread for the Raft log's disk");
         goto out;

@@ -25,6 +25,7 @@
 #define SHARE_AFTER 8  /* tasks of one queue, when another waits behind it on this thread */
 #define YIELD_AFTER 64 /* tasks of one queue, when others wait for any thread */
 #define NEXT_STREAK 32
+#define HELP_AFTER 4 /* tasks that a strand runs on when its event has come: less than waking a thread for them */
 
 typedef struct real_queue {
     gn_queue base;
@@ -50,6 +51,7 @@ typedef struct worker {
     /* of a strand that has lent its thread */
     const gn_event *awaited; /* NULL: a thread of the pool */
     gn_log_disk *disk;       /* taken: to be worked on by this thread */
+    unsigned after;          /* tasks run since the event came */
 } worker;
 
 struct real_pool {
@@ -183,10 +185,10 @@ static bool is_empty(real_queue *queue)
     return !queue->first && atomic_load_explicit(&queue->inbox, memory_order_relaxed) == BUSY;
 }
 
-static bool should_hand_on(const worker *w, unsigned done)
+static bool should_hand_on(worker *w, unsigned done)
 {
     if (w->awaited)
-        return gn_real_event_is_signaled(w->awaited);
+        return gn_real_event_is_signaled(w->awaited) && ++w->after >= HELP_AFTER;
     if (w->next)
         return done >= SHARE_AFTER;
     return done >= YIELD_AFTER && atomic_load_explicit(&w->pool->n_runnable, memory_order_relaxed) > 0;
@@ -237,12 +239,12 @@ void gn_real_help_until(const gn_event *event)
     if (self != &guest)
         return;
     guest.awaited = event;
-    while (!gn_real_event_is_signaled(event)) {
+    while (guest.after < HELP_AFTER) {
         real_queue *queue = guest.next;
         if (queue) {
             guest.next = NULL;
             drain(&guest, queue);
-        } else if (!guest.disk) {
+        } else if (!guest.disk || gn_real_event_is_signaled(event)) {
             break;
         } else if (!gn_real_disk_work(guest.disk)) {
             guest.disk = NULL;

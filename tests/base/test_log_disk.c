@@ -336,68 +336,217 @@ static void after_a_failed_write_all_later_ones_fail(void **state)
     free(big);
 }
 
-static void newest_log_file(char *path, size_t size)
+/* ---- what crashes and rot leave in the journal ---- */
+
+enum { VALUE = 3000 };
+
+/* In a process of its own, which ends without closing anything: keys k0.. with VALUE bytes each. The program itself
+ * with arguments: RocksDB's threads do not survive a fork. */
+static int crash_writer(int from, int n)
+{
+    world = gn_world_real_create(&(gn_world_options){.threads = 2, .node_id = 1});
+    queue = gn_queue_create(world, "disk");
+    gn_log_disk *disk = open_disk();
+    char *value = gn_xcalloc(1, VALUE + 1);
+    memset(value, 'v', VALUE);
+    for (int i = from; i < from + n; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "k%d", i);
+        gn_disk_op op = put(key, value);
+        if (write_now(disk, &op, 1) != GN_OK)
+            _exit(1);
+    }
+    _exit(0);
+}
+
+static void write_and_crash(int from, int n)
+{
+    char program[512], first[16], count[16];
+    ssize_t len = readlink("/proc/self/exe", program, sizeof program - 1);
+    assert_true(len > 0);
+    program[len] = '\0';
+    snprintf(first, sizeof first, "%d", from);
+    snprintf(count, sizeof count, "%d", n);
+    pid_t child = fork();
+    if (child == 0) {
+        execl(program, program, dir, first, count, NULL);
+        _exit(127);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static bool has_key(gn_log_disk *disk, int number)
+{
+    char key[16];
+    gn_buf buf;
+    gn_buf_init(&buf, NULL, 1 << 20);
+    snprintf(key, sizeof key, "k%d", number);
+    gn_code code = gn_log_disk_get(disk, gn_bytes_str(key), &buf, NULL);
+    assert_true(code == GN_NO_DATA || (code == GN_OK && buf.len == VALUE));
+    gn_buf_close(&buf);
+    return code == GN_OK;
+}
+
+/* The journal file in which this text is found last, and where. */
+static void find_in_journal(const char *text, char path[512], off_t *at)
 {
     DIR *d = opendir(dir);
-    unsigned newest = 0;
+    *at = -1;
     for (struct dirent *e; (e = readdir(d));) {
-        unsigned number;
-        int end = 0;
-        if (sscanf(e->d_name, "%u.log%n", &number, &end) == 1 && end && number > newest)
-            newest = number;
+        char name[512];
+        if (!strstr(e->d_name, ".journal"))
+            continue;
+        snprintf(name, sizeof name, "%s/%s", dir, e->d_name);
+        int fd = open(name, O_RDONLY);
+        off_t size = lseek(fd, 0, SEEK_END);
+        char *data = gn_xcalloc(1, (size_t)size);
+        assert_int_equal(pread(fd, data, (size_t)size, 0), size);
+        close(fd);
+        for (char *p = data; (p = memmem(p, (size_t)(data + size - p), text, strlen(text))); p++) {
+            *at = p - data;
+            memcpy(path, name, sizeof name);
+        }
+        free(data);
     }
     closedir(d);
-    assert_true(newest > 0);
-    snprintf(path, size, "%s/%06u.log", dir, newest);
+    assert_true(*at >= 0);
 }
 
-static void write_some_keys(void)
+static void change(const char *path, off_t at, char byte)
 {
-    gn_log_disk *disk = open_disk();
-    for (char key[] = "a"; key[0] <= 'j'; key[0]++) {
-        gn_disk_op op = put(key, "the value of a key, long enough to be hit");
-        assert_int_equal(write_now(disk, &op, 1), GN_OK);
-    }
-    gn_log_disk_close(disk);
-}
-
-static void a_changed_byte_in_the_log_is_reported_as_corruption(void **state)
-{
-    (void)state;
-    write_some_keys();
-    char path[300];
-    newest_log_file(path, sizeof path);
-    struct stat st;
-    assert_int_equal(stat(path, &st), 0);
     int fd = open(path, O_RDWR);
-    char byte;
-    assert_int_equal(pread(fd, &byte, 1, st.st_size / 2), 1);
-    byte ^= 1;
-    assert_int_equal(pwrite(fd, &byte, 1, st.st_size / 2), 1);
+    assert_int_equal(pwrite(fd, &byte, 1, at), 1);
     close(fd);
+}
+
+static void refused(const char *why)
+{
     gn_log_disk *disk;
     gn_error err = {0};
     assert_int_equal(gn_log_disk_open(world, dir, &disk, &err), GN_CORRUPT);
-    assert_non_null(strstr(err.message, "could not open the Raft log"));
+    if (!strstr(err.message, why))
+        fail_msg("\"%s\" does not say \"%s\"", err.message, why);
 }
 
-static void a_half_written_last_record_is_what_a_crash_leaves(void **state)
+static void what_was_acknowledged_outlives_a_crash(void **state)
 {
     (void)state;
-    write_some_keys();
-    char path[300];
-    newest_log_file(path, sizeof path);
-    struct stat st;
-    assert_int_equal(stat(path, &st), 0);
-    assert_int_equal(truncate(path, st.st_size - 5), 0);
+    write_and_crash(0, 20);
+    write_and_crash(20, 20);
     gn_log_disk *disk = open_disk();
-    assert_value(disk, "i", "the value of a key, long enough to be hit");
-    assert_value(disk, "j", NULL);
+    for (int i = 0; i < 40; i++)
+        assert_true(has_key(disk, i));
     gn_log_disk_close(disk);
 }
 
-int main(void)
+/* 60 MB through files of 4 MB: they are used many times over, and there are never many. */
+static void files_are_used_again_and_nothing_is_lost(void **state)
 {
+    (void)state;
+    enum { N = 10000 };
+    write_and_crash(0, N);
+    write_and_crash(N, N);
+    int files = 0;
+    DIR *d = opendir(dir);
+    for (struct dirent *e; (e = readdir(d));)
+        files += strstr(e->d_name, ".journal") != NULL;
+    closedir(d);
+    assert_in_range(files, 2, 12);
+    gn_log_disk *disk = open_disk();
+    for (int i = 0; i < 2 * N; i++)
+        assert_true(has_key(disk, i));
+    gn_log_disk_close(disk);
+}
+
+static void a_record_larger_than_a_file_is_kept(void **state)
+{
+    (void)state;
+    gn_log_disk *disk = open_disk();
+    size_t size = 9 << 20;
+    char *big = gn_xcalloc(1, size + 1);
+    memset(big, 'b', size);
+    gn_disk_op ops[] = {put("before", "x"), put("after", "y")};
+    gn_disk_op op = {.kind = GN_DISK_PUT, .key = gn_bytes_str("big"), .value = gn_bytes_of(big, size)};
+    assert_int_equal(write_now(disk, &ops[0], 1), GN_OK);
+    assert_int_equal(write_now(disk, &op, 1), GN_OK);
+    assert_int_equal(write_now(disk, &ops[1], 1), GN_OK);
+    for (int i = 0; i < 2; i++) {
+        gn_buf buf;
+        gn_buf_init(&buf, NULL, 16 << 20);
+        assert_int_equal(gn_log_disk_get(disk, gn_bytes_str("big"), &buf, NULL), GN_OK);
+        assert_true(gn_bytes_eq(gn_buf_bytes(&buf), op.value));
+        gn_buf_close(&buf);
+        assert_value(disk, "before", "x");
+        assert_value(disk, "after", "y");
+        gn_log_disk_close(disk);
+        disk = open_disk();
+    }
+    gn_log_disk_close(disk);
+    free(big);
+}
+
+static void a_torn_last_record_is_what_a_crash_leaves(void **state)
+{
+    (void)state;
+    char path[512];
+    off_t at;
+    write_and_crash(0, 10);
+    find_in_journal("k9", path, &at);
+    change(path, at + VALUE / 2, 0);
+    for (int round = 0; round < 2; round++) { /* and what is written in its place stays */
+        gn_log_disk *disk = open_disk();
+        assert_true(has_key(disk, 8));
+        assert_int_equal(has_key(disk, 9), round);
+        gn_log_disk_close(disk);
+        write_and_crash(9, 2);
+    }
+}
+
+static void a_changed_byte_before_the_last_record_is_corruption(void **state)
+{
+    (void)state;
+    char path[512];
+    off_t at;
+    write_and_crash(0, 10);
+    find_in_journal("k5", path, &at);
+    change(path, at + 100, 'w');
+    refused("is damaged or missing");
+    change(path, at + 100, 'v');
+    gn_log_disk_close(open_disk());
+}
+
+static void a_file_that_is_gone_is_corruption(void **state)
+{
+    (void)state;
+    char path[512];
+    off_t at;
+    write_and_crash(0, 3000); /* three files */
+    find_in_journal("k1", path, &at);
+    assert_int_equal(unlink(path), 0);
+    refused("is damaged or missing");
+}
+
+static void the_journal_s_identity_is_needed(void **state)
+{
+    (void)state;
+    char path[512], away[600];
+    write_and_crash(0, 3);
+    snprintf(path, sizeof path, "%s/JOURNAL", dir);
+    change(path, 9, 'x');
+    refused("JOURNAL\" is damaged");
+    snprintf(away, sizeof away, "%s-away", path);
+    assert_int_equal(rename(path, away), 0);
+    refused("JOURNAL is missing");
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 4) {
+        snprintf(dir, sizeof dir, "%s", argv[1]);
+        return crash_writer(atoi(argv[2]), atoi(argv[3]));
+    }
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)
     const struct CMUnitTest tests[] = {
         TEST(a_batch_is_applied_in_order_and_read_back_after_reopening),
@@ -407,8 +556,13 @@ int main(void)
         TEST(a_second_open_of_a_directory_is_refused),
         TEST(a_directory_that_cannot_be_made_is_an_error),
         TEST(after_a_failed_write_all_later_ones_fail),
-        TEST(a_changed_byte_in_the_log_is_reported_as_corruption),
-        TEST(a_half_written_last_record_is_what_a_crash_leaves),
+        TEST(what_was_acknowledged_outlives_a_crash),
+        TEST(files_are_used_again_and_nothing_is_lost),
+        TEST(a_record_larger_than_a_file_is_kept),
+        TEST(a_torn_last_record_is_what_a_crash_leaves),
+        TEST(a_changed_byte_before_the_last_record_is_corruption),
+        TEST(a_file_that_is_gone_is_corruption),
+        TEST(the_journal_s_identity_is_needed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
