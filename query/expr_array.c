@@ -32,7 +32,8 @@ static gn_code judge_row(const gn_expr *e, const gn_value *x, const gn_value *ar
     gn_array_iter it = gn_array_open(array);
     gn_value item;
     bool more = gn_array_next(&it, &item), any = e->kind == GN_E_ANY;
-    while (more && !v->decided) {
+    gn_arena_mark mark = gn_arena_save(eval->arena);
+    for (; more && !v->decided; gn_arena_restore(eval->arena, mark)) {
         gn_column pair[2], results;
         uint32_t room = it.n_items < GN_BATCH_ROWS ? (uint32_t)it.n_items : GN_BATCH_ROWS, n = 0;
         gn_code code = gn_column_create(x->type, room, eval, &pair[0]);
@@ -51,6 +52,8 @@ static gn_code judge_row(const gn_expr *e, const gn_value *x, const gn_value *ar
                 gn_column_set(&pair[1], n, &item);
         }
         code = gn_function_call(e->function, gn_type_of(GN_T_BOOL), eval, pair, 2, room, NULL, n, &results);
+        if (!code)
+            code = gn_eval_cancelled(eval);
         if (code)
             return code;
         for (uint32_t i = 0; i < n; i++)
@@ -81,6 +84,9 @@ static gn_code judge_all_rows(const gn_expr *e, const gn_column *x, const gn_val
         if (!code)
             code = gn_function_call(e->function, gn_type_of(GN_T_BOOL), eval, pair, 2, set->n_rows, open, n_open,
                                     &results);
+        if (code)
+            return code;
+        code = gn_eval_cancelled(eval);
         if (code)
             return code;
         uint32_t kept = 0;

@@ -323,18 +323,16 @@ static gn_code compare_sets(const gn_call *call, const gn_value *args, gn_value 
     uint8_t op = call->function->op;
     const gn_value *whole = &args[op == CONTAINED], *part = &args[op != CONTAINED];
     gn_array_iter it = gn_array_open(part);
-    uint32_t n = 0;
+    gn_code code = GN_OK;
     out->as.boolean = op != OVERLAPS;
-    for (gn_value item; gn_array_next(&it, &item);) {
-        if (++n % 1024 == 0 && call->eval->cancel && *call->eval->cancel)
-            return gn_error_set(call->eval->err, GN_CANCELED, "canceling statement due to user request");
+    for (gn_value item; !code && gn_array_next(&it, &item); code = gn_eval_cancelled(call->eval)) {
         bool has = !item.is_null && has_item(whole, &item);
         if (has == (op == OVERLAPS)) {
             out->as.boolean = has;
             break;
         }
     }
-    return GN_OK;
+    return code;
 }
 
 /* ---- texts ---- */

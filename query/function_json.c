@@ -169,6 +169,8 @@ static gn_code exists_array(const gn_call *call, const gn_value *args, gn_value 
             out->as.boolean = has;
             break;
         }
+        if (!code)
+            code = gn_eval_cancelled(call->eval);
     }
     return code;
 }
@@ -186,13 +188,20 @@ static bool is_container(gn_json_kind kind)
     return kind == GN_JSON_OBJECT || kind == GN_JSON_ARRAY;
 }
 
-static bool contains(gn_bytes whole, gn_bytes part);
+/* One question: *code tells that it was cut short. */
+typedef struct containment {
+    const gn_eval *eval;
+    gn_code code;
+} containment;
 
-static bool array_has(gn_bytes array, gn_bytes wanted)
+static bool contains(containment *c, gn_bytes whole, gn_bytes part);
+
+static bool array_has(containment *c, gn_bytes array, gn_bytes wanted)
 {
     bool container = is_container(gn_json_kind_of(wanted));
-    for (gn_json_iter it = gn_json_open(array); gn_json_next(&it);) {
-        bool same = container ? contains(it.value, wanted)
+    c->code = gn_eval_cancelled(c->eval);
+    for (gn_json_iter it = gn_json_open(array); !c->code && gn_json_next(&it);) {
+        bool same = container ? contains(c, it.value, wanted)
                               : !is_container(gn_json_kind_of(it.value)) && scalars_equal(it.value, wanted);
         if (same)
             return true;
@@ -200,51 +209,46 @@ static bool array_has(gn_bytes array, gn_bytes wanted)
     return false;
 }
 
-/* Both in jsonb's canonical form, where equal keys have equal bytes. */
-static bool object_contains(gn_bytes whole, gn_bytes part)
+/* Both in jsonb's canonical form: equal keys have equal bytes and come in one order, so that one walk over each will
+ * do. */
+static bool object_contains(containment *c, gn_bytes whole, gn_bytes part)
 {
+    gn_json_iter it = gn_json_open(whole);
     for (gn_json_iter want = gn_json_open(part); gn_json_next(&want);) {
         bool found = false;
-        for (gn_json_iter it = gn_json_open(whole); !found && gn_json_next(&it);)
-            if (gn_bytes_eq(it.key, want.key)) {
-                found = contains(it.value, want.value);
-                break;
-            }
-        if (!found)
+        while (!found && gn_json_next(&it))
+            found = gn_bytes_eq(it.key, want.key);
+        if (!found || !contains(c, it.value, want.value))
             return false;
     }
     return true;
 }
 
 /* Depth is bounded by the parser of jsonb. */
-static bool contains(gn_bytes whole, gn_bytes part)
+static bool contains(containment *c, gn_bytes whole, gn_bytes part)
 {
     gn_json_kind kind = gn_json_kind_of(whole);
     if (kind != gn_json_kind_of(part))
         return false;
     if (kind == GN_JSON_OBJECT)
-        return object_contains(whole, part);
+        return object_contains(c, whole, part);
     if (kind != GN_JSON_ARRAY)
         return scalars_equal(whole, part);
     for (gn_json_iter want = gn_json_open(part); gn_json_next(&want);)
-        if (!array_has(whole, want.value))
+        if (!array_has(c, whole, want.value))
             return false;
     return true;
 }
 
 /* On the top level an array also contains a bare scalar. */
-static bool document_contains(gn_bytes whole, gn_bytes part)
-{
-    if (gn_json_kind_of(whole) == GN_JSON_ARRAY && !is_container(gn_json_kind_of(part)))
-        return array_has(whole, part);
-    return contains(whole, part);
-}
-
 static gn_code contains_jsonb(const gn_call *call, const gn_value *args, gn_value *out)
 {
     bool swapped = call->function->op;
-    out->as.boolean = document_contains(args[swapped].as.bytes, args[!swapped].as.bytes);
-    return GN_OK;
+    gn_bytes whole = args[swapped].as.bytes, part = args[!swapped].as.bytes;
+    containment c = {.eval = call->eval};
+    bool scalar = gn_json_kind_of(whole) == GN_JSON_ARRAY && !is_container(gn_json_kind_of(part));
+    out->as.boolean = scalar ? array_has(&c, whole, part) : contains(&c, whole, part);
+    return c.code;
 }
 
 /* clang-format off */

@@ -306,7 +306,9 @@ static gn_code delete_names(const gn_call *call, const gn_value *args, gn_value 
     for (gn_json_iter it = gn_json_open(json); !code && gn_json_next(&it);) {
         gn_bytes raw = it.object ? it.key : it.value;
         bool string = it.object || gn_json_kind_of(raw) == GN_JSON_STRING;
-        code = string ? gn_json_unescape(raw, call->eval, &name) : GN_OK;
+        code = gn_eval_cancelled(call->eval);
+        if (!code && string)
+            code = gn_json_unescape(raw, call->eval, &name);
         if (code || (string && among(name, &args[1])))
             continue;
         gn_buf_append_str(&buf, first ? "" : ", ");

@@ -84,6 +84,9 @@ gn_code gn_function_call(const gn_function *f, gn_type result, const gn_eval *ev
 gn_code gn_column_create(gn_type type, uint32_t n_rows, const gn_eval *eval, gn_column *out);
 size_t gn_physical_size(gn_physical physical);
 
+/* For loops that a user can make long: GN_CANCELED once the statement is to end. */
+gn_code gn_eval_cancelled(const gn_eval *eval);
+
 /* arena memory or GN_OUT_OF_MEMORY in eval->err (NULL is returned) */
 void *gn_eval_alloc(const gn_eval *eval, size_t size);
 gn_code gn_eval_oom(const gn_eval *eval);

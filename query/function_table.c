@@ -99,6 +99,13 @@ gn_code gn_eval_oom(const gn_eval *eval)
     return gn_error_oom(eval->err, gn_arena_account(eval->arena));
 }
 
+gn_code gn_eval_cancelled(const gn_eval *eval)
+{
+    if (!eval->cancel || !*eval->cancel)
+        return GN_OK;
+    return gn_error_set(eval->err, GN_CANCELED, "canceling statement due to user request");
+}
+
 void *gn_eval_alloc(const gn_eval *eval, size_t size)
 {
     void *p = gn_arena_alloc(eval->arena, size);
