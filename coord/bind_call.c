@@ -82,8 +82,12 @@ static bool same_aggregate(const gn_aggregate_call *x, const gn_aggregate_call *
 {
     if (x->aggregate != y->aggregate || x->n_args != y->n_args || x->distinct != y->distinct ||
         !x->filter != !y->filter || (x->filter && !gn_expr_equal(x->filter, y->filter)) ||
-        !gn_type_same(x->result, y->result))
+        !gn_type_same(x->result, y->result) || x->n_order != y->n_order)
         return false;
+    for (uint32_t i = 0; i < x->n_order; i++)
+        if (x->order[i].descending != y->order[i].descending || x->order[i].nulls_first != y->order[i].nulls_first ||
+            !gn_expr_equal(x->order[i].expr, y->order[i].expr))
+            return false;
     for (uint32_t i = 0; i < x->n_args; i++)
         if (!gn_expr_equal(x->args[i], y->args[i]))
             return false;
@@ -108,7 +112,6 @@ static gn_code aggregate_ref(gn_binder *b, gn_bound_aggregate *a, int position, 
 
 static gn_code aggregate_args(gn_binder *b, const gn_ast_expr *ast, gn_expr ***args)
 {
-    const gn_ast_call_extra *extra = ast->call.extra;
     *args = gn_arena_calloc(b->arena, ast->args.n + 1, sizeof **args);
     if (!*args)
         return gn_error_oom(b->err, gn_arena_account(b->arena));
@@ -117,10 +120,63 @@ static gn_code aggregate_args(gn_binder *b, const gn_ast_expr *ast, gn_expr ***a
         if (code != GN_OK)
             return code;
     }
-    if (extra && extra->order_by.n)
-        return gn_bind_unsupported(b, extra->order_by.items[0].expr->position,
-                                   "ORDER BY inside an aggregate is not supported", NULL);
     return GN_OK;
+}
+
+/* ---- ORDER BY within an aggregate ---- */
+
+static gn_code bind_sort_keys(gn_binder *b, const gn_ast_orders *orders, gn_sort_key *keys)
+{
+    for (uint32_t i = 0; i < orders->n; i++) {
+        const gn_ast_order *o = &orders->items[i];
+        gn_expr *e;
+        gn_code code = gn_bind_known(b, o->expr, &e);
+        if (code != GN_OK)
+            return code;
+        if (e->type.id == GN_T_JSON) {
+            gn_bind_fail(b, gn_expr_start(e), GN_NO_FUNCTION, "could not identify an ordering operator for type %s",
+                         gn_type_text(e->type));
+            gn_error_hint(b->err, "Use an explicit ordering operator or modify the query.");
+            return GN_NO_FUNCTION;
+        }
+        keys[i] = (gn_sort_key){.expr = e, .descending = o->descending, .nulls_first = o->nulls_first};
+    }
+    return GN_OK;
+}
+
+static bool is_among(const gn_expr *e, gn_expr *const *list, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (gn_expr_equal(e, list[i]))
+            return true;
+    return false;
+}
+
+/* With DISTINCT the arguments are keys too, after those that are written: so the result has an order, as PostgreSQL's.
+ */
+static gn_code aggregate_order(gn_binder *b, const gn_ast_expr *ast, gn_expr *const *written, gn_bound_aggregate *a)
+{
+    const gn_ast_call_extra *extra = ast->call.extra;
+    uint32_t n = extra ? extra->order_by.n : 0, n_args = a->call.n_args;
+    if (!n && !a->call.distinct)
+        return GN_OK;
+    gn_sort_key *keys = gn_arena_calloc(b->arena, n + n_args + 1, sizeof *keys);
+    if (!keys)
+        return gn_error_oom(b->err, gn_arena_account(b->arena));
+    b->in_aggregate = true;
+    gn_code code = bind_sort_keys(b, &extra->order_by, keys);
+    b->in_aggregate = false;
+    for (uint32_t i = 0; i < n && code == GN_OK && a->call.distinct; i++)
+        if (!is_among(keys[i].expr, a->args, n_args) && !is_among(keys[i].expr, written, n_args))
+            return gn_bind_fail(b, extra->order_by.items[i].expr->position, GN_COLUMN_REFERENCE,
+                                "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list");
+    for (uint32_t i = 0; i < n_args && a->call.distinct; i++)
+        keys[n++] = (gn_sort_key){.expr = a->args[i]};
+    if (!gn_aggregate_keeps_order(a->call.aggregate)) /* whatever the order, the result is the same */
+        return code;
+    a->call.order = keys;
+    a->call.n_order = n;
+    return code;
 }
 
 static gn_code bind_aggregate(gn_binder *b, const gn_ast_expr *ast, gn_expr **out)
@@ -154,7 +210,12 @@ static gn_code bind_aggregate(gn_binder *b, const gn_ast_expr *ast, gn_expr **ou
         at(b, ast->position);
         return code;
     }
+    gn_expr **written = gn_arena_memdup(b->arena, a.args, ast->args.n * sizeof *a.args);
+    if (!written)
+        return gn_error_oom(b->err, gn_arena_account(b->arena));
     code = cast_args(b, a.args, to, ast->args.n, a.args);
+    if (code == GN_OK)
+        code = aggregate_order(b, ast, written, &a);
     if (code != GN_OK)
         return code;
     a.call.args = a.args;

@@ -120,8 +120,8 @@ static const char *const *grouped_names(explainer *e, const gn_query *q, uint32_
         const gn_aggregate_call *c = &q->calls[i];
         const char *args =
             expr_list(e, (const gn_expr *const *)c->args, c->n_args, ", ", q->path_names, q->path.n_types);
-        names[q->n_keys + i] =
-            text(e, "%s(%s%s)", q->call_names[i], c->distinct ? "DISTINCT " : "", c->n_args ? args : "*");
+        names[q->n_keys + i] = text(e, "%s(%s%s%s)", q->call_names[i], c->distinct ? "DISTINCT " : "",
+                                    c->n_args ? args : "*", c->n_order ? " ORDER BY ..." : "");
     }
     return (const char *const *)names;
 }

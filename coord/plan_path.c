@@ -443,6 +443,8 @@ static void mark_used(const planner *p, uint8_t *used)
         mark(q->keys[i], used);
     for (uint32_t i = 0; i < q->n_calls; i++) {
         mark(q->calls[i].filter, used);
+        for (uint32_t k = 0; k < q->calls[i].n_order; k++)
+            mark(q->calls[i].order[k].expr, used);
         for (uint32_t a = 0; a < q->calls[i].n_args; a++)
             mark(q->calls[i].args[a], used);
     }

@@ -151,11 +151,11 @@ static void json_destroy(void *state)
 }
 
 /* clang-format off */
-#define JSON(name, type) {name, GN_TY(type), 1, GN_A_NULLS, 0, {GN_TY(ANYELEMENT)}, sizeof(json_state), json_update, json_finish, json_destroy},
-#define OBJECT(name, type) {name, GN_TY(type), 2, GN_A_NULLS, 0, {GN_TY(ANY), GN_TY(ANY)}, sizeof(json_state), object_update, json_finish, json_destroy},
+#define JSON(name, type) {name, GN_TY(type), 1, GN_A_NULLS | GN_A_ORDER, 0, {GN_TY(ANYELEMENT)}, sizeof(json_state), json_update, json_finish, json_destroy},
+#define OBJECT(name, type) {name, GN_TY(type), 2, GN_A_NULLS | GN_A_ORDER, 0, {GN_TY(ANY), GN_TY(ANY)}, sizeof(json_state), object_update, json_finish, json_destroy},
 
 static const gn_aggregate aggregates[] = {
-    {"array_agg", GN_TY(ANYARRAY), 1, GN_A_NULLS, 0, {GN_TY(ANYNONARRAY)}, sizeof(array_state), array_update, array_finish},
+    {"array_agg", GN_TY(ANYARRAY), 1, GN_A_NULLS | GN_A_ORDER, 0, {GN_TY(ANYNONARRAY)}, sizeof(array_state), array_update, array_finish},
     JSON("json_agg", JSON) JSON("jsonb_agg", JSONB)
     OBJECT("json_object_agg", JSON) OBJECT("jsonb_object_agg", JSONB)
 };

@@ -118,7 +118,7 @@ static gn_code vector_finish(const gn_aggregation *run, void *state, gn_value *o
 }
 
 /* clang-format off */
-#define STRINGS(type) {"string_agg", GN_TY(type), 2, GN_A_NULLS, 0, {GN_TY(type), GN_TY(type)}, sizeof(string_state), string_update, string_finish},
+#define STRINGS(type) {"string_agg", GN_TY(type), 2, GN_A_NULLS | GN_A_ORDER, 0, {GN_TY(type), GN_TY(type)}, sizeof(string_state), string_update, string_finish},
 #define VECTORS(name, op_) {name, GN_TY(VECTOR), 1, 0, op_, {GN_TY(VECTOR)}, sizeof(vector_state), vector_update, vector_finish},
 
 static const gn_aggregate aggregates[] = {

@@ -7,6 +7,7 @@
 
 enum {
     GN_A_NULLS = 1, /* sees rows whose arguments are NULL; otherwise they are left out */
+    GN_A_ORDER = 2, /* its result depends on the order of the rows */
 };
 
 /* One aggregate of one statement, at work on one batch. */
@@ -41,6 +42,18 @@ typedef struct gn_aggregate_list {
 
 extern const gn_aggregate_list gn_aggregates_basic, gn_aggregates_numeric, gn_aggregates_interval,
     gn_aggregates_collect, gn_aggregates_array;
+
+/* What stands in place of the state of a call with ORDER BY; zero is empty. Memory is the arena's of the updates. */
+typedef struct gn_ordered {
+    gn_value *cells;
+    uint32_t n, room; /* rows */
+} gn_ordered;
+struct gn_aggregate_call;
+/* run->states are gn_ordered; keys: the columns of the sort keys. */
+gn_code gn_ordered_add(const struct gn_aggregate_call *call, const gn_aggregation *run, const gn_column *keys);
+/* run: as for finish. */
+gn_code gn_ordered_finish(const struct gn_aggregate_call *call, const gn_aggregation *run, const gn_ordered *s,
+                          gn_value *out);
 
 size_t gn_aggregate_state_size(const gn_aggregate *a); /* rounded up to 16 */
 

@@ -187,6 +187,12 @@ static gn_code update_call(pass *p, uint32_t c)
         code = keep_unseen(&sub, state, args, call->n_args, rows, &n);
     if (code || n == 0)
         return code;
+    gn_column *order = gn_eval_alloc(&p->eval, (call->n_order + 1u) * sizeof *order);
+    code = order ? GN_OK : GN_OUT_OF_MEMORY;
+    for (uint32_t i = 0; i < call->n_order && !code; i++)
+        code = gn_expr_eval(call->order[i].expr, sub.in, &p->eval, &order[i]);
+    if (code)
+        return code;
     for (uint32_t k = 0; k < n; k++)
         states[k] = group_states(a, sub.groups[rows[k]]) + state->offset;
     gn_eval keeping = gn_operator_eval(&a->op, a->kept, p->eval.err);
@@ -198,7 +204,7 @@ static gn_code update_call(pass *p, uint32_t c)
                           .rows = rows,
                           .n = n,
                           .states = states};
-    return call->aggregate->update(&run);
+    return call->n_order ? gn_ordered_add(call, &run, order) : call->aggregate->update(&run);
 }
 
 static gn_code fill(aggregate_op *a, gn_error *err)
@@ -228,7 +234,8 @@ static gn_code finish_call(aggregate_op *a, uint32_t c, uint32_t n, const gn_eva
         .aggregate = call->aggregate, .arg_types = a->call_states[c].arg_types, .result = call->result, .eval = eval};
     for (uint32_t i = 0; i < n && !code; i++) {
         gn_value v = {.type = call->result};
-        code = call->aggregate->finish(&run, group_states(a, a->emitted + i) + a->call_states[c].offset, &v);
+        void *state = group_states(a, a->emitted + i) + a->call_states[c].offset;
+        code = call->n_order ? gn_ordered_finish(call, &run, state, &v) : call->aggregate->finish(&run, state, &v);
         if (!code && v.is_null)
             gn_column_set_null(out, i);
         else if (!code)
@@ -275,7 +282,7 @@ static gn_code aggregate_next(gn_operator *op, gn_batch **out, gn_error *err)
 
 static void destroy_states(aggregate_op *a, uint32_t c)
 {
-    if (a->calls[c].aggregate->destroy)
+    if (a->calls[c].aggregate->destroy && !a->calls[c].n_order)
         for (uint64_t g = 0; g < a->n_groups; g++)
             a->calls[c].aggregate->destroy(group_states(a, g) + a->call_states[c].offset);
 }
@@ -304,7 +311,8 @@ static void prepare_call(aggregate_op *a, uint32_t c)
     const gn_aggregate_call *call = &a->calls[c];
     call_state *state = &a->call_states[c];
     state->offset = a->states_size;
-    a->states_size += gn_aggregate_state_size(call->aggregate);
+    size_t ordered = (sizeof(gn_ordered) + 15) & ~(size_t)15;
+    a->states_size += call->n_order ? ordered : gn_aggregate_state_size(call->aggregate);
     state->arg_types = gn_xcalloc(call->n_args + 1u, sizeof(gn_type));
     for (uint32_t i = 0; i < call->n_args; i++)
         state->arg_types[i] = call->args[i]->type;

@@ -58,6 +58,8 @@ typedef struct gn_aggregate_call {
     uint32_t n_args;
     bool distinct;
     const gn_expr *filter; /* FILTER (WHERE ...), NULL = none */
+    const gn_sort_key *order;
+    uint32_t n_order; /* 0: rows in the order of arrival */
     gn_type result;
 } gn_aggregate_call;
 /* Output columns: the group keys, then the aggregates. No keys: exactly one row. */

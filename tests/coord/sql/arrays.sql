@@ -125,9 +125,7 @@ SELECT id FROM a WHERE id <> ALL(ARRAY[1,2]) ORDER BY id;
 SELECT id FROM a WHERE id = ALL(ARRAY[3,3]);
 DELETE FROM a WHERE id = ANY('{5,6}');
 SELECT array_agg(id), array_agg(DISTINCT id % 2) FROM a WHERE false;
---! differs
 SELECT array_agg(DISTINCT id % 2) FROM a;
---! same
 CREATE TABLE ak (k int[], x text[], PRIMARY KEY (k));
 CREATE INDEX ak_x ON ak (x DESC);
 INSERT INTO ak VALUES ('{1,2}', '{b}'), ('{1}', '{a,b}'), ('{}', '{}'), ('{1,NULL}', NULL), ('{{1},{2}}', '{a}'), ('[0:1]={1,2}', '{"",NULL}'), ('{2}', '{a,NULL}');

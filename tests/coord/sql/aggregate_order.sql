@@ -1,0 +1,28 @@
+-- ORDER BY and DISTINCT within aggregates.
+CREATE TABLE ao (id int PRIMARY KEY, g int, s text, n numeric, j jsonb);
+INSERT INTO ao SELECT x, x % 4, CASE WHEN x % 7 = 0 THEN NULL ELSE 's' || (x * 37 % 11) END, (x * 13 % 5) / 2.0, to_jsonb(x % 3) FROM generate_series(1, 40) x;
+SELECT array_agg(id ORDER BY id DESC) FROM ao WHERE id < 8;
+SELECT array_agg(s ORDER BY s), array_agg(s ORDER BY s DESC), array_agg(s ORDER BY s NULLS FIRST), array_agg(s ORDER BY s DESC NULLS LAST, id) FROM ao WHERE id < 12;
+SELECT g, array_agg(id ORDER BY s, id DESC) FROM ao GROUP BY g ORDER BY g;
+SELECT g, string_agg(s, ',' ORDER BY id DESC), string_agg(s, '-' ORDER BY s) FROM ao GROUP BY g ORDER BY g;
+SELECT string_agg(s, id::text ORDER BY id DESC) FROM ao WHERE id < 6;
+SELECT array_agg(DISTINCT g), array_agg(DISTINCT s), array_agg(DISTINCT s ORDER BY s DESC), array_agg(DISTINCT n) FROM ao;
+SELECT string_agg(DISTINCT s, ','), string_agg(DISTINCT s, ',' ORDER BY s DESC) FROM ao;
+SELECT g, json_agg(id ORDER BY n, id), jsonb_agg(DISTINCT j) FROM ao GROUP BY g ORDER BY g;
+SELECT json_object_agg(id, s ORDER BY id DESC) FROM ao WHERE id < 5;
+SELECT array_agg(id ORDER BY id) FILTER (WHERE g = 1), array_agg(id ORDER BY id DESC) FILTER (WHERE g = 9) FROM ao;
+SELECT sum(id ORDER BY s), count(DISTINCT g ORDER BY g), max(n ORDER BY id), avg(DISTINCT n) FROM ao;
+SELECT array_agg(id ORDER BY 1) IS NOT NULL FROM ao;
+SELECT array_agg(s ORDER BY g, j DESC, id) FROM ao WHERE id BETWEEN 10 AND 20;
+SELECT array_agg(id ORDER BY id) FROM ao WHERE false;
+SELECT g FROM ao GROUP BY g ORDER BY array_agg(id ORDER BY id DESC) DESC;
+SELECT g, array_agg(id ORDER BY id) AS a FROM ao GROUP BY g HAVING (array_agg(id ORDER BY id DESC))[1] > 38 ORDER BY g;
+SELECT array_agg(id ORDER BY id), array_agg(id ORDER BY id DESC) = array_agg(id ORDER BY id) FROM ao WHERE id < 4;
+SELECT array_agg(DISTINCT s ORDER BY id) FROM ao;
+SELECT array_agg(id ORDER BY count(*)) FROM ao;
+SELECT array_agg(id ORDER BY nosuch) FROM ao;
+SELECT array_agg(id ORDER BY '{}'::json) FROM ao;
+SELECT abs(id ORDER BY id) FROM ao;
+SELECT cardinality(array_agg(x ORDER BY x DESC)), (array_agg(x ORDER BY x DESC))[1:3] FROM generate_series(1, 5000) x;
+SELECT md5(string_agg(x::text, ',' ORDER BY x % 100, x)) FROM generate_series(1, 5000) x;
+DROP TABLE ao;
