@@ -339,7 +339,7 @@ typedef struct run {
     unsigned number;
     size_t size;
     uint64_t first, last; /* 0: none */
-    size_t end;           /* of the last one */
+    size_t last_at, end;  /* of the last one */
     uint64_t beyond;      /* the highest number found whole behind the run */
 } run;
 
@@ -378,6 +378,7 @@ static void scan(const recovery *rec, run *r)
     while (at < r->size && record_at(rec, at, &h) && (r->last == 0 || h.seq == r->last + 1)) {
         r->first = r->first ? r->first : h.seq;
         r->last = h.seq;
+        r->last_at = at;
         at = next_record(at, &h);
     }
     r->end = at;
@@ -488,6 +489,17 @@ static gn_code replay_run(recovery *rec, const run *r, gn_journal_replay *replay
     return code;
 }
 
+/* That the last record can be read does not say that it is on the disk: the process may have ended between its write
+ * and its sync, or because the sync failed, after which the kernel takes pages for clean that it never wrote. But who
+ * recovers it will tell others that it is safe. So it is written and synced once more. */
+static gn_code settle(const recovery *rec, const run *r, int fd, gn_error *err)
+{
+    size_t from = r->last_at / PAGE * PAGE, to = (r->end + PAGE - 1) / PAGE * PAGE;
+    to = to < r->size ? to : r->size;
+    bool ok = write_all(fd, rec->file.data + from, to - from, from) && fdatasync(fd) == 0;
+    return ok ? GN_OK : failed(err, "write", rec->j->dir, r->number);
+}
+
 /* The file with the newest record, the last one replayed, is gone on with; those with older ones wait for their
  * release. */
 static gn_code adopt(recovery *rec, const run *r, bool newest, gn_error *err)
@@ -498,6 +510,11 @@ static gn_code adopt(recovery *rec, const run *r, bool newest, gn_error *err)
     int fd = open(path, O_RDWR | O_CLOEXEC);
     if (fd < 0)
         return failed(err, "open", j->dir, r->number);
+    gn_code code = newest ? settle(rec, r, fd, err) : GN_OK;
+    if (code != GN_OK) {
+        close(fd);
+        return code;
+    }
     journal_file *f = gn_xcalloc(1, sizeof *f);
     *f = (journal_file){.number = r->number, .fd = fd, .last = r->last};
     if (newest && r->size == FILE_BYTES && r->end < FILE_BYTES) {

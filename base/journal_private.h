@@ -11,8 +11,8 @@
  * read it first.
  *
  * Every append is synced before it returns, so a crash can tear the last record alone: it was not acknowledged and is
- * dropped. A record that is damaged although later ones are whole, or a number that is missing, is corruption and
- * refused.
+ * dropped. One that can be read although its sync failed or never ran is made durable before it is reported. A record
+ * that is damaged although later ones are whole, or a number that is missing, is corruption and refused.
  *
  * Used by one thread at a time, except that a thread of its own makes new files. */
 #ifndef GN_BASE_JOURNAL_PRIVATE_H

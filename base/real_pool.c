@@ -238,6 +238,7 @@ void gn_real_help_until(const gn_event *event)
 {
     if (self != &guest)
         return;
+    GN_ASSERT(!guest.awaited); /* a task never blocks */
     guest.awaited = event;
     while (guest.after < HELP_AFTER) {
         real_queue *queue = guest.next;
