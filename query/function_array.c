@@ -122,7 +122,7 @@ static gn_code joined_shape(const gn_call *call, const gn_array_iter *a, const g
     if (apart > 1)
         return incompatible(call, "Arrays of differing dimensions are not compatible for concatenation.");
     for (uint32_t d = 1; d < outer->n_dimensions; d++)
-        if (outer->lengths[d] != other->lengths[d - apart])
+        if (outer->lengths[d] != other->lengths[d - apart] || outer->lower_bounds[d] != other->lower_bounds[d - apart])
             return incompatible(call, apart ? "Arrays with differing dimensions are not compatible for concatenation."
                                             : "Arrays with differing element dimensions are not compatible for "
                                               "concatenation.");

@@ -499,9 +499,14 @@ static gn_code change_path(const gn_call *call, const gn_value *args, gn_value *
     if (kind != GN_JSON_OBJECT && kind != GN_JSON_ARRAY)
         return gn_error_set(call->eval->err, GN_INVALID_PARAMETER,
                             what == DELETE ? "cannot delete path in scalar" : "cannot set path in scalar");
+    bool creates = call->n_args > 3 ? args[3].as.boolean : what == SET;
+    if ((what == DELETE || (what == SET && !creates)) && gn_json_count(args[0].as.bytes) == 0) {
+        out->as.bytes = args[0].as.bytes; /* nothing there to change, whatever the path */
+        return GN_OK;
+    }
     gn_buf buf;
     change c = {.call = call, .what = what, .buf = &buf};
-    c.option = call->n_args > 3 ? args[3].as.boolean : what == SET;
+    c.option = creates;
     c.value = what == DELETE ? (gn_bytes){NULL, 0} : args[2].as.bytes;
     gn_array_iter it = gn_array_open(&args[1]);
     c.steps = gn_eval_alloc(call->eval, ((size_t)it.n_items + 1) * sizeof *c.steps);
@@ -519,35 +524,49 @@ static gn_code change_path(const gn_call *call, const gn_value *args, gn_value *
 
 /* ---- stripping and showing ---- Depth is bounded by the parsers of both types. */
 
-static void put_stripped(gn_bytes json, gn_buf *buf)
+/* A json string is written anew: with no more escapes than it needs. */
+static gn_code put_string(const gn_eval *eval, gn_bytes raw, gn_buf *buf)
+{
+    gn_bytes text;
+    gn_code code = gn_json_unescape(raw, eval, &text);
+    if (!code)
+        gn_json_quote(text, buf);
+    return code;
+}
+
+static gn_code put_stripped(const gn_eval *eval, gn_bytes json, gn_buf *buf)
 {
     gn_json_kind kind = gn_json_kind_of(json);
     bool first = true;
+    gn_code code = GN_OK;
+    if (kind == GN_JSON_STRING)
+        return put_string(eval, gn_json_trim(json), buf);
     if (kind != GN_JSON_OBJECT && kind != GN_JSON_ARRAY) {
         gn_buf_append_bytes(buf, gn_json_trim(json));
-        return;
+        return GN_OK;
     }
     gn_buf_append_u8(buf, kind == GN_JSON_OBJECT ? '{' : '[');
-    for (gn_json_iter it = gn_json_open(json); gn_json_next(&it);) {
+    for (gn_json_iter it = gn_json_open(json); !code && gn_json_next(&it);) {
         if (it.object && gn_json_kind_of(it.value) == GN_JSON_NULL)
             continue;
         gn_buf_append_str(buf, first ? "" : ",");
         first = false;
         if (it.object) {
-            gn_buf_append_bytes(buf, it.key);
+            code = put_string(eval, it.key, buf);
             gn_buf_append_u8(buf, ':');
         }
-        put_stripped(it.value, buf);
+        if (!code)
+            code = put_stripped(eval, it.value, buf);
     }
     gn_buf_append_u8(buf, kind == GN_JSON_OBJECT ? '}' : ']');
+    return code;
 }
 
 static gn_code strip_nulls(const gn_call *call, const gn_value *args, gn_value *out)
 {
     gn_buf buf;
     gn_text_begin(call->eval, &buf);
-    put_stripped(args[0].as.bytes, &buf);
-    return take(call, GN_OK, &buf, out);
+    return take(call, put_stripped(call->eval, args[0].as.bytes, &buf), &buf, out);
 }
 
 static void put_line(gn_buf *buf, uint32_t depth)

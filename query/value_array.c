@@ -210,7 +210,10 @@ static gn_code read_shape(literal *l)
                            : "Array value must start with \"{\" or dimension information.",
                          0);
     const uint8_t *start = l->p;
+    gn_bytes whole = l->text;
+    l->text = gn_bytes_of(start, (size_t)(l->end - start)); /* faults of the structure quote it alone */
     gn_code code = read_structure(l);
+    l->text = whole;
     bool same = n == 0 || n == l->n_dimensions;
     for (uint32_t d = 0; d < n && same; d++)
         same = given[d] == l->lengths[d];

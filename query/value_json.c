@@ -559,6 +559,36 @@ static int compare_numbers(gn_bytes a, gn_bytes b)
     return c;
 }
 
+/* The next byte of the text of a canonical string, which escapes ASCII alone; -1: its end. */
+static int next_byte(const uint8_t **p, const uint8_t *end)
+{
+    static const char letters[] = "bfnrt", meanings[] = "\b\f\n\r\t";
+    if (*p >= end)
+        return -1;
+    uint8_t c = *(*p)++;
+    if (c != '\\')
+        return c;
+    c = *(*p)++;
+    if (c == 'u') { /* 00xx */
+        *p += 4;
+        return hex_value((*p)[-2]) << 4 | hex_value((*p)[-1]);
+    }
+    const char *letter = strchr(letters, c);
+    return letter ? meanings[letter - letters] : c;
+}
+
+/* By the bytes of the texts, not of the escapes. */
+static int compare_strings(gn_bytes a, gn_bytes b)
+{
+    const uint8_t *p = a.data + 1, *p_end = a.data + a.len - 1, *q = b.data + 1, *q_end = b.data + b.len - 1;
+    int x, y;
+    do {
+        x = next_byte(&p, p_end);
+        y = next_byte(&q, q_end);
+    } while (x == y && x >= 0);
+    return (x > y) - (x < y);
+}
+
 static int compare_json(gn_bytes a, gn_bytes b)
 {
     gn_json_kind x = gn_json_kind_of(a), y = gn_json_kind_of(b);
@@ -566,6 +596,8 @@ static int compare_json(gn_bytes a, gn_bytes b)
         return rank(x) < rank(y) ? -1 : 1;
     if (x == GN_JSON_NUMBER)
         return compare_numbers(a, b);
+    if (x == GN_JSON_STRING)
+        return compare_strings(a, b);
     if (x != GN_JSON_ARRAY && x != GN_JSON_OBJECT)
         return x == GN_JSON_BOOLEAN ? (a.data[0] == 't') - (b.data[0] == 't') : gn_bytes_cmp(a, b);
     uint32_t n = gn_json_count(a), m = gn_json_count(b);
@@ -573,7 +605,7 @@ static int compare_json(gn_bytes a, gn_bytes b)
         return n < m ? -1 : 1;
     gn_json_iter i = gn_json_open(a), j = gn_json_open(b);
     while (gn_json_next(&i) && gn_json_next(&j)) {
-        int c = x == GN_JSON_OBJECT ? gn_bytes_cmp(i.key, j.key) : 0;
+        int c = x == GN_JSON_OBJECT ? compare_strings(i.key, j.key) : 0;
         if (c == 0)
             c = compare_json(i.value, j.value);
         if (c)
@@ -582,8 +614,24 @@ static int compare_json(gn_bytes a, gn_bytes b)
     return 0;
 }
 
+static bool is_empty_array(gn_bytes json)
+{
+    return json.len == 2 && json.data[0] == '[';
+}
+
+static bool is_scalar(gn_bytes json)
+{
+    return json.data[0] != '[' && json.data[0] != '{';
+}
+
+/* PostgreSQL takes a bare scalar for an array of one, so that the empty array is below it; but only on the top level.
+ */
 static int jsonb_compare(const gn_value *a, const gn_value *b)
 {
+    if (is_empty_array(a->as.bytes) && is_scalar(b->as.bytes))
+        return -1;
+    if (is_empty_array(b->as.bytes) && is_scalar(a->as.bytes))
+        return 1;
     return compare_json(a->as.bytes, b->as.bytes);
 }
 

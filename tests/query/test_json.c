@@ -57,8 +57,9 @@ static void jsonb_has_an_order(void **state)
 {
     (void)state;
     static const char *const ascending[] = {
-        "null", "\"a\"", "\"b\"", "1",      "2.5", "10",         "false",      "true",
-        "[]",   "[1]",   "[2]",   "[1, 2]", "{}",  "{\"a\": 1}", "{\"a\": 2}", "{\"a\": 1, \"b\": 2}"};
+        "[]",  "null",   "\"a\"", "\"a b\"",    "\"b\\n\"",   "\"bZ\"",
+        "1",   "2.5",    "10",    "false",      "true",       "[1]",
+        "[2]", "[1, 2]", "{}",    "{\"a\": 1}", "{\"a\": 2}", "{\"a\": 1, \"b\": 2}"}; /* as PostgreSQL sorts */
     gn_arena *arena = gn_arena_create(NULL);
     int n = sizeof ascending / sizeof *ascending;
     for (int i = 0; i < n; i++)
