@@ -86,12 +86,11 @@ static inline size_t gn_pool_insert(gn_pool *pool, gn_candidate c)
     size_t last = pool->n, lo = 0;
     if (last == pool->cap && (last == 0 || c.distance >= pool->items[--last].distance))
         return SIZE_MAX;
-    for (size_t hi = last; lo < hi;) {
-        size_t mid = (lo + hi) / 2;
-        if (pool->items[mid].distance <= c.distance)
-            lo = mid + 1;
-        else
-            hi = mid;
+    /* Without branches that depend on the distances: they would be guessed wrong half of the time. */
+    for (size_t n = last; n > 0;) {
+        size_t half = (n + 1) / 2;
+        lo += pool->items[lo + half - 1].distance <= c.distance ? half : 0;
+        n -= half;
     }
     for (size_t i = last; i > lo; i--)
         pool->items[i] = pool->items[i - 1];

@@ -17,6 +17,9 @@ enum { MAX_LINKS = 256, MAX_LEVEL = GN_SEGMENT_MAX_LEVELS - 1 };
 
 struct gn_graph_worker {
     gn_graph *graph;
+    gn_code_query *query;  /* of the node at hand */
+    gn_code_query *linked; /* of a node whose links are chosen anew */
+    gn_code_query *other;  /* of a candidate, while neighbours are selected */
     uint16_t *visited;
     uint16_t epoch;
     gn_pool pool;
@@ -51,11 +54,14 @@ gn_code gn_graph_create(const gn_graph_options *o, gn_graph **out, gn_error *err
     for (uint64_t i = 0; i < n; i++)
         n_upper += o->levels[i];
     size_t m0 = gn_graph_m0(o->m), links0 = n * m0 * 4, upper = n_upper * o->m * 4;
-    size_t bytes = links0 + upper + n * (1 + 1 + 4 + 1);
+    size_t codes = gn_codec_exact(o->codec) ? 0 : n * gn_codec_stride(o->codec);
+    size_t bytes = links0 + upper + codes + n * (1 + 1 + 4 + 1);
     if (n_upper > UINT32_MAX || !gn_account_charge(o->account, bytes))
         return gn_error_oom(err, o->account);
     gn_graph *g = gn_xcalloc(1, sizeof *g);
-    *g = (gn_graph){.measure = o->measure,
+    *g = (gn_graph){.codec = o->codec,
+                    .code_stride = gn_codec_stride(o->codec),
+                    .vector_stride = gn_vector_stride(gn_codec_dimensions(o->codec)),
                     .m = o->m,
                     .m0 = (uint32_t)m0,
                     .ef_construction = o->ef_construction,
@@ -65,6 +71,10 @@ gn_code gn_graph_create(const gn_graph_options *o, gn_graph **out, gn_error *err
                     .n_upper = n_upper,
                     .account = o->account,
                     .charged = bytes};
+    if (codes) {
+        g->codes = aligned_alloc(64, (codes + 63) / 64 * 64);
+        GN_ASSERT(g->codes != NULL);
+    }
     g->level = gn_xcalloc(n + 1, 1);
     memcpy(g->level, o->levels, n);
     g->absent = gn_xcalloc(n + 1, sizeof *g->absent);
@@ -88,6 +98,7 @@ void gn_graph_destroy(gn_graph *g)
         return;
     gn_account_release(g->account, g->charged);
     pthread_mutex_destroy(&g->entry_lock);
+    free(g->codes);
     free(g->level);
     free(g->absent);
     free((void *)g->locks);
@@ -101,12 +112,15 @@ gn_graph_worker *gn_graph_worker_create(gn_graph *g)
 {
     size_t list = MAX_LINKS * (MAX_LINKS + 1);
     size_t pool = g->ef_construction;
-    size_t bytes = (size_t)g->n * 2 + (list + pool) * sizeof(gn_candidate);
+    size_t bytes = (size_t)g->n * 2 + (list + pool) * sizeof(gn_candidate) + 3 * gn_code_query_bytes(g->codec);
     if (!gn_account_charge(g->account, bytes))
         return NULL;
     gn_graph_worker *w = gn_xcalloc(1, sizeof *w);
     w->graph = g;
     w->charged = bytes;
+    w->query = gn_code_query_create(g->codec);
+    w->linked = gn_code_query_create(g->codec);
+    w->other = gn_code_query_create(g->codec);
     w->visited = gn_xcalloc((size_t)g->n + 1, sizeof *w->visited);
     w->pool = (gn_pool){.items = gn_xmalloc(pool * sizeof(gn_candidate)), .cap = pool};
     w->list = gn_xmalloc(list * sizeof(gn_candidate));
@@ -119,6 +133,9 @@ void gn_graph_worker_destroy(gn_graph_worker *w)
     if (!w)
         return;
     gn_account_release(w->graph->account, w->charged);
+    gn_code_query_destroy(w->query);
+    gn_code_query_destroy(w->linked);
+    gn_code_query_destroy(w->other);
     free(w->visited);
     free(w->pool.items);
     free(w->list);
@@ -144,25 +161,23 @@ static uint32_t read_links(const gn_graph *g, uint32_t level, uint32_t node, uin
     return n;
 }
 
-static void measure_nodes(const gn_graph *g, const float *query, const uint32_t *ids, uint32_t n, float *out)
+static void measure_nodes(const gn_graph *g, const gn_code_query *query, const uint32_t *ids, uint32_t n, float *out)
 {
-    const float *v[4];
-    uint32_t i = 0;
-    for (uint32_t j = 0; j < n && j < 4; j++)
-        gn_prefetch_vector(gn_graph_vector(g, ids[j]), g->measure.stride);
-    for (; i + 4 <= n; i += 4) {
-        for (uint32_t j = 0; j < 4; j++) {
-            v[j] = gn_graph_vector(g, ids[i + j]);
-            if (i + 4 + j < n)
-                gn_prefetch_vector(gn_graph_vector(g, ids[i + 4 + j]), g->measure.stride);
-        }
-        gn_measure_four(&g->measure, query, v, out + i);
-    }
-    for (; i < n; i++)
-        out[i] = gn_measure_one(&g->measure, query, gn_graph_vector(g, ids[i]));
+    const uint8_t *codes[MAX_LINKS];
+    GN_ASSERT(n <= MAX_LINKS);
+    for (uint32_t i = 0; i < n; i++)
+        codes[i] = gn_graph_code(g, ids[i]);
+    gn_codec_measure(g->codec, query, codes, n, out);
 }
 
-static gn_candidate greedy(const gn_graph *g, uint32_t level, const float *query, gn_candidate at)
+static gn_candidate measured(const gn_graph *g, const gn_code_query *query, uint32_t id)
+{
+    gn_candidate c = {.id = id};
+    measure_nodes(g, query, &id, 1, &c.distance);
+    return c;
+}
+
+static gn_candidate greedy(const gn_graph *g, uint32_t level, const gn_code_query *query, gn_candidate at)
 {
     uint32_t ids[MAX_LINKS];
     float distance[MAX_LINKS];
@@ -180,8 +195,8 @@ static gn_candidate greedy(const gn_graph *g, uint32_t level, const float *query
     return at;
 }
 
-/* Algorithm 2: fills the worker's pool with the ef_construction nearest that a walk from `entry` finds. */
-static void search_layer(gn_graph_worker *w, uint32_t level, const float *query, gn_candidate entry)
+/* Algorithm 2: fills the worker's pool with the ef_construction nearest to its query that a walk from `entry` finds. */
+static void search_layer(gn_graph_worker *w, uint32_t level, gn_candidate entry)
 {
     const gn_graph *g = w->graph;
     gn_pool *pool = &w->pool;
@@ -196,12 +211,12 @@ static void search_layer(gn_graph_worker *w, uint32_t level, const float *query,
         pool->items[at].id |= GN_POOL_EXPANDED;
         n_links = read_links(g, level, node, ids);
         for (uint32_t i = 0; i < n_links; i++) {
-            if (w->visited[ids[i]] == w->epoch)
-                continue;
-            w->visited[ids[i]] = w->epoch;
-            ids[n++] = ids[i];
+            uint32_t id = ids[i];
+            ids[n] = id;
+            n += w->visited[id] != w->epoch;
+            w->visited[id] = w->epoch;
         }
-        measure_nodes(g, query, ids, n, distance);
+        measure_nodes(g, w->query, ids, n, distance);
         size_t lowest = SIZE_MAX;
         for (uint32_t i = 0; i < n; i++) {
             size_t p = gn_pool_insert(pool, (gn_candidate){.id = ids[i], .distance = distance[i]});
@@ -220,33 +235,30 @@ static void search_layer(gn_graph_worker *w, uint32_t level, const float *query,
 /* ---- selecting and linking ---- */
 
 /* Is some selected node nearer to the candidate than the candidate is to the new node? */
-static bool dominated(const gn_graph *g, gn_candidate c, const uint32_t *selected, uint32_t n)
+static bool dominated(gn_graph_worker *w, gn_candidate c, const uint32_t *selected, uint32_t n)
 {
-    const float *v = gn_graph_vector(g, c.id), *other[4];
+    const gn_graph *g = w->graph;
     float distance[4];
-    uint32_t i = 0;
-    for (; i + 4 <= n; i += 4) {
-        for (uint32_t j = 0; j < 4; j++)
-            other[j] = gn_graph_vector(g, selected[i + j]);
-        gn_measure_four(&g->measure, v, other, distance);
-        for (uint32_t j = 0; j < 4; j++) {
+    if (n == 0)
+        return false;
+    gn_codec_prepare_code(g->codec, w->other, gn_graph_code(g, c.id));
+    for (uint32_t i = 0; i < n; i += 4) {
+        uint32_t some = n - i < 4 ? n - i : 4;
+        measure_nodes(g, w->other, selected + i, some, distance);
+        for (uint32_t j = 0; j < some; j++) {
             if (distance[j] < c.distance)
                 return true;
         }
-    }
-    for (; i < n; i++) {
-        if (gn_measure_one(&g->measure, v, gn_graph_vector(g, selected[i])) < c.distance)
-            return true;
     }
     return false;
 }
 
 /* Algorithm 4 over candidates sorted nearest first. */
-static uint32_t select_neighbors(const gn_graph *g, const gn_candidate *sorted, size_t n, uint32_t max, uint32_t *out)
+static uint32_t select_neighbors(gn_graph_worker *w, const gn_candidate *sorted, size_t n, uint32_t max, uint32_t *out)
 {
     uint32_t chosen = 0;
     for (size_t i = 0; i < n && chosen < max; i++) {
-        if (!dominated(g, sorted[i], out, chosen))
+        if (!dominated(w, sorted[i], out, chosen))
             out[chosen++] = sorted[i].id;
     }
     return chosen;
@@ -286,20 +298,20 @@ static void write_links(gn_graph *g, uint32_t level, uint32_t node, const uint32
 static void relink(gn_graph_worker *w, uint32_t level, uint32_t node, uint32_t n)
 {
     gn_graph *g = w->graph;
-    const float *v = gn_graph_vector(g, node);
     uint32_t ids[MAX_LINKS];
     float distance[MAX_LINKS];
     GN_ASSERT(n <= w->list_cap);
+    gn_codec_prepare_code(g->codec, w->linked, gn_graph_code(g, node));
     for (uint32_t i = 0; i < n; i += MAX_LINKS) {
         uint32_t some = n - i < MAX_LINKS ? n - i : MAX_LINKS;
         for (uint32_t j = 0; j < some; j++)
             ids[j] = w->list[i + j].id;
-        measure_nodes(g, v, ids, some, distance);
+        measure_nodes(g, w->linked, ids, some, distance);
         for (uint32_t j = 0; j < some; j++)
             w->list[i + j].distance = distance[j];
     }
     qsort(w->list, n, sizeof *w->list, by_distance);
-    write_links(g, level, node, ids, select_neighbors(g, w->list, n, gn_graph_max_links(g, level), ids));
+    write_links(g, level, node, ids, select_neighbors(w, w->list, n, gn_graph_max_links(g, level), ids));
 }
 
 /* The link back from a chosen neighbour to the new node. */
@@ -365,27 +377,34 @@ static void drop_from_pool(gn_pool *pool, uint32_t node)
     }
 }
 
+void gn_graph_encode(gn_graph_worker *w, uint32_t node)
+{
+    gn_graph *g = w->graph;
+    GN_ASSERT(g->codes && node < g->n);
+    gn_codec_encode(g->codec, w->query, gn_graph_vector(g, node), g->codes + (size_t)node * g->code_stride);
+}
+
 void gn_graph_insert(gn_graph_worker *w, uint32_t node)
 {
     gn_graph *g = w->graph;
     GN_ASSERT(node < g->n && !g->absent[node]);
     uint32_t level = g->level[node], chosen[MAX_LINKS];
-    const float *v = gn_graph_vector(g, node);
     uint64_t entry = UINT64_MAX;
     if (atomic_compare_exchange_strong(&g->entry, &entry, pack_entry(level, node)))
         return; /* the first */
     uint32_t top = (uint32_t)(entry >> 32), id = (uint32_t)entry;
     if (id == node)
         return;
-    gn_candidate at = {.id = id, .distance = gn_measure_one(&g->measure, v, gn_graph_vector(g, id))};
+    gn_codec_prepare_code(g->codec, w->query, gn_graph_code(g, node));
+    gn_candidate at = measured(g, w->query, id);
     for (uint32_t l = top; l > level; l--)
-        at = greedy(g, l, v, at);
+        at = greedy(g, l, w->query, at);
     for (uint32_t l = (top < level ? top : level) + 1; l-- > 0;) {
-        search_layer(w, l, v, at);
+        search_layer(w, l, at);
         drop_from_pool(&w->pool, node); /* others may have linked to it already */
         GN_ASSERT(w->pool.n > 0);
         at = w->pool.items[0];
-        uint32_t n_chosen = select_neighbors(g, w->pool.items, w->pool.n, g->m, chosen);
+        uint32_t n_chosen = select_neighbors(w, w->pool.items, w->pool.n, g->m, chosen);
         link_out(g, l, node, chosen, n_chosen);
         for (uint32_t i = 0; i < n_chosen; i++)
             link_back(w, l, chosen[i], node);
@@ -475,15 +494,15 @@ uint32_t gn_graph_connect(gn_graph_worker *w)
     for (uint32_t node = 0; node < g->n && n > 0; node++) {
         if (reached[node] || g->absent[node])
             continue;
-        const float *v = gn_graph_vector(g, node);
         uint64_t entry = atomic_load(&g->entry);
         uint32_t id = (uint32_t)entry, ids[MAX_LINKS];
-        gn_candidate at = {.id = id, .distance = gn_measure_one(&g->measure, v, gn_graph_vector(g, id))};
+        gn_codec_prepare_code(g->codec, w->query, gn_graph_code(g, node));
+        gn_candidate at = measured(g, w->query, id);
         for (uint32_t l = (uint32_t)(entry >> 32); l > 0; l--)
-            at = greedy(g, l, v, at);
+            at = greedy(g, l, w->query, at);
         if (!reached[at.id]) /* upper layers may know it, layer 0 must lead to it */
-            at = (gn_candidate){.id = id, .distance = gn_measure_one(&g->measure, v, gn_graph_vector(g, id))};
-        search_layer(w, 0, v, at);
+            at = measured(g, w->query, id);
+        search_layer(w, 0, at);
         bool linked = false;
         for (size_t i = 0; i < w->pool.n && !linked; i++) {
             uint32_t from = w->pool.items[i].id, n_links = read_links(g, 0, from, ids);

@@ -1,11 +1,13 @@
 /* An HNSW graph in memory while it is built or extended. Vectors stay where they are (tail chunks, a mapped segment);
- * the graph addresses them by blocks of 1 << shift rows. */
+ * the graph addresses them by blocks of 1 << shift rows. Distances are those of a codec: of the vectors themselves, or
+ * of codes made for the build, which are several times shorter and so measured several times faster. */
 #ifndef GN_INDEX_GRAPH_PRIVATE_H
 #define GN_INDEX_GRAPH_PRIVATE_H
 
 #include "base/memory.h"
 #include "base/world.h"
 #include "index/candidate_private.h"
+#include "index/codes.h"
 #include "index/measure_private.h"
 #include "index/segment_format_private.h"
 
@@ -14,7 +16,9 @@
 #define GN_GRAPH_NO_NODE UINT32_MAX
 
 typedef struct gn_graph {
-    gn_measure measure;
+    const gn_codec *codec;
+    uint8_t *codes; /* [n] codes; NULL: the vectors are the codes */
+    size_t code_stride, vector_stride;
     uint32_t m, m0, ef_construction;
     uint32_t n; /* node numbers are below this; some may be absent */
     unsigned shift;
@@ -33,7 +37,7 @@ typedef struct gn_graph {
 } gn_graph;
 
 typedef struct gn_graph_options {
-    gn_measure measure;
+    const gn_codec *codec; /* whose codes compare; the caller's */
     uint32_t m, ef_construction;
     uint32_t n;
     unsigned shift;
@@ -62,7 +66,12 @@ static inline uint32_t gn_graph_max_links(const gn_graph *g, uint32_t level)
 }
 static inline const float *gn_graph_vector(const gn_graph *g, uint32_t node)
 {
-    return g->blocks[node >> g->shift] + (size_t)(node & ((1u << g->shift) - 1)) * g->measure.stride;
+    return g->blocks[node >> g->shift] + (size_t)(node & ((1u << g->shift) - 1)) * g->vector_stride;
+}
+static inline const uint8_t *gn_graph_code(const gn_graph *g, uint32_t node)
+{
+    return g->codes ? g->codes + (size_t)node * g->code_stride
+                    : (const uint8_t *)(const void *)gn_graph_vector(g, node);
 }
 
 /* Scratch of one inserting thread. NULL when the budget refuses. */
@@ -70,6 +79,8 @@ typedef struct gn_graph_worker gn_graph_worker;
 gn_graph_worker *gn_graph_worker_create(gn_graph *graph);
 void gn_graph_worker_destroy(gn_graph_worker *worker);
 
+/* Makes the node's code. Of all nodes, before anything is linked. Any number of workers at once. */
+void gn_graph_encode(gn_graph_worker *worker, uint32_t node);
 /* Algorithm 1. Any number of workers at once. */
 void gn_graph_insert(gn_graph_worker *worker, uint32_t node);
 /* Takes the absent nodes out of the links of a node: what they led to is offered to it instead, as FreshDiskANN's

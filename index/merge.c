@@ -39,6 +39,9 @@ typedef struct job {
     uint32_t *order;
     uint32_t n_base; /* nodes whose links are taken over */
     uint32_t n_base_absent;
+    gn_codec *walked; /* what the graph is built with */
+    gn_codec *stored; /* what the file gets, where that is another */
+    gn_code_query *scratch;
     gn_graph *graph;
     /* of the workers */
     void (*step)(gn_graph_worker *, uint32_t node);
@@ -190,7 +193,7 @@ static void work(void *arg)
         j->step(h->worker, j->todo[i]);
         if (canceled(m))
             atomic_store(&j->stop, true);
-        if (h->reports && m->progress && ++since % PROGRESS_EVERY == 0)
+        if (h->reports && m->progress && j->step != gn_graph_encode && ++since % PROGRESS_EVERY == 0)
             m->progress(m->progress_ctx, i, j->n_todo);
     }
 }
@@ -228,7 +231,15 @@ static gn_code link_nodes(job *j, gn_error *err)
     }
     if (n_hands == 0)
         return gn_error_oom(err, m->account);
-    if (j->n_base) {
+    if (j->graph->codes) {
+        j->n_todo = 0;
+        for (uint32_t i = 0; i < j->n; i++) {
+            if (!j->absent[i])
+                j->todo[j->n_todo++] = i;
+        }
+        code = work_off(j, gn_graph_encode, hands, n_hands, err);
+    }
+    if (j->n_base && code == GN_OK) {
         j->n_todo = 0;
         for (uint32_t i = 0; i < j->n_base; i++) {
             if (!j->absent[i])
@@ -260,10 +271,62 @@ static gn_code link_nodes(job *j, gn_error *err)
     return code;
 }
 
+/* ---- codes ---- */
+
+static const float *vector_of(const job *j, uint32_t node)
+{
+    return j->blocks[node >> j->shift] +
+           (size_t)(node & ((1u << j->shift) - 1)) * gn_vector_stride(j->merge->dimensions);
+}
+
+/* Below this many rows a graph over the vectors themselves is as good, and training would cost more than it saves. */
+enum { MIN_CODED_ROWS = 1024, MAX_SAMPLED = 16384 };
+
+static gn_code train(const job *j, gn_code_kind kind, gn_codec **out, gn_error *err)
+{
+    gn_code_options o = j->merge->codes;
+    uint32_t there = 0, n = 0;
+    o.kind = kind;
+    o.metric = j->merge->metric;
+    o.dimensions = j->merge->dimensions;
+    o.seed = j->merge->seed;
+    for (uint32_t i = 0; i < j->n; i++)
+        there += !j->absent[i];
+    const float **sample = gn_xcalloc(MAX_SAMPLED, sizeof *sample);
+    uint64_t seen = 0;
+    for (uint32_t i = 0; i < j->n && there >= MIN_CODED_ROWS; i++) { /* evenly over all */
+        if (j->absent[i])
+            continue;
+        if (seen * MAX_SAMPLED / there >= n && n < MAX_SAMPLED)
+            sample[n++] = vector_of(j, i);
+        seen++;
+    }
+    gn_code code = gn_codec_train(&o, sample, n, out, err);
+    free(sample);
+    return code;
+}
+
+/* A graph is built with codes that compare well, whatever kind the file is to have. */
+static gn_code train_codecs(job *j, gn_error *err)
+{
+    gn_code_kind kind = j->merge->codes.kind;
+    bool good = kind == GN_CODES_FLOAT32 || kind == GN_CODES_FLOAT16 || kind == GN_CODES_BFLOAT16 ||
+                kind == GN_CODES_SQ8 || kind == GN_CODES_REDUCED;
+    gn_code code = train(j, good ? kind : GN_CODES_AUTO, &j->walked, err);
+    if (code == GN_OK && !good && kind != GN_CODES_AUTO)
+        code = train(j, kind, &j->stored, err);
+    if (code == GN_OK)
+        j->scratch = gn_code_query_create(j->stored ? j->stored : j->walked);
+    return code;
+}
+
 static gn_code build_graph(job *j, gn_error *err)
 {
     gn_merge *m = j->merge;
-    gn_graph_options o = {.measure = gn_measure_of(m->kernels, m->metric, m->dimensions),
+    gn_code code = train_codecs(j, err);
+    if (code != GN_OK)
+        return code;
+    gn_graph_options o = {.codec = j->walked,
                           .m = m->m,
                           .ef_construction = m->ef_construction,
                           .n = j->n,
@@ -271,7 +334,7 @@ static gn_code build_graph(job *j, gn_error *err)
                           .blocks = j->blocks,
                           .levels = j->levels,
                           .account = m->account};
-    gn_code code = gn_graph_create(&o, &j->graph, err);
+    code = gn_graph_create(&o, &j->graph, err);
     if (code != GN_OK)
         return code;
     memcpy(j->graph->absent, j->absent, j->n * sizeof *j->absent);
@@ -287,9 +350,16 @@ static gn_code build_graph(job *j, gn_error *err)
 static const float *image_vector(void *ctx, uint32_t row)
 {
     job *j = ctx;
-    uint32_t node = j->order[row];
-    return j->blocks[node >> j->shift] +
-           (size_t)(node & ((1u << j->shift) - 1)) * gn_vector_stride(j->merge->dimensions);
+    return vector_of(j, j->order[row]);
+}
+
+static void image_code(void *ctx, uint32_t row, uint8_t *code)
+{
+    job *j = ctx;
+    if (j->stored)
+        gn_codec_encode(j->stored, j->scratch, vector_of(j, j->order[row]), code);
+    else
+        memcpy(code, gn_graph_code(j->graph, j->order[row]), gn_codec_stride(j->walked));
 }
 
 static void image_row(void *ctx, uint32_t row, gn_row *out)
@@ -330,6 +400,10 @@ static gn_code write_file(job *j, const char *path, gn_error *err)
                               .vector = image_vector,
                               .row = image_row,
                               .links = image_links,
+                              .codec = m->flat     ? NULL
+                                       : j->stored ? j->stored
+                                                   : j->walked,
+                              .code = image_code,
                               .account = m->account,
                               .cancel = m->cancel_too ? m->cancel_too : m->cancel};
     gn_segment_header *h = &image.header;
@@ -410,6 +484,9 @@ gn_code gn_merge_run(gn_merge *merge, const char *path, gn_error *err)
     }
 out:
     gn_graph_destroy(j.graph);
+    gn_codec_destroy(j.walked);
+    gn_codec_destroy(j.stored);
+    gn_code_query_destroy(j.scratch);
     gn_account_release(merge->account, j.charged);
     free(j.sources);
     free(j.blocks);

@@ -14,6 +14,7 @@ typedef struct gn_merge {
     gn_metric_kind metric;
     uint32_t dimensions, m, ef_construction, threads;
     uint64_t seed;
+    gn_code_options codes; /* of the file: kind, bits, subquantizers ... */
     gn_account *account;
     bool flat;                   /* no graph: only gather */
     gn_segment *const *segments; /* the first may be extended */

@@ -17,7 +17,7 @@ typedef struct searching {
     bool undirected; /* a zero query by cosine: every distance is NaN */
     bool one_branch;
     uint32_t ef;
-    gn_candidate *best; /* room for ef */
+    gn_candidate *best; /* room for 2 ef */
     gn_topk top;
     bool short_walk; /* a walk ended with fewer than it could have found */
     gn_vsearch_stats stats;
@@ -127,7 +127,14 @@ static gn_code search_segment(searching *s, gn_segment *seg, bool exact, gn_erro
         scan_segment(s, seg, accept);
         return GN_OK;
     }
-    gn_segment_query q = {.measure = &s->measure, .vector = s->query, .ef = s->ef, .accept = accept, .best = s->best};
+    gn_segment_query q = {.measure = &s->measure,
+                          .vector = s->query,
+                          .k = s->search->k,
+                          .ef = s->ef,
+                          .rerank = s->view->index->options.rerank,
+                          .bound = gn_topk_bound(&s->top),
+                          .accept = accept,
+                          .best = s->best};
     gn_code code = gn_segment_search(seg, &q, err);
     s->stats.distances += q.distances;
     if (code != GN_OK)
@@ -136,7 +143,7 @@ static gn_code search_segment(searching *s, gn_segment *seg, bool exact, gn_erro
         scan_segment(s, seg, accept);
         return GN_OK;
     }
-    s->short_walk |= q.n_best < s->ef;
+    s->short_walk |= !q.found_all;
     for (size_t i = 0; i < q.n_best; i++) {
         if (q.best[i].distance <= gn_topk_bound(&s->top))
             gn_topk_offer(
@@ -211,7 +218,7 @@ static gn_code begin(searching *s, gn_error *err)
     s->ef = s->ef < q->k ? q->k : s->ef;
     s->top.k = q->k < rows ? q->k : (size_t)rows + 1;
     uint8_t *memory = gn_arena_alloc(q->arena, s->measure.stride * sizeof(float) + GN_VECTOR_ALIGN);
-    s->best = gn_arena_alloc(q->arena, s->ef * sizeof *s->best);
+    s->best = gn_arena_alloc(q->arena, 2 * (size_t)s->ef * sizeof *s->best);
     s->top.hits = gn_arena_alloc(q->arena, s->top.k * sizeof *s->top.hits);
     if (!memory || !s->best || !s->top.hits)
         return gn_error_oom(err, gn_arena_account(q->arena));

@@ -28,10 +28,12 @@ static gn_code check_header(const gn_segment_header *h, uint64_t file_bytes, con
         return corrupt(err, path, "it does not begin as a segment does");
     if (XXH3_64bits(h, offsetof(gn_segment_header, checksum)) != h->checksum)
         return corrupt(err, path, "checksum of the header");
-    if (h->version != GN_SEGMENT_VERSION)
+    if (h->version < GN_SEGMENT_FIRST_VERSION || h->version > GN_SEGMENT_VERSION)
         return gn_error_set(err, GN_FEATURE, "vector index segment \"%s\" has format version %u, not %d", path,
                             h->version, GN_SEGMENT_VERSION);
-    if (h->codes != GN_CODES_FLOAT32 || (h->graph != GN_GRAPH_NONE && h->graph != GN_GRAPH_HNSW))
+    if (h->codes < GN_CODES_FLOAT32 || h->codes >= GN_CODES_KNOWN ||
+        (h->version == GN_SEGMENT_FIRST_VERSION && h->codes != GN_CODES_FLOAT32) ||
+        (h->graph != GN_GRAPH_NONE && h->graph != GN_GRAPH_HNSW))
         return gn_error_set(err, GN_FEATURE, "vector index segment \"%s\" has codes or a graph of an unknown kind",
                             path);
     if (h->file_bytes != file_bytes)
@@ -69,6 +71,31 @@ static const uint8_t *section_of(const gn_segment *s, gn_section_kind kind, uint
         return s->map + t->offset;
     }
     return NULL;
+}
+
+/* The codec, over the file's params or made for plain vectors. */
+static gn_code map_codes(gn_segment *s, gn_error *err)
+{
+    const gn_segment_header *h = s->header;
+    if (h->codes == GN_CODES_FLOAT32) {
+        s->codec = gn_codec_plain((gn_metric_kind)h->metric, h->dimensions);
+        s->codes = (const void *)s->vectors;
+        s->code_stride = gn_codec_stride(s->codec);
+        return GN_OK;
+    }
+    uint64_t bytes = 0;
+    const uint8_t *params = section_of(s, GN_SECTION_QUANTIZER, UINT64_MAX, &bytes);
+    if (!params)
+        return corrupt(err, s->path, "the section of the quantizer is missing");
+    gn_code code = gn_codec_open(gn_bytes_of(params, bytes), &s->codec, err);
+    if (code != GN_OK)
+        return code;
+    s->code_stride = gn_codec_stride(s->codec);
+    s->codes = section_of(s, GN_SECTION_CODES, (uint64_t)h->n_nodes * s->code_stride, NULL);
+    if (!s->codes || h->code_stride != s->code_stride || gn_codec_kind(s->codec) != h->codes ||
+        gn_codec_dimensions(s->codec) != h->dimensions || gn_codec_metric(s->codec) != h->metric)
+        return corrupt(err, s->path, "codes and quantizer do not fit");
+    return GN_OK;
 }
 
 static gn_code map_sections(gn_segment *s, gn_error *err)
@@ -159,6 +186,7 @@ gn_code gn_segment_verify(const gn_segment *s, const _Atomic bool *cancel, gn_er
 static void segment_destroy(gn_segment *s)
 {
     gn_walks_free(s);
+    gn_codec_destroy(s->codec);
     if (s->end)
         munmap((void *)s->end, s->end_bytes);
     if (s->map)
@@ -203,6 +231,8 @@ gn_code gn_segment_open(const char *path, uint64_t number, gn_account *account, 
         code = map_sections(s, err);
     if (code == GN_OK)
         code = verify_small_sections(s, err);
+    if (code == GN_OK)
+        code = map_codes(s, err);
     if (code == GN_OK) {
         atomic_init(&s->n_ended, s->header->n_ended);
         madvise(map, s->map_bytes, MADV_RANDOM); /* a walk's reads have no direction; read-ahead would only evict */

@@ -10,10 +10,16 @@
  *
  * Links are fixed blocks of row numbers, m0 in layer 0 and m in the others, filled up with GN_NO_LINK.
  *
- * Reserved for later kinds without a new version: codes and quantizers beside or instead of float vectors (their
- * sections and header.codes), other graphs (header.graph). A reader refuses codes and graphs that it does not know. */
+ * The full vectors come last: a search reads them only to rerank what the walk over the codes has found, so they may
+ * stay on disk. Where codes are GN_CODES_FLOAT32 the vectors are the codes, and there are no sections CODES and
+ * QUANTIZER.
+ *
+ * Version 1 knew no codes but float vectors, and is read as such. Other graphs (header.graph) need no new version: a
+ * reader refuses codes and graphs that it does not know. */
 #ifndef GN_INDEX_SEGMENT_FORMAT_PRIVATE_H
 #define GN_INDEX_SEGMENT_FORMAT_PRIVATE_H
+
+#include "index/codes.h"
 
 #include <stdint.h>
 
@@ -24,7 +30,8 @@
 #define GN_SEGMENT_MAGIC 0x31474553564e4721ull /* "!GNVSEG1" */
 
 enum {
-    GN_SEGMENT_VERSION = 1,
+    GN_SEGMENT_FIRST_VERSION = 1,
+    GN_SEGMENT_VERSION = 2,
     GN_SEGMENT_PAGE = 4096,
     GN_SEGMENT_MAX_SECTIONS = 64,
     GN_SEGMENT_MAX_LEVELS = 32,
@@ -32,10 +39,6 @@ enum {
 
 #define GN_NO_LINK UINT32_MAX
 #define GN_SEGMENT_MAX_ROWS 0x7fffffffu /* the top bit of a row number is the walk's */
-
-typedef enum gn_segment_codes {
-    GN_CODES_FLOAT32 = 1,
-} gn_segment_codes;
 
 typedef enum gn_segment_graph {
     GN_GRAPH_NONE = 0, /* scanned exactly */
@@ -53,8 +56,8 @@ typedef enum gn_section_kind {
     GN_SECTION_KEYS = 8,        /* bytes */
     GN_SECTION_KEY_SLOTS = 9,   /* uint64[power of two]; see keymap_private.h */
     GN_SECTION_KEY_OLDER = 10,  /* uint32[n_rows]; row + 1 of an older version of the key, 0 = none */
-    GN_SECTION_CODES = 11,      /* reserved */
-    GN_SECTION_QUANTIZER = 12,  /* reserved */
+    GN_SECTION_CODES = 11,      /* [n_nodes][code_stride] bytes */
+    GN_SECTION_QUANTIZER = 12,  /* the params of a codec; codes.h */
     GN_SECTION_KNOWN = 13,
 } gn_section_kind;
 
@@ -70,7 +73,7 @@ typedef struct gn_segment_header {
     uint64_t magic;
     uint32_t version;
     uint32_t metric; /* gn_metric_kind */
-    uint32_t codes;  /* gn_segment_codes */
+    uint32_t codes;  /* gn_code_kind */
     uint32_t graph;  /* gn_segment_graph */
     uint32_t dimensions;
     uint32_t stride; /* floats a vector */
@@ -85,7 +88,8 @@ typedef struct gn_segment_header {
     uint64_t max_end; /* of those that ended */
     uint64_t file_bytes;
     uint32_t n_sections;
-    uint32_t reserved[5];
+    uint32_t code_stride; /* bytes a code; 0 in version 1 */
+    uint32_t reserved[4];
     uint32_t level_count[GN_SEGMENT_MAX_LEVELS]; /* nodes with a level of at least the index */
     gn_section section[GN_SEGMENT_MAX_SECTIONS];
     uint8_t padding[GN_SEGMENT_PAGE - 2312];

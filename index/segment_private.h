@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "index/candidate_private.h"
+#include "index/codes.h"
 #include "index/measure_private.h"
 #include "index/row_private.h"
 #include "index/segment_format_private.h"
@@ -24,6 +25,9 @@ typedef struct gn_segment {
     size_t map_bytes;
     const gn_segment_header *header;
     const float *vectors;
+    gn_codec *codec;
+    const uint8_t *codes; /* the vectors, where they are the codes */
+    size_t code_stride;
     const uint32_t *links0, *links_upper;
     const uint64_t *begin, *branch; /* branch: NULL when all are of header->branch */
     _Atomic uint64_t *end;
@@ -63,6 +67,10 @@ static inline const float *gn_segment_vector(const gn_segment *s, uint32_t row)
 {
     return s->vectors + (size_t)row * s->header->stride;
 }
+static inline const uint8_t *gn_segment_code(const gn_segment *s, uint32_t row)
+{
+    return s->codes + (size_t)row * s->code_stride;
+}
 /* The link block of a node in a layer where it has one. */
 static inline const uint32_t *gn_segment_links(const gn_segment *s, uint32_t level, uint32_t row)
 {
@@ -80,10 +88,13 @@ static inline const uint32_t *gn_segment_links(const gn_segment *s, uint32_t lev
 typedef struct gn_segment_query {
     const gn_measure *measure;
     const float *vector; /* padded */
-    uint32_t ef;
+    uint32_t k, ef;
+    uint32_t rerank;    /* at most so many are measured again by the full vectors; 0 = as many as it takes */
+    float bound;        /* results beyond it are not wanted */
     gn_accept accept;   /* fn NULL: every node */
-    gn_candidate *best; /* room for ef; filled in any order */
+    gn_candidate *best; /* room for 2 ef; filled in any order, with exact distances */
     size_t n_best;
+    bool found_all; /* ef candidates were found, of which those worth it are in best */
     uint64_t distances;
     bool gave_up; /* so few were accepted that a scan is cheaper; best is not filled */
 } gn_segment_query;
@@ -105,6 +116,8 @@ typedef struct gn_segment_image {
     void (*row)(void *ctx, uint32_t row, gn_row *out);
     /* Writes the block, filled up with GN_NO_LINK; NULL without a graph. */
     void (*links)(void *ctx, uint32_t level, uint32_t row, uint32_t *block);
+    const gn_codec *codec; /* NULL, or one of float32: no codes but the vectors */
+    void (*code)(void *ctx, uint32_t row, uint8_t *code);
     gn_account *account;
     const _Atomic bool *cancel; /* may be NULL */
 } gn_segment_image;

@@ -5,7 +5,10 @@
  * from memory. Where every node may be a result, candidates and results are one sorted pool. Where not (ended versions,
  * filters), the walk goes on through nodes that are not accepted until ef accepted ones are found; if so few are
  * accepted that it would have to see most of the segment, it gives up and the caller scans. Marks of visited nodes are
- * epochs, so that nothing is cleared between walks. */
+ * epochs, so that nothing is cleared between walks.
+ *
+ * A walk goes over codes. What it has found is measured again by the full vectors, nearest estimate first, until no
+ * candidate left is likely to belong to the k nearest: how far estimates are off is learned from those measured. */
 #include "base/assert.h"
 #include "index/segment_private.h"
 
@@ -15,6 +18,7 @@
 
 struct gn_walk {
     gn_walk *next;
+    gn_code_query *query;
     uint16_t *visited; /* == epoch: seen in this walk */
     uint16_t epoch;
     gn_candidate *heap; /* candidates, distances negated */
@@ -29,6 +33,7 @@ enum { MAX_POOLED_WALKS = 16, MAX_LINKS = 256, MAX_POOL_EF = 1024 };
 static void walk_destroy(gn_segment *s, gn_walk *walk)
 {
     gn_account_release(s->account, walk->charged);
+    gn_code_query_destroy(walk->query);
     free(walk->visited);
     free(walk->heap);
     free(walk);
@@ -44,11 +49,12 @@ static gn_walk *walk_take(gn_segment *s)
     }
     pthread_mutex_unlock(&s->walks_lock);
     if (!walk) {
-        size_t bytes = (size_t)s->header->n_nodes * sizeof(uint16_t);
+        size_t bytes = (size_t)s->header->n_nodes * sizeof(uint16_t) + gn_code_query_bytes(s->codec);
         if (!gn_account_charge(s->account, bytes))
             return NULL;
         walk = gn_xcalloc(1, sizeof *walk);
         walk->visited = gn_xcalloc(s->header->n_nodes, sizeof(uint16_t));
+        walk->query = gn_code_query_create(s->codec);
         walk->charged = bytes;
     }
     if (++walk->epoch == 0) {
@@ -100,6 +106,15 @@ static bool heap_room(gn_segment *s, gn_walk *walk, size_t more)
 
 /* ---- distances to a list of nodes ---- */
 
+static void estimate_nodes(const gn_segment *s, const gn_walk *walk, const uint32_t *ids, uint32_t n, float *out)
+{
+    const uint8_t *codes[MAX_LINKS];
+    GN_ASSERT(n <= MAX_LINKS);
+    for (uint32_t i = 0; i < n; i++)
+        codes[i] = gn_segment_code(s, ids[i]);
+    gn_codec_measure(s->codec, walk->query, codes, n, out);
+}
+
 static void measure_nodes(const gn_segment *s, const gn_measure *m, const float *query, const uint32_t *ids, uint32_t n,
                           float *out)
 {
@@ -132,20 +147,20 @@ static bool unseen_neighbors(const gn_segment *s, gn_walk *walk, uint32_t node, 
             gn_segment_damage(s);
             return false;
         }
-        if (walk->visited[id] == walk->epoch)
-            continue;
+        ids[count] = id;
+        count += walk->visited[id] != walk->epoch;
         walk->visited[id] = walk->epoch;
-        ids[count++] = id;
     }
     *n = count;
     return true;
 }
 
 /* Algorithm 2 with ef = 1 through the upper layers: the entry for layer 0. */
-static bool descend(const gn_segment *s, gn_segment_query *q, gn_candidate *entry)
+static bool descend(const gn_segment *s, gn_segment_query *q, const gn_walk *walk, gn_candidate *entry)
 {
     const gn_segment_header *h = s->header;
-    *entry = (gn_candidate){.id = 0, .distance = gn_measure_one(q->measure, q->vector, gn_segment_vector(s, 0))};
+    *entry = (gn_candidate){.id = 0};
+    estimate_nodes(s, walk, &entry->id, 1, &entry->distance);
     q->distances++;
     for (uint32_t level = h->levels - 1; level > 0; level--) {
         for (bool moved = true; moved;) {
@@ -159,7 +174,7 @@ static bool descend(const gn_segment *s, gn_segment_query *q, gn_candidate *entr
                     return false;
                 }
             }
-            measure_nodes(s, q->measure, q->vector, links, n, distance);
+            estimate_nodes(s, walk, links, n, distance);
             q->distances += n;
             for (uint32_t i = 0; i < n; i++) {
                 if (distance[i] < entry->distance) {
@@ -186,7 +201,7 @@ static bool walk_pool(const gn_segment *s, gn_segment_query *q, gn_walk *walk, g
         pool.items[at].id |= GN_POOL_EXPANDED;
         if (!unseen_neighbors(s, walk, node, ids, &n))
             return false;
-        measure_nodes(s, q->measure, q->vector, ids, n, distance);
+        estimate_nodes(s, walk, ids, n, distance);
         q->distances += n;
         size_t lowest = SIZE_MAX;
         for (uint32_t i = 0; i < n; i++) {
@@ -241,7 +256,7 @@ static gn_code walk_heaps(gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_
             return GN_INDEX_CORRUPT;
         if (!heap_room(s, walk, n))
             return gn_error_oom(err, s->account);
-        measure_nodes(s, q->measure, q->vector, ids, n, distance);
+        estimate_nodes(s, walk, ids, n, distance);
         q->distances += n;
         seen += n;
         for (uint32_t i = 0; i < n; i++) {
@@ -255,11 +270,76 @@ static gn_code walk_heaps(gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_
     return GN_OK;
 }
 
+/* ---- reranking ---- */
+
+static int by_distance(const void *a, const void *b)
+{
+    const gn_candidate *x = a, *y = b;
+    if (x->distance != y->distance)
+        return x->distance < y->distance ? -1 : 1;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+/* How far estimates have been off so far (Welford's running mean and variance). */
+typedef struct drift {
+    double mean, m2;
+    uint32_t n;
+} drift;
+
+static void note_drift(drift *d, double error)
+{
+    double delta = error - d->mean;
+    d->n++;
+    d->mean += delta / d->n;
+    d->m2 += delta * (error - d->mean);
+}
+
+/* What an estimate says that the distance is at least, as far as one can tell. The first to be measured are those whose
+ * estimates are too small, so their mean error says nothing of the others' but its size. */
+static double likely_least(const drift *d, double estimate)
+{
+    enum { SIGMAS = 3 };
+    double n = d->n > 1 ? d->n : 1, sigma = sqrt(d->m2 / n + d->mean * d->mean);
+    return estimate - SIGMAS * sigma;
+}
+
+/* q->best holds estimates, nearest first; afterwards the exact distances of those that were worth measuring. */
+static void rerank(const gn_segment *s, gn_segment_query *q)
+{
+    enum { STEP = 4, SURE_AFTER = 8 };
+    gn_candidate *best = q->best, *kth = q->best + q->ef;
+    size_t n = q->n_best, n_kth = 0, most = q->rerank ? q->rerank : n, i = 0;
+    drift off = {0};
+    most = most < q->k ? q->k : most;
+    while (i < n && i < most) {
+        uint32_t ids[STEP] = {0}, some = n - i < STEP ? (uint32_t)(n - i) : STEP;
+        float exact[STEP];
+        if (i >= SURE_AFTER && n_kth > 0) {
+            float beyond = n_kth == q->k && kth[0].distance < q->bound ? kth[0].distance : q->bound;
+            if (likely_least(&off, best[i].distance) > beyond)
+                break;
+        }
+        for (uint32_t j = 0; j < some; j++)
+            ids[j] = best[i + j].id;
+        for (size_t j = i + STEP; j < i + 2 * STEP && j < n; j++)
+            gn_prefetch_vector(gn_segment_vector(s, best[j].id), q->measure->stride);
+        measure_nodes(s, q->measure, q->vector, ids, some, exact);
+        for (uint32_t j = 0; j < some; j++, i++) {
+            if (isfinite(best[i].distance) && isfinite(exact[j]))
+                note_drift(&off, (double)best[i].distance - exact[j]);
+            best[i].distance = exact[j];
+            gn_heap_offer(kth, &n_kth, q->k, best[i]);
+        }
+    }
+    q->distances += i;
+    q->n_best = i;
+}
+
 gn_code gn_segment_search(gn_segment *s, gn_segment_query *q, gn_error *err)
 {
-    GN_ASSERT(s->header->graph == GN_GRAPH_HNSW && q->ef >= 1);
+    GN_ASSERT(s->header->graph == GN_GRAPH_HNSW && q->k >= 1 && q->ef >= q->k);
     q->n_best = 0;
-    q->gave_up = false;
+    q->gave_up = q->found_all = false;
     if (s->header->n_nodes == 0)
         return GN_OK;
     gn_walk *walk = walk_take(s);
@@ -267,8 +347,10 @@ gn_code gn_segment_search(gn_segment *s, gn_segment_query *q, gn_error *err)
         return gn_error_oom(err, s->account);
     gn_candidate entry;
     gn_code code = GN_INDEX_CORRUPT;
-    if (descend(s, q, &entry)) {
-        if (!q->accept.fn && q->ef <= MAX_POOL_EF)
+    bool pooled = !q->accept.fn && q->ef <= MAX_POOL_EF;
+    gn_codec_prepare(s->codec, walk->query, q->vector);
+    if (descend(s, q, walk, &entry)) {
+        if (pooled)
             code = walk_pool(s, q, walk, entry) ? GN_OK : GN_INDEX_CORRUPT;
         else
             code = walk_heaps(s, q, walk, entry, err);
@@ -276,6 +358,12 @@ gn_code gn_segment_search(gn_segment *s, gn_segment_query *q, gn_error *err)
     if (code == GN_INDEX_CORRUPT)
         gn_error_set(err, code, "vector index segment \"%s\" is damaged: a link leads nowhere", s->path);
     walk_give(s, walk);
+    q->found_all = q->n_best == q->ef;
+    if (code == GN_OK && !q->gave_up && !gn_codec_exact(s->codec)) {
+        if (!pooled)
+            qsort(q->best, q->n_best, sizeof *q->best, by_distance);
+        rerank(s, q);
+    }
     return code;
 }
 

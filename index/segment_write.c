@@ -80,6 +80,29 @@ static void write_vectors(gn_segment_writer *w, gn_segment_image *image)
     end_section(w);
 }
 
+static bool has_codes(const gn_segment_image *image)
+{
+    return image->codec && !gn_codec_exact(image->codec);
+}
+
+static void write_codes(gn_segment_writer *w, gn_segment_image *image)
+{
+    if (!has_codes(image))
+        return;
+    gn_bytes params = gn_codec_params(image->codec);
+    uint8_t *code = gn_xmalloc(image->header.code_stride);
+    begin_section(w, GN_SECTION_QUANTIZER);
+    put(w, params.data, params.len);
+    end_section(w);
+    begin_section(w, GN_SECTION_CODES);
+    for (uint32_t i = 0; i < image->header.n_nodes && w->code == GN_OK; i++) {
+        image->code(image->ctx, i, code);
+        put(w, code, image->header.code_stride);
+    }
+    end_section(w);
+    free(code);
+}
+
 static void write_links(gn_segment_writer *w, gn_segment_image *image)
 {
     uint32_t block[UINT8_MAX + 1];
@@ -215,8 +238,9 @@ static void fill_header(gn_segment_image *image)
     gn_segment_header *h = &image->header;
     h->magic = GN_SEGMENT_MAGIC;
     h->version = GN_SEGMENT_VERSION;
-    h->codes = GN_CODES_FLOAT32;
     h->stride = (uint32_t)gn_vector_stride(h->dimensions);
+    h->codes = has_codes(image) ? gn_codec_kind(image->codec) : GN_CODES_FLOAT32;
+    h->code_stride = has_codes(image) ? (uint32_t)gn_codec_stride(image->codec) : h->stride * (uint32_t)sizeof(float);
     h->n_sections = h->n_ended = h->many_branches = 0;
     h->min_begin = UINT64_MAX;
     h->max_begin = h->max_end = 0;
@@ -270,7 +294,7 @@ gn_code gn_segment_write(const char *path, gn_segment_image *image, gn_error *er
     XXH3_64bits_reset(w.state);
     fill_header(image);
     put(&w, &image->header, sizeof image->header); /* its place; the true one comes last */
-    write_vectors(&w, image);
+    write_codes(&w, image);
     write_links(&w, image);
     write_scns(&w, image, GN_SECTION_BEGIN);
     write_scns(&w, image, GN_SECTION_END);
@@ -278,6 +302,7 @@ gn_code gn_segment_write(const char *path, gn_segment_image *image, gn_error *er
         write_scns(&w, image, GN_SECTION_BRANCH);
     write_keys(&w, image);
     write_keymap(&w, image);
+    write_vectors(&w, image);
     flush(&w);
     write_header(&w);
     if (w.code == GN_OK && fsync(w.fd) != 0)

@@ -13,6 +13,7 @@
 
 #include "base/buf.h"
 #include "base/world.h"
+#include "index/codes.h"
 #include "index/distance.h"
 
 typedef struct gn_vindex gn_vindex;
@@ -25,7 +26,13 @@ typedef struct gn_vindex_options {
     uint64_t seed;            /* of the level generator */
     uint32_t tail_rows;       /* tail size that starts a build in the background; 0 = a good default */
     uint32_t build_threads;   /* 0 = 1 */
-    gn_account *account;      /* memory budget; may be NULL */
+    /* What graphs are walked over. AUTO, the zero, is chosen from the vectors of each segment. May be another than the
+     * files have: segments keep theirs until they are merged. The rest is for the kinds that have it; see codes.h. */
+    gn_code_kind codes;
+    uint32_t code_bits, pq_subquantizers, pq_centroids;
+    bool pq_rotate;
+    uint32_t rerank;     /* candidates measured again by their full vectors; 0 = as many as it takes */
+    gn_account *account; /* memory budget; may be NULL */
 } gn_vindex_options;
 
 /* Opens or creates the index in directory `dir`. A segment that fails its checksum or was cut short is reported by

@@ -7,6 +7,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +15,11 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-enum { DIM = 5, ROWS = 60 };
+enum { DIM = 5, ROWS = 60, WIDE = 96, CODED_ROWS = 1100, FILES = 4 };
 
+/* A file of plain vectors, and of codes; the first byte of the input says which. */
+static uint8_t *good_files[FILES];
+static size_t good_lens[FILES];
 static uint8_t *good;
 static size_t good_len;
 
@@ -65,6 +69,48 @@ static void make_good_file(void)
     must(good && gn_vindex_wipe(dir, NULL) == GN_OK && rmdir(dir) == 0);
 }
 
+/* Training needs more rows; they are cheap with few links. */
+static void make_coded_file(gn_code_kind kind)
+{
+    char dir[] = "/tmp/gnomon-fuzz-XXXXXX";
+    gn_vindex_options o = {.metric = GN_METRIC_L2,
+                           .dimensions = WIDE,
+                           .m = 2,
+                           .ef_construction = 4,
+                           .tail_rows = 1u << 20,
+                           .codes = kind,
+                           .pq_subquantizers = 8,
+                           .pq_centroids = 17};
+    gn_vindex *index;
+    must(mkdtemp(dir) != NULL);
+    gn_world *world = gn_world_real_create(&(gn_world_options){.node_id = 1, .threads = 2});
+    must(gn_vindex_open(world, dir, &o, &index, NULL) == GN_OK);
+    for (uint32_t i = 0; i < CODED_ROWS; i++) {
+        float v[WIDE];
+        for (uint32_t d = 0; d < WIDE; d++)
+            v[d] = (float)((i * (d % 7 + 3) + d) % 31);
+        must(gn_vindex_insert(index, gn_bytes_of(&i, sizeof i), 0, 10, v, NULL) == GN_OK);
+    }
+    must(gn_vindex_build(index, NULL, NULL, NULL, NULL) == GN_OK);
+    must(gn_vindex_close(index, true, NULL) == GN_OK);
+    gn_world_real_destroy(world);
+    read_segment(dir);
+    must(good && gn_vindex_wipe(dir, NULL) == GN_OK && rmdir(dir) == 0);
+}
+
+static void make_good_files(void)
+{
+    static const gn_code_kind kinds[FILES] = {GN_CODES_FLOAT32, GN_CODES_REDUCED, GN_CODES_RABITQ, GN_CODES_PRODUCT};
+    for (size_t i = 0; i < FILES; i++) {
+        if (i == 0)
+            make_good_file();
+        else
+            make_coded_file(kinds[i]);
+        good_files[i] = good;
+        good_lens[i] = good_len;
+    }
+}
+
 static void make_checksums_right(uint8_t *file, size_t len)
 {
     gn_segment_header *h = (gn_segment_header *)(void *)file;
@@ -88,12 +134,13 @@ static void use(gn_segment *s)
 {
     static float query[GN_MAX_DIMENSIONS + 16] = {3, 1, 2, 17, 1};
     gn_measure m = gn_measure_of(gn_kernels_best(), s->header->metric, s->header->dimensions);
-    gn_candidate best[64];
+    gn_candidate best[128];
     gn_hit hits[64];
     for (int filtered = 0; filtered < 2; filtered++) {
         gn_accept accept = {.fn = filtered ? accept_odd : NULL};
         gn_topk top = {.hits = hits, .k = 64};
-        gn_segment_query q = {.measure = &m, .vector = query, .ef = 64, .accept = accept, .best = best};
+        gn_segment_query q = {
+            .measure = &m, .vector = query, .k = 10, .ef = 64, .bound = INFINITY, .accept = accept, .best = best};
         if (s->header->graph == GN_GRAPH_HNSW)
             gn_segment_search(s, &q, NULL);
         gn_segment_scan(s, &m, query, accept, &top);
@@ -116,12 +163,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (!good)
-        make_good_file();
+        make_good_files();
+    if (size == 0)
+        return 0;
+    good = good_files[data[0] % FILES];
+    good_len = good_lens[data[0] % FILES];
+    data++, size--;
     uint8_t *file = malloc(good_len);
     size_t len = good_len;
     memcpy(file, good, good_len);
     for (; size >= 5; data += 5, size -= 5) { /* where (24 bits), what, how */
         size_t at = (size_t)(data[0] | data[1] << 8 | data[2] << 16) % good_len;
+        if (data[4] & 2) /* the header and the quantizer's head are where sizes are */
+            at %= data[4] & 4 ? 4096 : 4096 + 128;
         size_t run = data[4] >> 4 ? 1 : 4; /* a byte or a word */
         for (size_t i = at; i < at + run && i < good_len; i++)
             file[i] = data[4] & 1 ? (uint8_t)(file[i] ^ data[3]) : data[3];
