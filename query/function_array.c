@@ -222,6 +222,9 @@ static gn_code array_position(const gn_call *call, const gn_value *args, gn_valu
         return GN_OK;
     if (call->n_args == 3 && args[2].is_null)
         return gn_error_set(call->eval->err, GN_NULL_NOT_ALLOWED, "initial position must not be null");
+    gn_code code = gn_check_comparable(call->eval, args[0].type, true);
+    if (code)
+        return code;
     gn_array_iter it = gn_array_open(&args[0]);
     if (it.n_dimensions > 1)
         return gn_error_set(call->eval->err, GN_FEATURE,
@@ -242,13 +245,15 @@ static gn_code array_positions(const gn_call *call, const gn_value *args, gn_val
         out->is_null = true;
         return GN_OK;
     }
+    gn_code code = gn_check_comparable(call->eval, args[0].type, true);
+    if (code)
+        return code;
     gn_array_iter it = gn_array_open(&args[0]);
     if (it.n_dimensions > 1)
         return gn_error_set(call->eval->err, GN_FEATURE,
                             "searching for elements in multidimensional arrays is not supported");
     gn_array_builder b;
     gn_array_begin(&b, gn_type_of(GN_T_INT4), call->eval->arena);
-    gn_code code = GN_OK;
     int32_t at = it.n_dimensions ? it.lower_bounds[0] : 1;
     for (gn_value item; !code && gn_array_next(&it, &item); at++) {
         gn_value number = {.type = gn_type_of(GN_T_INT4), .as.i32 = at};
@@ -265,13 +270,15 @@ static gn_code replace_elements(const gn_call *call, const gn_value *args, gn_va
         out->is_null = true;
         return GN_OK;
     }
+    gn_code code = gn_check_comparable(call->eval, args[0].type, true);
+    if (code)
+        return code;
     gn_array_iter it = gn_array_open(&args[0]);
     bool removes = call->n_args == 2;
     if (removes && it.n_dimensions > 1)
         return gn_error_set(call->eval->err, GN_FEATURE,
                             "removing elements from multidimensional arrays is not supported");
     gn_array_builder b = begin_like(call, &it);
-    gn_code code = GN_OK;
     int32_t kept = 0;
     for (gn_value item; !code && gn_array_next(&it, &item);) {
         bool hit = same(&item, &args[1]);
@@ -323,7 +330,7 @@ static gn_code compare_sets(const gn_call *call, const gn_value *args, gn_value 
     uint8_t op = call->function->op;
     const gn_value *whole = &args[op == CONTAINED], *part = &args[op != CONTAINED];
     gn_array_iter it = gn_array_open(part);
-    gn_code code = GN_OK;
+    gn_code code = gn_check_comparable(call->eval, part->type, true);
     out->as.boolean = op != OVERLAPS;
     for (gn_value item; !code && gn_array_next(&it, &item); code = gn_eval_cancelled(call->eval)) {
         bool has = !item.is_null && has_item(whole, &item);

@@ -81,8 +81,19 @@ static gn_code compare_bytes(const gn_call *call, gn_column *out)
     return GN_OK;
 }
 
+gn_code gn_check_comparable(const gn_eval *eval, gn_type array, bool equality)
+{
+    if (array.id != GN_T_JSON)
+        return GN_OK;
+    return gn_error_set(eval->err, GN_NO_FUNCTION, "could not identify %s for type json",
+                        equality ? "an equality operator" : "a comparison function");
+}
+
 static gn_code compare_values(const gn_call *call, gn_column *out)
 {
+    gn_code code = gn_check_comparable(call->eval, call->args[0].type, call->function->op <= NE);
+    if (code)
+        return code;
     for (uint32_t k = 0; k < call->n; k++) {
         uint32_t i = call->rows ? call->rows[k] : k;
         gn_value a = gn_column_get(&call->args[0], i), b = gn_column_get(&call->args[1], i);

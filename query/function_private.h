@@ -119,6 +119,9 @@ gn_code gn_signature_settle(const gn_signature *chosen, gn_type declared_result,
                             gn_type *arg_types, gn_type *result, gn_error *err);
 gn_code gn_no_function(gn_bytes name, bool is_operator, const gn_type *args, uint32_t n, gn_choice why, gn_error *err);
 
+/* GN_NO_FUNCTION for items that have no order: json. */
+gn_code gn_check_comparable(const gn_eval *eval, gn_type array, bool equality);
+
 /* The loop of a batch kernel: a dense form that the compiler can vectorise and one over chosen rows. `statement` sees
  * the row number as i. */
 #define GN_EACH_ROW(call, i, statement)                      \
