@@ -170,6 +170,7 @@ gn_code gn_wire_report(gn_wire *wire, char type, const char *severity, const gn_
     field(wire, 'M', report->message[0] ? report->message : gn_code_text(report->code));
     field(wire, 'D', report->detail);
     field(wire, 'H', report->hint);
+    field(wire, 'W', report->context);
     if (report->position > 0) {
         char text[16];
         snprintf(text, sizeof text, "%d", report->position);

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""The wire protocol against real clients: psql, psycopg (text and binary), and raw frames for what no client sends.
+"""The wire protocol against real clients: psql, psycopg (text and binary), a C program on libpq, and raw frames for what
+no client sends.
 
-    clients.py --gnomond PROGRAM [NAME...]
+    clients.py --gnomond PROGRAM [--libpq-client PROGRAM] [NAME...]
 """
 
 import argparse
@@ -357,9 +358,17 @@ def test_http_tells_health_and_metrics(server):
     raw.close()
 
 
+def libpq_client(program, server):
+    """A C program on libpq: both formats, prepared statements, pipelines, COPY, cancel, error fields."""
+    client = subprocess.run([program, server.uri()], capture_output=True, text=True, timeout=100)
+    print(client.stdout, end="")
+    expect(client.returncode == 0, f"libpq_client ended with status {client.returncode}: {client.stderr}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--gnomond", required=True)
+    parser.add_argument("--libpq-client", help="tests/wire/libpq_client.c, built")
     parser.add_argument("names", nargs="*")
     arguments = parser.parse_args()
     directory = tempfile.mkdtemp(prefix="gnomon-wire-")
@@ -377,6 +386,13 @@ def main():
             except (AssertionError, psycopg.Error, OSError) as error:
                 failed += 1
                 print(f"FAILED {name}: {error}", flush=True)
+        if arguments.libpq_client and not arguments.names:
+            try:
+                libpq_client(arguments.libpq_client, server)
+                passed += 1
+            except (AssertionError, OSError, subprocess.TimeoutExpired) as error:
+                failed += 1
+                print(f"FAILED libpq_client: {error}", flush=True)
     finally:
         status = server.stop()
         if status:
