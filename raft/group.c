@@ -77,7 +77,8 @@ void gn_raft_group_route(gn_raft_group *group, gn_raft_request *request)
     request->leader = group->leader;
     if (request->kind == GN_RAFT_SNAPSHOT_NOW) {
         gn_raft_snapshot_now(group, request);
-    } else if (!group->leads) {
+    } else if (!group->leads ||
+               (request->kind == GN_RAFT_SUBMIT && request->only_term != 0 && request->only_term != group->term)) {
         refuse(request, GN_NOT_LEADER);
     } else if (request->kind == GN_RAFT_SUBMIT) {
         if (request->command.len > GN_MAX_ENTRY - GN_RAFT_RECORD_HEADER)

@@ -23,6 +23,8 @@ typedef struct gn_raft_request {
     gn_node_id leader; /* out, with GN_NOT_LEADER: last known leader, 0 = none */
     uint64_t index;    /* out: the log index of a committed command or change; the read index of a read */
     gn_bytes command;  /* in, for submit: borrowed until done */
+    /* in, for submit: 0, or refuse it with GN_NOT_LEADER unless this node leads in this very term. */
+    uint64_t only_term;
     /* the host's from here on */
     gn_task task;
     struct gn_raft_request *next;

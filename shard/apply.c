@@ -148,6 +148,8 @@ static gn_code check_reads(gn_apply_txn *txn)
     gn_code code = gn_read_set_unpack(txn->command->reads, txn->ap->arena, &reads, txn->err);
     if (code == GN_OK)
         code = gn_recent_validate(&txn->ap->recent, &reads, txn->command->start_scn, txn->err);
+    if (code == GN_OK && gn_prepared_any(&txn->ap->shard->prepared))
+        code = gn_prepared_check_reads(&txn->ap->shard->prepared, txn->command, &reads, txn->err);
     return code;
 }
 
@@ -183,12 +185,13 @@ static void record_commit(gn_apply_txn *txn)
     gn_change_end(&ap->changes, gn_buf_bytes(&packed));
     gn_buf_close(&packed);
     gn_recent_add(&ap->recent, gn_recent_finish(&ap->recent, txn->scn, txn->command->txn_id, gn_bytes_of(NULL, 0)));
-    ap->last_scn = txn->scn;
+    if (ap->last_scn < txn->scn) /* what was prepared may commit below */
+        ap->last_scn = txn->scn;
     ap->n_commits++;
 }
 
 /* The window holds what was committed since the open; an older transaction needs the rest of it. */
-static gn_code complete_window(gn_applier *ap, uint64_t index, gn_scn start_scn, gn_error *err)
+gn_code gn_apply_complete_window(gn_applier *ap, uint64_t index, gn_scn start_scn, gn_error *err)
 {
     if (start_scn >= ap->recent.complete_from)
         return GN_OK;
@@ -242,14 +245,29 @@ static void restore_counters(gn_shard *shard, const saved_counters *saved, size_
 }
 
 /* Refusals follow from the log alone; what remains is this replica's own trouble, with which it must not go on. */
-static bool is_refusal(gn_code code)
+bool gn_apply_is_refusal(gn_code code)
 {
     return code != GN_OK && code != GN_CORRUPT && code != GN_IO && code != GN_DISK_FULL && code != GN_OUT_OF_MEMORY &&
            code != GN_INTERNAL;
 }
 
-/* All or nothing: a refused transaction leaves no trace in the batch. */
-static gn_code apply_txn_writes(gn_apply_txn *txn, uint64_t index)
+/* What others are about to write or have read may not be written. A prepare keeps what it would write. */
+static gn_code check_held(gn_apply_txn *txn)
+{
+    gn_applier *ap = txn->ap;
+    if (txn->prepared || (!txn->tries && !gn_prepared_any(&ap->shard->prepared)))
+        return GN_OK;
+    gn_recent_commit *writes = gn_recent_finish(&ap->recent, txn->scn, txn->command->txn_id, gn_bytes_of(NULL, 0));
+    gn_code code = gn_prepared_check_writes(&ap->shard->prepared, writes, txn->err);
+    if (txn->tries && code == GN_OK)
+        txn->footprint = writes;
+    else
+        free(writes);
+    return code;
+}
+
+/* All or nothing: a refused transaction leaves no trace in the batch, nor does one that is only tried. */
+gn_code gn_apply_txn_writes(gn_apply_txn *txn, uint64_t index)
 {
     gn_applier *ap = txn->ap;
     size_t n_saved;
@@ -260,7 +278,9 @@ static gn_code apply_txn_writes(gn_apply_txn *txn, uint64_t index)
     gn_recent_begin(&ap->recent);
     gn_change_begin(&ap->changes, ap->batch, txn->scn, txn->command->txn_id);
     gn_code code = apply_sections(txn);
-    if (code == GN_OK) {
+    if (code == GN_OK)
+        code = check_held(txn);
+    if (code == GN_OK && !txn->tries) {
         gn_feed_commit(ap->shard->feeds, txn);
         record_commit(txn);
         rocksdb_writebatch_pop_save_point(ap->batch, &(char *){NULL});
@@ -269,7 +289,9 @@ static gn_code apply_txn_writes(gn_apply_txn *txn, uint64_t index)
         restore_counters(ap->shard, saved, n_saved);
         gn_schema_release(ap->schema);
         ap->schema = gn_schema_retain(before);
-        if (is_refusal(code)) { /* the overlay may know of writes that are gone: empty it with what came before */
+        if (code == GN_OK ||
+            gn_apply_is_refusal(
+                code)) { /* the overlay may know of writes that are gone: empty it with what came before */
             gn_code flushed = gn_apply_flush(ap, index - 1);
             code = flushed == GN_OK ? code : flushed;
         }
@@ -279,35 +301,55 @@ static gn_code apply_txn_writes(gn_apply_txn *txn, uint64_t index)
     return code;
 }
 
+gn_code gn_apply_check_txn(gn_apply_txn *txn)
+{
+    gn_code code = check_tables(txn);
+    return code == GN_OK ? check_reads(txn) : code;
+}
+
+/* Alone in its batch: a large transaction, and one that reads the tables as they are to fill an index. */
+gn_code gn_apply_make_room(gn_apply_txn *txn, uint64_t index, bool *alone)
+{
+    gn_applier *ap = txn->ap;
+    uint64_t n = 0;
+    gn_section catalog;
+    gn_code code = count_writes(txn->command->writes, &n, txn->err);
+    txn->large = *alone = n > GN_APPLY_LARGE;
+    txn->newest = (gn_chain){.n = 1, .links = {{.branch = txn->command->branch, .scn = UINT64_MAX}}};
+    if (code == GN_OK && !*alone)
+        code = find_section(txn->command->writes, GN_CATALOG_TABLE, &catalog, alone, txn->err);
+    if (code == GN_OK && *alone && ap->n_pending > 0)
+        code = gn_apply_flush(ap, index - 1);
+    return code;
+}
+
+gn_scn gn_apply_next_scn(gn_applier *ap, const gn_command *command)
+{
+    if (command->clock > ap->last_scn)
+        return command->clock;
+    if (command->from_clock)
+        gn_counter_add(ap->shard->metrics.scns_raised, 1);
+    return ap->last_scn + 1;
+}
+
 /* A refusal is an answer; any other error means that this replica cannot go on. */
 static gn_code apply_txn(gn_applier *ap, uint64_t index, const gn_command *command, gn_commit_op *op)
 {
     gn_apply_txn txn = {.ap = ap, .command = command, .err = &op->err};
-    uint64_t n;
     if (gn_recent_find_txn(&ap->recent, command->txn_id, &op->scn))
         return GN_OK;
-    gn_code code = complete_window(ap, index, command->start_scn, txn.err);
+    gn_code code = gn_apply_complete_window(ap, index, command->start_scn, txn.err);
     if (code == GN_OK && gn_recent_find_txn(&ap->recent, command->txn_id, &op->scn))
         return GN_OK;
+    bool alone;
     if (code == GN_OK)
-        code = count_writes(command->writes, &n, txn.err);
+        code = gn_apply_check_txn(&txn);
     if (code == GN_OK)
-        code = check_tables(&txn);
-    if (code == GN_OK)
-        code = check_reads(&txn);
+        code = gn_apply_make_room(&txn, index, &alone);
     if (code != GN_OK)
         return code;
-    /* Alone in its batch: a large transaction, and one that reads the tables as they are to fill an index. */
-    txn.large = n > GN_APPLY_LARGE;
-    gn_section catalog;
-    bool alone = txn.large;
-    if (!alone && (code = find_section(command->writes, GN_CATALOG_TABLE, &catalog, &alone, txn.err)) != GN_OK)
-        return code;
-    if (alone && ap->n_pending > 0 && (code = gn_apply_flush(ap, index - 1)) != GN_OK)
-        return code;
-    txn.scn = command->clock > ap->last_scn ? command->clock : ap->last_scn + 1;
-    txn.newest = (gn_chain){.n = 1, .links = {{.branch = command->branch, .scn = UINT64_MAX}}};
-    code = apply_txn_writes(&txn, index);
+    txn.scn = gn_apply_next_scn(ap, command);
+    code = gn_apply_txn_writes(&txn, index);
     if (code == GN_OK) {
         op->scn = txn.scn;
         if (alone)
@@ -366,14 +408,18 @@ gn_code gn_apply_entry(gn_applier *ap, uint64_t index, gn_bytes bytes, gn_commit
         return code;
     if (command.kind == GN_COMMAND_SEQUENCE)
         op->code = apply_sequence(ap, index, &command, op);
-    else
+    else if (command.kind == GN_COMMAND_TXN)
         op->code = apply_txn(ap, index, &command, op);
+    else if (command.kind == GN_COMMAND_PREPARE)
+        op->code = gn_apply_prepare(ap, index, &command, bytes, op);
+    else
+        op->code = gn_apply_decision(ap, index, &command, op);
     ap->n_pending++;
     if (op->code == GN_SERIALIZATION)
         gn_counter_add(ap->shard->metrics.conflicts, 1);
     else if (op->code == GN_UNIQUE)
         gn_counter_add(ap->shard->metrics.unique_errors, 1);
-    if (op->code == GN_OK || is_refusal(op->code))
+    if (op->code == GN_OK || gn_apply_is_refusal(op->code))
         return ap->batch_bytes > GN_APPLY_BATCH_BYTES ? gn_apply_flush(ap, index) : GN_OK;
     return op->code;
 }
@@ -423,8 +469,10 @@ static void publish(gn_applier *ap, uint64_t last_index)
         if (shard->tables.items[i]->dirty)
             publish_table(shard->tables.items[i]);
     shard->last_scn = ap->last_scn;
+    shard->closed_scn = gn_prepared_closed(&shard->prepared, ap->last_scn);
     shard->applied_index = last_index;
     pthread_mutex_unlock(&shard->view_lock);
+    gn_prepared_publish(&shard->prepared);
     if (old)
         gn_feeds_schema_changed(shard->feeds, ap->schema);
     gn_schema_release(old);
@@ -469,7 +517,7 @@ gn_code gn_apply_flush(gn_applier *ap, uint64_t last_index)
         gn_shard_fail(shard, code, &err);
         return code;
     }
-    gn_feeds_position(shard->feeds, ap->last_scn);
+    gn_feeds_position(shard->feeds, gn_prepared_closed(&shard->prepared, ap->last_scn));
     publish(ap, last_index);
     uint64_t unflushed = atomic_fetch_add(&shard->unflushed_bytes, ap->batch_bytes) + ap->batch_bytes;
     shard->dead_versions += ap->n_tombstones;

@@ -40,6 +40,9 @@ typedef struct gn_apply_txn {
     gn_chain newest;         /* the branch as it is now */
     const gn_schema *before; /* the schema before the command */
     gn_error *err;
+    const gn_prepared *prepared; /* what is committed; NULL: not in two steps */
+    bool tries;                  /* a prepare: everything is taken back */
+    gn_recent_commit *footprint; /* of a prepare: what it would write */
 } gn_apply_txn;
 
 /* A pass over the writes of one section; hidden keys are assigned in order from first_rowid. */
@@ -54,10 +57,27 @@ gn_section_pass gn_section_begin(const gn_section *section, bool hidden, uint64_
 /* GN_NO_DATA at the end, GN_CORRUPT. */
 gn_code gn_section_write(gn_section_pass *pass, gn_write *out, gn_error *err);
 
+/* ---- apply.c ---- */
+bool gn_apply_is_refusal(gn_code code);
+/* The window of recent commits, if start_scn reaches below what is there of it. */
+gn_code gn_apply_complete_window(gn_applier *ap, uint64_t index, gn_scn start_scn, gn_error *err);
+/* Definitions and reads. */
+gn_code gn_apply_check_txn(gn_apply_txn *txn);
+/* *alone: the transaction is to be flushed by itself; what came before has been. */
+gn_code gn_apply_make_room(gn_apply_txn *txn, uint64_t index, bool *alone);
+gn_scn gn_apply_next_scn(gn_applier *ap, const gn_command *command);
+gn_code gn_apply_txn_writes(gn_apply_txn *txn, uint64_t index);
+
+/* ---- apply_prepared.c ---- */
+gn_code gn_apply_prepare(gn_applier *ap, uint64_t index, const gn_command *command, gn_bytes bytes, gn_commit_op *op);
+gn_code gn_apply_decision(gn_applier *ap, uint64_t index, const gn_command *command, gn_commit_op *op);
+
 void gn_apply_put(gn_applier *ap, const gn_space *space, gn_bytes key, gn_scn scn, gn_bytes head, gn_bytes tail);
 
 /* ---- apply_rows.c ---- */
 gn_code gn_apply_rows(gn_apply_txn *txn, const gn_table_desc *desc, const gn_section *section);
+/* Where the hidden keys of a section begin, before it is applied. */
+uint64_t gn_apply_first_rowid(const gn_apply_txn *txn, const gn_table_state *state);
 gn_table_state *gn_apply_table_state(gn_applier *ap, const gn_table_desc *desc);
 
 /* ---- apply_schema.c ---- */

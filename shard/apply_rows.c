@@ -68,6 +68,15 @@ gn_table_state *gn_apply_table_state(gn_applier *ap, const gn_table_desc *desc)
     return state;
 }
 
+uint64_t gn_apply_first_rowid(const gn_apply_txn *txn, const gn_table_state *state)
+{
+    const gn_prepared *p = txn->prepared;
+    for (uint32_t i = 0; p && i < p->n_rowids; i++)
+        if (p->rowids[i].table_id == state->table_id)
+            return p->rowids[i].rowid;
+    return state->next_rowid;
+}
+
 static bool beyond_greatest(const rows_pass *p, gn_bytes key)
 {
     return p->space.branch == GN_BRANCH_MAIN && gn_bytes_cmp(key, gn_buf_bytes(&p->state->greatest)) > 0;
@@ -98,6 +107,15 @@ static gn_code current_row(rows_pass *p, gn_bytes key, bool *exists, gn_bytes *r
     return code;
 }
 
+/* It is there now; but somebody may be about to take it away. */
+static gn_code taken(rows_pass *p, const gn_index_desc *index, const gn_space *space, gn_bytes key, size_t parts)
+{
+    if (!p->txn->prepared && gn_prepared_writes(&p->ap->shard->prepared, space, key))
+        return gn_error_set(p->txn->err, GN_SERIALIZATION,
+                            "could not serialize access: another transaction is about to commit");
+    return gn_unique_error(p->desc, index, gn_bytes_of(key.data, parts), false, p->txn->err);
+}
+
 static gn_code check_absent(rows_pass *p, gn_bytes key)
 {
     if (beyond_greatest(p, key))
@@ -106,7 +124,7 @@ static gn_code check_absent(rows_pass *p, gn_bytes key)
     gn_bytes row;
     gn_code code = current_row(p, key, &exists, &row);
     if (code == GN_OK && exists)
-        code = gn_unique_error(p->desc, NULL, key, false, p->txn->err);
+        code = taken(p, NULL, &p->space, key, key.len);
     return code;
 }
 
@@ -220,7 +238,7 @@ static gn_code begin_entry(rows_pass *p, const pending_entry *e)
         if (!item)
             code = gn_point_get(&p->ap->point, &space, &p->txn->newest, e->key, &version, &exists, p->txn->err);
         if (code == GN_OK && exists)
-            code = gn_unique_error(p->desc, e->index, gn_bytes_of(e->key.data, e->parts), false, p->txn->err);
+            code = taken(p, e->index, &space, e->key, e->parts);
         if (code != GN_OK)
             return code;
         gn_overlay_set(&p->ap->overlay, &space, e->key, true, e->primary_key);
@@ -294,7 +312,8 @@ static gn_code first_pass(rows_pass *p, const gn_section *section)
     gn_buf previous;
     gn_buf_init(&previous, NULL, GN_MAX_KEY);
     gn_arena *scratch = gn_arena_create(NULL);
-    gn_section_pass pass = gn_section_begin(section, p->desc->hidden_key, p->state->next_rowid, &p->ap->rowid);
+    gn_section_pass pass =
+        gn_section_begin(section, p->desc->hidden_key, gn_apply_first_rowid(p->txn, p->state), &p->ap->rowid);
     gn_code code;
     for (;;) {
         gn_write w;
@@ -315,7 +334,8 @@ static gn_code first_pass(rows_pass *p, const gn_section *section)
             break;
         gn_arena_reset(scratch);
     }
-    p->state->next_rowid = pass.next_rowid;
+    if (p->state->next_rowid < pass.next_rowid)
+        p->state->next_rowid = pass.next_rowid;
     gn_arena_destroy(scratch);
     gn_buf_close(&previous);
     return code == GN_NO_DATA ? GN_OK : code;

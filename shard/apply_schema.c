@@ -151,7 +151,7 @@ static gn_code fill_index(gn_apply_txn *txn, const gn_table_desc *desc, const gn
         code = gn_index_columns_init(&f.columns, desc, index, txn->err);
     if (code == GN_OK)
         code = fill_rows(&f);
-    if (code != GN_OK) {
+    if (code != GN_OK || txn->tries) { /* a prepare only wants to know whether it can be done */
         rocksdb_writebatch_clear(f.batch);
         erase_index(&f);
         gn_store_write(f.ap->store, f.batch, NULL);

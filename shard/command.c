@@ -4,7 +4,10 @@
 
 #include <msgpack.h>
 
-enum { TXN_FIELDS = 9, SEQUENCE_FIELDS = 8, BIN32 = 0xc6 };
+enum { TXN_FIELDS = 9, SEQUENCE_FIELDS = 8, PREPARE_FIELDS = 10, DECISION_FIELDS = 5, MOST_FIELDS = 10 };
+enum { BIN32 = 0xc6, UINT64 = 0xcf };
+/* Of a whole head of fixed width: array, version, kind, transaction id, clock. */
+enum { VERSION_AT = 1, KIND_AT = 2, CLOCK_AT = 13, HEAD_BYTES = 21 };
 
 static void pack_bin(msgpack_packer *p, gn_bytes b)
 {
@@ -12,15 +15,49 @@ static void pack_bin(msgpack_packer *p, gn_bytes b)
     msgpack_pack_bin_body(p, b.data, b.len);
 }
 
+static void pack_fixed(gn_buf *out, uint64_t v)
+{
+    gn_buf_append_u8(out, UINT64);
+    gn_buf_append_be64(out, v);
+}
+
+static void pack_head(msgpack_packer *p, gn_buf *out, size_t fields, gn_command_kind kind, const gn_command *c)
+{
+    msgpack_pack_array(p, fields);
+    msgpack_pack_uint8(p, c->from_clock ? GN_COMMAND_VERSION_CLOCK : GN_COMMAND_VERSION);
+    msgpack_pack_uint8(p, (uint8_t)kind);
+    pack_fixed(out, c->txn_id);
+    pack_fixed(out, c->clock);
+}
+
+void gn_command_set_clock(uint8_t *command, size_t len, gn_scn scn)
+{
+    GN_ASSERT(len >= HEAD_BYTES && command[CLOCK_AT - 1] == UINT64);
+    command[VERSION_AT] = GN_COMMAND_VERSION_CLOCK;
+    for (int i = 7; i >= 0; i--, scn >>= 8)
+        command[CLOCK_AT + i] = (uint8_t)scn;
+}
+
+gn_command_kind gn_command_kind_of(gn_bytes command)
+{
+    GN_ASSERT(command.len >= HEAD_BYTES);
+    return (gn_command_kind)command.data[KIND_AT];
+}
+
+bool gn_command_encode_decision(const gn_command *c, gn_buf *out)
+{
+    msgpack_packer p;
+    msgpack_packer_init(&p, out, gn_pack_write);
+    pack_head(&p, out, DECISION_FIELDS, c->kind, c);
+    msgpack_pack_uint64(&p, c->scn);
+    return !out->failed;
+}
+
 bool gn_command_encode_sequence(const gn_command *c, gn_buf *out)
 {
     msgpack_packer p;
     msgpack_packer_init(&p, out, gn_pack_write);
-    msgpack_pack_array(&p, SEQUENCE_FIELDS);
-    msgpack_pack_uint8(&p, GN_COMMAND_VERSION);
-    msgpack_pack_uint8(&p, GN_COMMAND_SEQUENCE);
-    msgpack_pack_uint64(&p, c->txn_id);
-    msgpack_pack_uint64(&p, c->clock);
+    pack_head(&p, out, SEQUENCE_FIELDS, GN_COMMAND_SEQUENCE, c);
     msgpack_pack_uint64(&p, c->sequence_id);
     msgpack_pack_uint8(&p, (uint8_t)c->op);
     msgpack_pack_int64(&p, c->start);
@@ -41,15 +78,14 @@ bool gn_command_begin_txn(const gn_command *c, gn_buf *out, size_t *patch)
 {
     msgpack_packer p;
     msgpack_packer_init(&p, out, gn_pack_write);
-    msgpack_pack_array(&p, TXN_FIELDS);
-    msgpack_pack_uint8(&p, GN_COMMAND_VERSION);
-    msgpack_pack_uint8(&p, GN_COMMAND_TXN);
-    msgpack_pack_uint64(&p, c->txn_id);
-    msgpack_pack_uint64(&p, c->clock);
+    bool prepare = c->kind == GN_COMMAND_PREPARE;
+    pack_head(&p, out, prepare ? PREPARE_FIELDS : TXN_FIELDS, prepare ? GN_COMMAND_PREPARE : GN_COMMAND_TXN, c);
     msgpack_pack_uint64(&p, c->start_scn);
     msgpack_pack_uint64(&p, c->branch);
     pack_bin(&p, c->tables);
     pack_bin(&p, c->reads);
+    if (prepare)
+        pack_bin(&p, c->groups);
     gn_buf_append_u8(out, BIN32);
     *patch = out->len;
     return gn_buf_append_be32(out, 0);
@@ -101,6 +137,8 @@ static bool read_txn(gn_unpack *u, gn_command *c)
     c->branch = gn_unpack_uint(u);
     c->tables = gn_unpack_str(u);
     c->reads = gn_unpack_str(u);
+    if (c->kind == GN_COMMAND_PREPARE)
+        c->groups = gn_unpack_str(u);
     c->writes = gn_unpack_str(u);
     return gn_unpack_done(u);
 }
@@ -115,21 +153,35 @@ static bool read_sequence(gn_unpack *u, gn_command *c)
     return gn_unpack_done(u) && op >= GN_SEQUENCE_NEXT && op <= GN_SEQUENCE_RETURN;
 }
 
+static bool read_body(gn_unpack *u, uint32_t fields, gn_command *c)
+{
+    switch (c->kind) {
+    case GN_COMMAND_TXN:
+        return fields == TXN_FIELDS && read_txn(u, c);
+    case GN_COMMAND_SEQUENCE:
+        return fields == SEQUENCE_FIELDS && read_sequence(u, c);
+    case GN_COMMAND_PREPARE:
+        return fields == PREPARE_FIELDS && read_txn(u, c);
+    case GN_COMMAND_COMMIT:
+    case GN_COMMAND_ABORT:
+    case GN_COMMAND_FORGET:
+        c->scn = gn_unpack_uint(u);
+        return fields == DECISION_FIELDS && gn_unpack_done(u) && (c->scn != 0) == (c->kind == GN_COMMAND_COMMIT);
+    }
+    return false;
+}
+
 gn_code gn_command_decode(gn_bytes bytes, gn_command *out, gn_error *err)
 {
     gn_unpack u = gn_unpack_of(bytes);
-    uint32_t fields = gn_unpack_array(&u, TXN_FIELDS);
+    uint32_t fields = gn_unpack_array(&u, MOST_FIELDS);
     uint64_t version = gn_unpack_uint(&u);
     uint64_t kind = gn_unpack_uint(&u);
-    *out = (gn_command){.kind = (gn_command_kind)kind};
+    *out = (gn_command){.kind = (gn_command_kind)kind, .from_clock = version == GN_COMMAND_VERSION_CLOCK};
     out->txn_id = gn_unpack_uint(&u);
     out->clock = gn_unpack_uint(&u);
-    bool ok = !u.failed && version == GN_COMMAND_VERSION && out->txn_id != 0;
-    if (ok && kind == GN_COMMAND_TXN && fields == TXN_FIELDS)
-        ok = read_txn(&u, out);
-    else if (ok && kind == GN_COMMAND_SEQUENCE && fields == SEQUENCE_FIELDS)
-        ok = read_sequence(&u, out);
-    else
-        ok = false;
+    bool ok = !u.failed && (version == GN_COMMAND_VERSION || version == GN_COMMAND_VERSION_CLOCK) &&
+              kind <= GN_COMMAND_FORGET && out->txn_id != 0;
+    ok = ok && read_body(&u, fields, out);
     return ok ? GN_OK : gn_error_set(err, GN_CORRUPT, "a command in the log is malformed");
 }

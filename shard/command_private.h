@@ -1,10 +1,16 @@
-/* The commands of a shard's Raft log: versioned msgpack arrays. A transaction is one command:
+/* The commands of a shard's Raft log: versioned msgpack arrays. Version 2: the clock is an SCN that the database's
+ * clock handed out for this command, so it is above all before it. A transaction in one group is one command:
  *
  *   [version, GN_COMMAND_TXN, txn id, proposer's clock, start SCN, branch, tables, reads, writes]
  *   tables  bin: varint ids of the tables whose definition the transaction relied on
  *   reads   bin: a packed read set (read_set_private.h)
  *   writes  bin: per table: varint id, varint epoch, varint number of writes, u32 length, packed writes in key order
  *   [version, GN_COMMAND_SEQUENCE, txn id, clock, sequence id, op, start, value]
+ *
+ * A part of a transaction over several groups, and what became of it (SCN: of the commit; else 0):
+ *   [version, GN_COMMAND_PREPARE, txn id, clock, start SCN, branch, tables, reads, groups, writes]
+ *   groups  bin: varint ids of the groups that take part, the one that decides first
+ *   [version, GN_COMMAND_COMMIT | _ABORT | _FORGET, txn id, clock, SCN]
  */
 #ifndef GN_SHARD_COMMAND_PRIVATE_H
 #define GN_SHARD_COMMAND_PRIVATE_H
@@ -12,9 +18,16 @@
 #include "shard/read_set_private.h"
 #include "shard/write_set_private.h"
 
-enum { GN_COMMAND_VERSION = 1 };
+enum { GN_COMMAND_VERSION = 1, GN_COMMAND_VERSION_CLOCK = 2 };
 
-typedef enum gn_command_kind { GN_COMMAND_TXN = 1, GN_COMMAND_SEQUENCE = 2 } gn_command_kind;
+typedef enum gn_command_kind {
+    GN_COMMAND_TXN = 1,
+    GN_COMMAND_SEQUENCE = 2,
+    GN_COMMAND_PREPARE = 3,
+    GN_COMMAND_COMMIT = 4, /* of what was prepared */
+    GN_COMMAND_ABORT = 5,  /* of what was prepared, or may yet come */
+    GN_COMMAND_FORGET = 6, /* the decision */
+} gn_command_kind;
 
 typedef enum gn_sequence_op {
     GN_SEQUENCE_NEXT = 1,   /* hands out `value` numbers, the first being `start` if there is no such sequence yet */
@@ -26,10 +39,13 @@ typedef struct gn_command {
     gn_command_kind kind;
     uint64_t txn_id;
     gn_scn clock;
-    /* GN_COMMAND_TXN */
+    bool from_clock; /* version 2 */
+    /* GN_COMMAND_TXN, GN_COMMAND_PREPARE */
     gn_scn start_scn;
     uint64_t branch;
-    gn_bytes tables, reads, writes;
+    gn_bytes tables, reads, groups, writes;
+    /* GN_COMMAND_COMMIT */
+    gn_scn scn;
     /* GN_COMMAND_SEQUENCE */
     uint64_t sequence_id;
     gn_sequence_op op;
@@ -40,7 +56,12 @@ typedef struct gn_command {
 gn_code gn_command_decode(gn_bytes bytes, gn_command *out, gn_error *err);
 
 bool gn_command_encode_sequence(const gn_command *command, gn_buf *out);
-/* Everything up to the writes; sections then follow, then the end, which patches the length. */
+bool gn_command_encode_decision(const gn_command *command, gn_buf *out);
+/* Makes an encoded command one of version 2 with this clock, in place. */
+void gn_command_set_clock(uint8_t *command, size_t len, gn_scn scn);
+gn_command_kind gn_command_kind_of(gn_bytes command);
+/* Everything up to the writes; sections then follow, then the end, which patches the length. Kinds other than
+ * GN_COMMAND_PREPARE are GN_COMMAND_TXN. */
 bool gn_command_begin_txn(const gn_command *command, gn_buf *out, size_t *patch);
 bool gn_command_add_section(gn_buf *out, const gn_write_set *ws, uint64_t *n_writes);
 bool gn_command_end_txn(gn_buf *out, size_t patch);

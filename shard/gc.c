@@ -35,8 +35,8 @@ void gn_reader_unregister(gn_shard *shard, gn_reader_mark *mark)
 static gn_scn candidate(gn_shard *shard, uint64_t now_ms)
 {
     gn_scn c = now_ms > shard->retention_ms ? (now_ms - shard->retention_ms) << GN_SCN_COUNTER_BITS : 0;
-    if (c > shard->last_scn)
-        c = shard->last_scn;
+    if (c > shard->closed_scn)
+        c = shard->closed_scn;
     for (gn_reader_mark *m = shard->readers.next; m != &shard->readers; m = m->next)
         if (c > m->scn)
             c = m->scn;

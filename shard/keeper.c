@@ -99,6 +99,7 @@ static void keep(void *arg)
         if (code == GN_OK && now >= next) {
             next = now + TICK_MS * 1000000ull;
             measure(shard);
+            gn_prepared_tell_overdue(&shard->prepared);
             if (++ticks % GC_TICKS == 0)
                 code = collect(shard, &swept_at, &err);
         }

@@ -5,6 +5,8 @@
  *   'I' index  epoch branch  index parts + primary key ~SCN -> live or dead      the versions of an index entry
  *   'L' SCN chunk                                         -> what a commit touched (change_log)
  *   'M' ...                                               -> the replica's own state
+ *   'P' transaction id                                    -> a part that is prepared and not decided (prepared)
+ *   'D' transaction id                                    -> what was decided (prepared); id 0: what was dropped
  *
  * table, index, epoch and branch are order-preserving varints: a byte that tells how many follow, then big endian.
  * Key parts are self-delimiting (query/row.h), so no primary key of a table is a prefix of another, and the versions
@@ -17,9 +19,11 @@
 #include "shard/txn.h"
 
 enum {
+    GN_KIND_DECISION = 'D',
     GN_KIND_INDEX = 'I',
     GN_KIND_LOG = 'L',
     GN_KIND_META = 'M',
+    GN_KIND_PREPARED = 'P',
     GN_KIND_ROW = 'R',
     GN_VERSION_SUFFIX = 8,
     GN_SPACE_PREFIX_MAX = 1 + 3 * 9,

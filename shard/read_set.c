@@ -157,17 +157,39 @@ static int by_space(const void *a, const void *b)
     return gn_space_cmp(&((const gn_read_space *)a)->space, &((const gn_read_space *)b)->space);
 }
 
-/* ---- packing ---- */
-
-bool gn_read_set_pack(gn_read_set *set, gn_buf *out)
+void gn_read_set_sort(gn_read_set *set)
 {
     if (set->n > 1)
         qsort(set->spaces, set->n, sizeof *set->spaces, by_space);
     set->last = 0;
+    for (uint32_t i = 0; i < set->n; i++)
+        sort_space(&set->spaces[i]);
+}
+
+void gn_read_set_add(gn_read_set *set, const gn_read_set *other)
+{
+    for (uint32_t i = 0; i < other->n; i++) {
+        const gn_read_space *rs = &other->spaces[i];
+        for (uint32_t j = 0; j < rs->n; j++) {
+            const gn_read_item *item = &rs->items[j];
+            if (item->kind == GN_READ_POINT)
+                gn_read_set_point(set, &rs->space, item->lo);
+            else
+                gn_read_set_range(
+                    set, &rs->space,
+                    &(gn_key_span){.start = item->lo, .end = item->hi, .end_open = item->kind == GN_READ_OPEN});
+        }
+    }
+}
+
+/* ---- packing ---- */
+
+bool gn_read_set_pack(gn_read_set *set, gn_buf *out)
+{
+    gn_read_set_sort(set);
     gn_buf_append_varint(out, set->n);
     for (uint32_t i = 0; i < set->n; i++) {
         gn_read_space *rs = &set->spaces[i];
-        sort_space(rs);
         gn_buf_append_u8(out, rs->space.kind);
         gn_buf_append_varint(out, rs->space.id);
         gn_buf_append_varint(out, rs->space.epoch);
@@ -269,4 +291,14 @@ bool gn_read_space_meets(const gn_read_space *rs, gn_bytes least, gn_bytes great
     if (gn_read_space_has(rs, least))
         return true;
     return items_to(rs, least) < items_to(rs, greatest);
+}
+
+bool gn_read_space_overlaps(const gn_read_space *rs, const gn_key_span *span)
+{
+    if (!span->end_open && gn_bytes_cmp(span->start, span->end) >= 0)
+        return false;
+    if (gn_read_space_has(rs, span->start))
+        return true;
+    uint32_t next = items_to(rs, span->start); /* the first that starts above it */
+    return next < rs->n && (span->end_open || gn_bytes_cmp(rs->items[next].lo, span->end) < 0);
 }

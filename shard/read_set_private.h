@@ -35,6 +35,8 @@ void gn_read_set_point(gn_read_set *set, const gn_space *space, gn_bytes key);
 void gn_read_set_range(gn_read_set *set, const gn_space *space, const gn_key_span *span);
 void gn_read_set_drop(gn_read_set *set, uint64_t table_or_index_id);
 
+void gn_read_set_add(gn_read_set *set, const gn_read_set *other);
+void gn_read_set_sort(gn_read_set *set); /* and merges what overlaps: for asking */
 /* Sorts, merges, appends. */
 bool gn_read_set_pack(gn_read_set *set, gn_buf *out);
 /* A packed set, its memory in the arena and in `bytes`. GN_CORRUPT, GN_OUT_OF_MEMORY. */
@@ -44,5 +46,6 @@ gn_code gn_read_set_unpack(gn_bytes bytes, gn_arena *arena, gn_read_set *out, gn
 const gn_read_space *gn_read_set_space(const gn_read_set *set, const gn_space *space);
 bool gn_read_space_has(const gn_read_space *rs, gn_bytes key);
 bool gn_read_space_meets(const gn_read_space *rs, gn_bytes least, gn_bytes greatest); /* inclusive */
+bool gn_read_space_overlaps(const gn_read_space *rs, const gn_key_span *span);
 
 #endif

@@ -211,13 +211,21 @@ static void grow(gn_recent *r)
         txn_put(r, ring[i]->txn_id, ring[i]->scn);
 }
 
+/* A commit over several groups may come after younger ones. The window is in order of SCN, so that it is the same
+ * whether commits came one by one or out of the change log; and what lies below its end is not taken up. */
 void gn_recent_add(gn_recent *r, gn_recent_commit *commit)
 {
     GN_ASSERT(commit->txn_id != 0);
+    if (commit->scn <= r->floor || commit->scn <= r->complete_from) {
+        free(commit);
+        return;
+    }
     if (r->n == r->cap)
         grow(r);
-    r->ring[(r->head + r->n) & (r->cap - 1)] = commit;
-    r->n++;
+    size_t i = r->n++;
+    for (; i > 0 && r->ring[(r->head + i - 1) & (r->cap - 1)]->scn > commit->scn; i--)
+        r->ring[(r->head + i) & (r->cap - 1)] = r->ring[(r->head + i - 1) & (r->cap - 1)];
+    r->ring[(r->head + i) & (r->cap - 1)] = commit;
     r->weight += gn_recent_weight(commit);
     txn_put(r, commit->txn_id, commit->scn);
     while (r->weight > GN_RECENT_WEIGHT_MAX) {
@@ -255,7 +263,7 @@ static bool section_conflicts(gn_reader *r, const gn_read_set *reads)
     return conflict;
 }
 
-static bool commit_conflicts(const gn_recent_commit *c, const gn_read_set *reads)
+bool gn_recent_conflicts(const gn_recent_commit *c, const gn_read_set *reads)
 {
     gn_reader r = gn_reader_of(gn_bytes_of(c->sections, c->len));
     while (gn_reader_left(&r) > 0) {
@@ -265,6 +273,39 @@ static bool commit_conflicts(const gn_recent_commit *c, const gn_read_set *reads
             return true;
     }
     return false;
+}
+
+/* ---- what a commit wrote, as a set of keys ---- */
+
+static void section_footprint(gn_reader *r, gn_buf *end, gn_read_set *out)
+{
+    gn_space space = {.kind = gn_read_u8(r)};
+    space.id = gn_read_varint(r);
+    space.epoch = gn_read_varint(r);
+    space.branch = gn_read_varint(r);
+    uint32_t n = gn_read_be32(r);
+    if (n == N_SPANS) {
+        gn_key_span span = {.start = gn_read_varbytes(r)};
+        gn_buf_clear(end);
+        gn_buf_append_bytes(end, gn_read_varbytes(r));
+        gn_buf_append_u8(end, 0); /* the least key above the greatest */
+        span.end = gn_buf_bytes(end);
+        gn_read_set_range(out, &space, &span);
+        return;
+    }
+    for (uint32_t i = 0; i < n && !r->failed; i++)
+        gn_read_set_point(out, &space, gn_read_varbytes(r));
+}
+
+bool gn_recent_footprint(const gn_recent_commit *c, gn_read_set *out)
+{
+    gn_reader r = gn_reader_of(gn_bytes_of(c->sections, c->len));
+    gn_buf end;
+    gn_buf_init(&end, NULL, GN_STORE_KEY_MAX + 1);
+    while (gn_reader_left(&r) > 0 && !r.failed)
+        section_footprint(&r, &end, out);
+    gn_buf_close(&end);
+    return !r.failed;
 }
 
 gn_code gn_recent_validate(const gn_recent *r, const gn_read_set *reads, gn_scn start_scn, gn_error *err)
@@ -279,7 +320,7 @@ gn_code gn_recent_validate(const gn_recent *r, const gn_read_set *reads, gn_scn 
         const gn_recent_commit *c = r->ring[(r->head + i - 1) & (r->cap - 1)];
         if (c->scn <= start_scn)
             break;
-        if (!commit_conflicts(c, reads))
+        if (!gn_recent_conflicts(c, reads))
             continue;
         gn_error_set(err, GN_SERIALIZATION,
                      "could not serialize access due to read/write dependencies among transactions");

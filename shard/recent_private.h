@@ -1,10 +1,10 @@
 /* The recent commits: what each wrote, for validating read sets, and which transactions they were, so that a command
  * that was proposed twice is applied once.
  *
- * All replicas must judge alike, so what is kept is a function of the log alone: the longest run of newest commits
- * whose weight fits GN_RECENT_WEIGHT_MAX. A replica that opens rebuilds it from the change log, but only when a command
- * comes whose transaction began before the open (above `complete_from` all is there). A transaction that began before
- * the floor (the newest commit that was let go) and has read anything is refused. */
+ * All replicas must judge alike, so what is kept is a function of the log alone: in order of SCN, the longest run of
+ * newest commits whose weight fits GN_RECENT_WEIGHT_MAX. A replica that opens rebuilds it from the change log, but only
+ * when a command comes whose transaction began before the open (above `complete_from` all is there). A transaction that
+ * began before the floor (the newest commit that was let go) and has read anything is refused. */
 #ifndef GN_SHARD_RECENT_PRIVATE_H
 #define GN_SHARD_RECENT_PRIVATE_H
 
@@ -61,6 +61,10 @@ static inline size_t gn_recent_weight(const gn_recent_commit *commit)
 }
 
 bool gn_recent_find_txn(const gn_recent *recent, uint64_t txn_id, gn_scn *scn);
+/* Has the commit written anything that is in the (sorted) set? */
+bool gn_recent_conflicts(const gn_recent_commit *commit, const gn_read_set *reads);
+/* Adds what the commit wrote to a set of keys. False: its bytes are malformed. */
+bool gn_recent_footprint(const gn_recent_commit *commit, gn_read_set *out);
 /* GN_SERIALIZATION when something read was written after start_scn, or may have been. */
 gn_code gn_recent_validate(const gn_recent *recent, const gn_read_set *reads, gn_scn start_scn, gn_error *err);
 

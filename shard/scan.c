@@ -63,9 +63,11 @@ static gn_code cover_committed(gn_txn *txn, gn_own_index *own, const gn_table_de
         return GN_OK;
     gn_space space = gn_row_space(desc, txn->branch);
     const gn_key_span all = {.end_open = true};
+    gn_code code = gn_txn_await(txn, &space, &all, err);
+    if (code != GN_OK)
+        return code;
     gn_mvcc_cursor cursor;
     gn_mvcc_open(&cursor, txn->store, &space, &txn->chain, &all, false);
-    gn_code code;
     do {
         gn_bytes key;
         gn_version version;
@@ -122,6 +124,8 @@ gn_code gn_scan_open(gn_txn *txn, const gn_scan_spec *spec, gn_scan **out, gn_er
     gn_batch_fill_init(&s->fill, spec->table, spec->ordinals, spec->n_ordinals, false);
     if (!gn_key_span_of(&spec->range, s->arena, &s->span))
         code = gn_error_oom(err, txn->account);
+    if (code == GN_OK)
+        code = gn_txn_await(txn, &s->space, &s->span, err);
     if (code == GN_OK)
         code = open_own(s, err);
     if (code == GN_OK)
@@ -216,8 +220,10 @@ static gn_code own_entry_row(gn_scan *s, gn_bytes *row, bool *found, gn_error *e
     if (!s->own_index->covers)
         return GN_OK; /* written after the scan began */
     gn_space rows = gn_row_space(s->spec->table, s->txn->branch);
-    gn_version version;
-    gn_code code = gn_point_get(&s->txn->point, &rows, &s->txn->chain, pk, &version, found, err);
+    gn_version version = {0};
+    gn_code code = gn_txn_await_key(s->txn, &rows, pk, err);
+    if (code == GN_OK)
+        code = gn_point_get(&s->txn->point, &rows, &s->txn->chain, pk, &version, found, err);
     *row = version.row;
     if (code == GN_OK && *found) /* entries of own versions that the scan does not see lead here as well */
         code = gn_own_index_holds(s->own_index, version.row, pk, s->own_entry.key, found, err);
@@ -267,6 +273,8 @@ static gn_code fetch(gn_scan *s, found_row *out, gn_error *err)
     gn_version version;
     bool found;
     gn_code code = gn_index_entry_primary(s->spec->table, s->spec->index, s->key, s->version.row, &pk, err);
+    if (code == GN_OK)
+        code = gn_txn_await_key(txn, &rows, pk, err);
     if (code == GN_OK)
         code = gn_point_get(&txn->point, &rows, &txn->chain, pk, &version, &found, err);
     if (code != GN_OK)

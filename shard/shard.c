@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 enum { DEFAULT_RETENTION_MS = 3600 * 1000, DEFAULT_CACHE_BYTES = 32 << 20, DEFAULT_MEMTABLE_BYTES = 32 << 20 };
+enum { DEFAULT_UNRESOLVED_MS = 3000 };
 
 /* ---- what Raft calls, on the host's queue ---- */
 
@@ -69,6 +70,8 @@ static void command_done(gn_raft_request *request, gn_code code)
         op->code = code;
         gn_error_set(&op->err, code, "%s", gn_code_text(code));
     }
+    if (op->shard)
+        gn_proposer_done(&op->shard->proposer, op);
     gn_event_signal(&op->event);
 }
 
@@ -80,7 +83,12 @@ gn_code gn_shard_run_command(gn_shard *shard, gn_bytes command, gn_commit_op *op
     op->request = (gn_raft_request){.done = command_done, .command = command};
     gn_event_init(&op->event, shard->world);
     gn_strand_lend(shard->world);
-    gn_raft_submit(shard->group, &op->request);
+    if (shard->clock.next) {
+        op->shard = shard;
+        gn_propose(&shard->proposer, op);
+    } else {
+        gn_raft_submit(shard->group, &op->request);
+    }
     gn_event_wait(&op->event, UINT64_MAX);
     if (op->code == GN_CRASH_SHUTDOWN && (failed = gn_shard_failed(shard)) != GN_OK)
         gn_error_detail(&op->err, "%s", gn_code_text(failed));
@@ -176,7 +184,10 @@ gn_code gn_shard_load_state(gn_shard *shard, gn_store *store, gn_error *err)
 {
     state s = {0};
     gn_code code = read_state(store, &s, err);
+    if (code == GN_OK)
+        code = gn_prepared_load(&shard->prepared, store, err);
     if (code != GN_OK) {
+        gn_schema_release(s.schema);
         gn_table_states_close(&s.tables);
         return code;
     }
@@ -188,6 +199,7 @@ gn_code gn_shard_load_state(gn_shard *shard, gn_store *store, gn_error *err)
     shard->tables = s.tables;
     shard->applied_index = s.applied_index;
     shard->last_scn = s.last_scn;
+    shard->closed_scn = gn_prepared_closed(&shard->prepared, s.last_scn);
     shard->log_floor = s.log_floor;
     pthread_mutex_unlock(&shard->view_lock);
     gn_schema_release(old);
@@ -208,6 +220,8 @@ static void init_metrics(gn_shard_metrics *m)
     m->flushes = gn_counter("gnomon_shard_flushes_total", NULL, "Flushes of the store.");
     m->flush_seconds = gn_histogram("gnomon_shard_flush_seconds", NULL, "Time of a flush of the store.");
     m->versions_swept = gn_counter("gnomon_shard_versions_swept_total", NULL, "Versions removed behind tombstones.");
+    m->scns_raised = gn_counter("gnomon_shard_scns_raised_total", NULL,
+                                "SCNs from the clock that were not above what was applied; never, if all is well.");
     m->open_transactions = gn_gauge("gnomon_shard_open_transactions", NULL, "Transactions that hold garbage back.");
     m->unflushed_bytes = gn_gauge("gnomon_shard_unflushed_bytes", NULL, "Written and only in memory and the log.");
     m->store_bytes = gn_gauge("gnomon_shard_store_bytes", NULL, "Files of the store.");
@@ -230,6 +244,13 @@ static gn_shard *shard_alloc(gn_world *world, gn_raft_host *host, const gn_shard
     pthread_mutex_init(&s->view_lock, NULL);
     pthread_mutex_init(&s->horizon_lock, NULL);
     gn_wakeup_init(&s->keeper_wakeup, world);
+    if (o->clock)
+        s->clock = *o->clock;
+    s->unresolved = o->unresolved;
+    s->unresolved_ctx = o->unresolved_ctx;
+    s->unresolved_after_ns = (o->unresolved_after_ms ? o->unresolved_after_ms : DEFAULT_UNRESOLVED_MS) * 1000000;
+    gn_proposer_init(&s->proposer, s);
+    gn_prepared_init(&s->prepared, s);
     init_metrics(&s->metrics);
     return s;
 }
@@ -348,6 +369,8 @@ void gn_shard_close(gn_shard *shard, bool clean)
     gn_table_states_close(&shard->tables);
     gn_store_release(shard->store);
     gn_wakeup_close(&shard->keeper_wakeup);
+    gn_proposer_close(&shard->proposer);
+    gn_prepared_close(&shard->prepared);
     pthread_mutex_destroy(&shard->view_lock);
     pthread_mutex_destroy(&shard->horizon_lock);
     free(shard->dir);
@@ -388,6 +411,14 @@ gn_scn gn_shard_last_scn(gn_shard *shard)
     return scn;
 }
 
+gn_scn gn_shard_closed_scn(gn_shard *shard)
+{
+    pthread_mutex_lock(&shard->view_lock);
+    gn_scn scn = shard->closed_scn;
+    pthread_mutex_unlock(&shard->view_lock);
+    return scn;
+}
+
 gn_raft_group *gn_shard_raft_group(gn_shard *shard)
 {
     return shard->group;
@@ -416,7 +447,7 @@ gn_code gn_shard_changes(gn_shard *shard, gn_scn from, gn_scn to, bool (*fn)(voi
                          void *ctx, gn_error *err)
 {
     gn_store *store = gn_shard_store(shard);
-    gn_scn last = gn_shard_last_scn(shard);
+    gn_scn last = gn_shard_closed_scn(shard);
     gn_code code = GN_OK;
     if (from >= shard->log_floor)
         code = gn_change_scan(store, from, to < last ? to : last, fn, ctx, err);

@@ -1,7 +1,8 @@
 /* A shard group's replica: MVCC rows, indexes and the change log in one RocksDB directory, driven by a Raft group.
  *
  * A write is a Raft entry; applying it gives it the commit SCN max(the proposer's clock, last SCN + 1), so SCNs ascend
- * in log order. Readers work on immutable views at an SCN and never wait for a writer. */
+ * in log order. Readers work on immutable views at an SCN and never wait for a writer; except for parts of transactions
+ * over several groups, which are prepared by one entry and committed by another (docs/decisions/cluster.md). */
 #ifndef GN_SHARD_SHARD_H
 #define GN_SHARD_SHARD_H
 
@@ -17,6 +18,23 @@ enum { GN_SCN_COUNTER_BITS = 18 };
 
 enum { GN_BRANCH_MAIN = 1 };
 
+/* ---- the clock of a database of several groups ---- */
+
+/* A request for n SCNs: first ... first + n - 1, above all that were handed out before, to whomever, and above
+ * `above`. Caller-owned until `done`, which runs exactly once, on any thread (also before `next` returns), and does not
+ * block. */
+typedef struct gn_scn_request {
+    uint32_t n;
+    gn_scn above;
+    void (*done)(struct gn_scn_request *request, gn_code code, gn_scn first);
+} gn_scn_request;
+
+/* It must answer in bounded time; any code other than GN_OK means that there is no SCN now. */
+typedef struct gn_scn_source {
+    void *ctx;
+    void (*next)(void *ctx, gn_scn_request *request);
+} gn_scn_source;
+
 typedef struct gn_shard_options {
     const char *dir;               /* the replica's directory; created */
     uint64_t group_id;             /* Raft group, never 0 */
@@ -26,6 +44,14 @@ typedef struct gn_shard_options {
     uint64_t block_cache_bytes; /* 0 = 32 MiB */
     uint64_t memtable_bytes;    /* 0 = 32 MiB */
     gn_account *account;        /* caches and vector indexes charge here; may be NULL */
+    /* The database's clock; copied. NULL: this group is the whole database and its leader's own clock does. */
+    const gn_scn_source *clock;
+    /* A prepared transaction waits for its decision, or a decision for being forgotten, for longer than
+     * unresolved_after_ms (0 = 3000); again after each such time. Only where the group is led. On the keeper or on a
+     * strand that waits for it; must not block, nor call this shard. May be NULL. */
+    void (*unresolved)(void *ctx, gn_shard *shard, uint64_t txn_id, uint64_t primary_group);
+    void *unresolved_ctx;
+    uint64_t unresolved_after_ms;
 } gn_shard_options;
 
 /* Opens RocksDB, the vector indexes and the Raft group; returns when the group has recovered what it knows to be
@@ -37,6 +63,8 @@ void gn_shard_close(gn_shard *shard, bool clean);
 /* Waits until this node leads the group and can read. GN_TIMEOUT. */
 gn_code gn_shard_wait_ready(gn_shard *shard, uint64_t deadline_ns, gn_error *err);
 gn_scn gn_shard_last_scn(gn_shard *shard); /* newest applied */
+/* Nothing will be added at or below it: below the last SCN while transactions are prepared. Never falls. */
+gn_scn gn_shard_closed_scn(gn_shard *shard);
 gn_raft_group *gn_shard_raft_group(gn_shard *shard);
 
 /* What garbage collection may remove is older than every open transaction's SCN and the retention. Runs a full
@@ -51,8 +79,8 @@ typedef struct gn_change {
     gn_bytes key; /* encoded primary key */
     bool deleted;
 } gn_change;
-/* Changes with from < scn <= to, ascending. fn returns false to end early. GN_SNAPSHOT_TOO_OLD when `from` is below
- * what retention has kept. */
+/* Changes with from < scn <= to, ascending, as far as the closed SCN. fn returns false to end early.
+ * GN_SNAPSHOT_TOO_OLD when `from` is below what retention has kept. */
 gn_code gn_shard_changes(gn_shard *shard, gn_scn from, gn_scn to, bool (*fn)(void *ctx, const gn_change *change),
                          void *ctx, gn_error *err);
 

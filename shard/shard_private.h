@@ -10,6 +10,8 @@
 #include "base/metrics.h"
 #include "shard/change_log_private.h"
 #include "shard/command_private.h"
+#include "shard/prepared_private.h"
+#include "shard/propose_private.h"
 #include "shard/schema_private.h"
 
 #include <pthread.h>
@@ -65,7 +67,7 @@ typedef struct gn_sequences gn_sequences;
 
 typedef struct gn_shard_metrics {
     gn_metric *commits, *conflicts, *unique_errors, *rows_written, *apply_seconds, *flushes, *flush_seconds,
-        *versions_swept, *snapshots, *open_transactions, *unflushed_bytes, *store_bytes, *memtable_bytes;
+        *versions_swept, *snapshots, *scns_raised, *open_transactions, *unflushed_bytes, *store_bytes, *memtable_bytes;
 } gn_shard_metrics;
 
 struct gn_shard {
@@ -76,6 +78,12 @@ struct gn_shard {
     gn_queue *queue;
     char *dir;
     uint64_t group_id, retention_ms, memtable_bytes, block_cache_bytes;
+    gn_scn_source clock; /* zeroed: none */
+    void (*unresolved)(void *ctx, gn_shard *shard, uint64_t txn_id, uint64_t primary_group);
+    void *unresolved_ctx;
+    uint64_t unresolved_after_ns;
+    gn_proposer proposer;      /* used with a clock only */
+    gn_prepared_list prepared; /* parts of transactions over groups */
     gn_shard_metrics metrics;
 
     /* published for readers */
@@ -83,6 +91,7 @@ struct gn_shard {
     gn_store *store;
     gn_schema *schema;
     gn_scn last_scn;
+    gn_scn closed_scn; /* nothing will be added at or below it */
     uint64_t applied_index;
     gn_reader_mark readers; /* a ring */
     gn_scn horizon;         /* reads below it are refused: what they would see may have been collected */
@@ -127,6 +136,11 @@ typedef struct gn_commit_op {
     gn_scn scn;
     int64_t first; /* sequence commands */
     gn_error err;
+    gn_decision_state state; /* commands that decide */
+    /* the proposer's */
+    gn_shard *shard; /* NULL: submitted without it */
+    struct gn_commit_op *next, *flight_next, *flight_prev;
+    uint64_t ticket;
 } gn_commit_op;
 /* Submits and waits. The outcome is returned; op->err says more. From a strand. */
 gn_code gn_shard_run_command(gn_shard *shard, gn_bytes command, gn_commit_op *op);

@@ -31,13 +31,42 @@ static gn_code read_index(gn_shard *shard, gn_error *err)
     return GN_OK;
 }
 
+/* The SCN at which to read; 0: the newest that is applied, at the time when the view is taken. What was acknowledged
+ * before is at or below that as long as nobody is prepared: who is may have been committed by its first group. */
+static gn_code choose_scn(gn_txn *txn, const gn_txn_options *o, gn_scn *scn, gn_error *err)
+{
+    gn_shard *shard = txn->shard;
+    *scn = o->read_scn;
+    bool ask = *scn == 0 && (o->global || (shard->clock.next && gn_prepared_any(&shard->prepared)));
+    txn->exact = o->global || ask;
+    return ask ? gn_shard_ask_clock(shard, scn, err) : GN_OK;
+}
+
+/* Everything that must be seen has been applied when it returns. */
+static gn_code settle_past(gn_txn *txn, const gn_txn_options *o, gn_scn *scn, gn_error *err)
+{
+    gn_shard *shard = txn->shard;
+    for (bool again = true; again;) {
+        gn_code code = choose_scn(txn, o, scn, err);
+        if (code == GN_OK)
+            code = read_index(shard, err);
+        if (code == GN_OK && shard->clock.next)
+            code = gn_proposer_barrier(&shard->proposer, &txn->patience, err);
+        if (code != GN_OK)
+            return code;
+        again = *scn == 0 && shard->clock.next && gn_prepared_any(&shard->prepared); /* prepared meanwhile */
+    }
+    return *scn ? gn_prepared_await_definitions(&shard->prepared, *scn, &txn->patience, err) : GN_OK;
+}
+
 static gn_code take_view(gn_txn *txn, gn_scn wanted, gn_error *err)
 {
     gn_shard *shard = txn->shard;
     gn_code code = GN_OK;
     pthread_mutex_lock(&shard->view_lock);
-    /* A moment that has not come is read as now: what commits later must not appear in it. */
-    txn->read_scn = wanted && wanted < shard->last_scn ? wanted : shard->last_scn;
+    /* A moment that has not come is read as now: what commits later must not appear in it. One that the clock gave has
+     * come. */
+    txn->read_scn = wanted && (txn->exact || wanted < shard->last_scn) ? wanted : shard->last_scn;
     if (txn->read_scn < shard->horizon) {
         code = gn_error_set(err, GN_SNAPSHOT_TOO_OLD, "history before SCN %llu has been collected",
                             (unsigned long long)shard->horizon);
@@ -69,7 +98,8 @@ static gn_txn *txn_alloc(gn_shard *shard, const gn_txn_options *o)
     txn->shard = shard;
     txn->account = o->account;
     txn->cancel = o->cancel;
-    txn->read_only = o->read_only || o->read_scn != 0;
+    txn->patience = (gn_patience){.deadline_ns = o->deadline_ns, .cancel = o->cancel};
+    txn->read_only = o->read_only || (o->read_scn != 0 && !o->global);
     txn->no_read_set = o->no_read_set;
     txn->branch = o->branch ? o->branch : GN_BRANCH_MAIN;
     txn->scans.prev = txn->scans.next = &txn->scans;
@@ -89,12 +119,13 @@ gn_code gn_txn_begin(gn_shard *shard, const gn_txn_options *options, gn_txn **ou
         return gn_error_set(err, code, "%s", gn_code_text(code));
     if (o->branch > GN_BRANCH_MAIN)
         return gn_error_set(err, GN_NO_OBJECT, "branch %llu does not exist", (unsigned long long)o->branch);
-    code = read_index(shard, err);
-    if (code != GN_OK)
-        return code;
     gn_txn *txn = txn_alloc(shard, o);
-    code = take_view(txn, o->read_scn, err);
+    gn_scn scn = 0;
+    code = settle_past(txn, o, &scn, err);
+    if (code == GN_OK)
+        code = take_view(txn, scn, err);
     if (code == GN_OK) {
+        txn->pending = gn_prepared_before(&shard->prepared, txn->read_scn);
         txn->chain = (gn_chain){.n = 1, .links = {{.branch = txn->branch, .scn = txn->read_scn}}};
         gn_point_open(&txn->point, txn->store);
         code = take_schema(txn, err);
@@ -105,6 +136,35 @@ gn_code gn_txn_begin(gn_shard *shard, const gn_txn_options *options, gn_txn **ou
     }
     *out = txn;
     return GN_OK;
+}
+
+gn_code gn_txn_await_slow(gn_txn *txn, const gn_space *space, const gn_key_span *span, gn_error *err)
+{
+    bool none;
+    uint64_t published;
+    gn_code code = gn_prepared_await_read(&txn->shard->prepared, txn->read_scn, space, span, &txn->patience, &published,
+                                          &none, err);
+    if (code != GN_OK)
+        return code;
+    if (published != txn->published) { /* an iterator from before does not see what has been decided since */
+        gn_point_close(&txn->point);
+        gn_point_open(&txn->point, txn->store);
+    }
+    txn->published = published;
+    txn->pending = !none;
+    return GN_OK;
+}
+
+gn_code gn_txn_await_key_slow(gn_txn *txn, const gn_space *space, gn_bytes key, gn_error *err)
+{
+    gn_buf end;
+    gn_buf_init(&end, NULL, GN_STORE_KEY_MAX);
+    gn_buf_append_bytes(&end, key);
+    gn_buf_append_u8(&end, 0); /* the least key above it */
+    gn_key_span span = {.start = key, .end = gn_buf_bytes(&end)};
+    gn_code code = gn_txn_await_slow(txn, space, &span, err);
+    gn_buf_close(&end);
+    return code;
 }
 
 gn_scn gn_txn_read_scn(const gn_txn *txn)
@@ -158,8 +218,8 @@ static int by_table(const void *a, const void *b)
     return x->desc->id < y->desc->id ? -1 : x->desc->id > y->desc->id;
 }
 
-/* *empty: there is nothing to write after all. */
-static gn_code encode(gn_txn *txn, gn_buf *out, bool *empty, gn_error *err)
+/* c: its kind, transaction id and groups. *empty: there is nothing to write after all. */
+static gn_code encode(gn_txn *txn, gn_command c, gn_buf *out, bool *empty, gn_error *err)
 {
     gn_buf tables, reads;
     gn_buf_init(&tables, txn->account, GN_MAX_ENTRY);
@@ -167,8 +227,7 @@ static gn_code encode(gn_txn *txn, gn_buf *out, bool *empty, gn_error *err)
     for (size_t i = 0; i < txn->n_used; i++)
         gn_buf_append_varint(&tables, txn->used[i]);
     gn_read_set_pack(&txn->reads, &reads);
-    gn_command c = {.txn_id = gn_random_u64(txn->shard->world), .clock = gn_shard_clock(txn->shard)};
-    c.txn_id += c.txn_id == 0;
+    c.clock = gn_shard_clock(txn->shard);
     c.start_scn = txn->read_scn;
     c.branch = txn->branch;
     c.tables = gn_buf_bytes(&tables);
@@ -188,30 +247,113 @@ static gn_code encode(gn_txn *txn, gn_buf *out, bool *empty, gn_error *err)
     return ok ? GN_OK : gn_error_oom(err, txn->account);
 }
 
+/* Takes the writes: what they hold is in the command then, and the log is about to copy it again. */
+static gn_code propose(gn_txn *txn, gn_command c, gn_commit_op *op, gn_error *err)
+{
+    gn_buf command;
+    gn_buf_init(&command, txn->account, GN_MAX_ENTRY);
+    bool empty = false;
+    gn_code code = encode(txn, c, &command, &empty, err);
+    for (size_t i = 0; i < txn->n_sets; i++)
+        gn_write_set_clear(txn->sets[i]);
+    if (code == GN_OK && (!empty || c.kind == GN_COMMAND_PREPARE)) {
+        code = gn_prepared_await_write(&txn->shard->prepared, gn_buf_bytes(&command), &txn->patience, err);
+        if (code == GN_OK && (code = gn_shard_run_command(txn->shard, gn_buf_bytes(&command), op)) != GN_OK && err)
+            *err = op->err;
+    }
+    gn_buf_close(&command);
+    return code;
+}
+
 gn_code gn_txn_commit(gn_txn *txn, gn_scn *scn, gn_error *err)
 {
-    gn_scn at = txn->read_scn;
+    gn_commit_op op = {.scn = txn->read_scn};
     gn_code code = GN_OK;
     gn_txn_settle_scans(txn);
     if (gn_txn_has_writes(txn)) {
-        gn_buf command;
-        gn_buf_init(&command, txn->account, GN_MAX_ENTRY);
-        bool empty = false;
-        code = encode(txn, &command, &empty, err);
-        /* What the writes hold is in the command now; the log is about to copy it again. */
-        for (size_t i = 0; i < txn->n_sets; i++)
-            gn_write_set_clear(txn->sets[i]);
-        gn_commit_op op = {.scn = at};
-        if (code == GN_OK && !empty) {
-            code = gn_shard_run_command(txn->shard, gn_buf_bytes(&command), &op);
-            if (code != GN_OK && err)
-                *err = op.err;
-        }
-        at = op.scn;
-        gn_buf_close(&command);
+        gn_command c = {.kind = GN_COMMAND_TXN, .txn_id = gn_random_u64(txn->shard->world)};
+        c.txn_id += c.txn_id == 0;
+        code = propose(txn, c, &op, err);
     }
     if (code == GN_OK && scn)
-        *scn = at;
+        *scn = op.scn;
     gn_txn_abort(txn);
     return code;
+}
+
+/* ---- transactions over several groups ---- */
+
+static gn_code check_part(const gn_txn *txn, uint64_t txn_id, uint32_t n_groups, gn_error *err)
+{
+    if (!txn->shard->clock.next)
+        return gn_error_set(err, GN_NOT_IN_STATE, "the group has no clock");
+    if (txn_id == 0 || n_groups == 0)
+        return gn_error_set(err, GN_INVALID_PARAMETER, "a part of a transaction needs its id and its groups");
+    if (txn->read_only)
+        return gn_error_set(err, GN_READ_ONLY_TRANSACTION, "cannot prepare a read-only transaction");
+    return GN_OK;
+}
+
+gn_code gn_txn_prepare(gn_txn *txn, uint64_t txn_id, const uint64_t *groups, uint32_t n_groups, gn_scn *prepared,
+                       gn_error *err)
+{
+    gn_commit_op op = {0};
+    gn_buf packed;
+    gn_buf_init(&packed, NULL, GN_MAX_FIELD);
+    gn_txn_settle_scans(txn);
+    gn_code code = check_part(txn, txn_id, n_groups, err);
+    for (uint32_t i = 0; i < n_groups; i++)
+        gn_buf_append_varint(&packed, groups[i]);
+    if (code == GN_OK)
+        code = propose(txn, (gn_command){.kind = GN_COMMAND_PREPARE, .txn_id = txn_id, .groups = gn_buf_bytes(&packed)},
+                       &op, err);
+    if (code == GN_OK && prepared)
+        *prepared = op.scn;
+    gn_buf_close(&packed);
+    gn_txn_abort(txn);
+    return code;
+}
+
+static gn_code run_decision(gn_shard *shard, gn_command c, gn_commit_op *op, gn_error *err)
+{
+    gn_buf command;
+    gn_buf_init(&command, NULL, 256);
+    c.clock = gn_shard_clock(shard);
+    gn_command_encode_decision(&c, &command);
+    GN_ASSERT(!command.failed);
+    gn_code code = gn_shard_run_command(shard, gn_buf_bytes(&command), op);
+    if (code != GN_OK && err)
+        *err = op->err;
+    gn_buf_close(&command);
+    return code;
+}
+
+gn_code gn_shard_decide(gn_shard *shard, uint64_t txn_id, bool commit, gn_scn scn, gn_decision *out, gn_error *err)
+{
+    if (txn_id == 0 || commit != (scn != 0))
+        return gn_error_set(err, GN_INVALID_PARAMETER, "a decision needs a transaction, and an SCN just to commit");
+    gn_commit_op op = {0};
+    gn_command c = {.kind = commit ? GN_COMMAND_COMMIT : GN_COMMAND_ABORT, .txn_id = txn_id, .scn = scn};
+    gn_code code = run_decision(shard, c, &op, err);
+    if (out)
+        *out = (gn_decision){.state = code == GN_OK ? op.state : GN_UNKNOWN_TXN, .scn = code == GN_OK ? op.scn : 0};
+    return code;
+}
+
+gn_code gn_shard_forget(gn_shard *shard, uint64_t txn_id, gn_error *err)
+{
+    if (txn_id == 0)
+        return gn_error_set(err, GN_INVALID_PARAMETER, "no transaction has the id 0");
+    gn_commit_op op = {0};
+    return run_decision(shard, (gn_command){.kind = GN_COMMAND_FORGET, .txn_id = txn_id}, &op, err);
+}
+
+gn_code gn_shard_decision(gn_shard *shard, uint64_t txn_id, gn_decision *out, gn_error *err)
+{
+    *out = (gn_decision){0};
+    gn_code code = gn_shard_failed(shard);
+    if (code != GN_OK)
+        return gn_error_set(err, code, "%s", gn_code_text(code));
+    code = read_index(shard, err);
+    return code == GN_OK ? gn_prepared_decision(&shard->prepared, txn_id, out) : code;
 }

@@ -12,16 +12,21 @@
 typedef struct gn_txn gn_txn;
 
 typedef struct gn_txn_options {
-    uint64_t branch;            /* 0 = GN_BRANCH_MAIN */
-    gn_scn read_scn;            /* 0 = newest; another makes the transaction read-only */
+    uint64_t branch; /* 0 = GN_BRANCH_MAIN */
+    gn_scn read_scn; /* 0 = newest; another makes the transaction read-only, unless: */
+    /* A part of a transaction over groups: read_scn came from the clock after the transaction began (0: is asked for
+     * here), reads are at exactly this SCN, and the part may write. */
+    bool global;
     bool read_only;             /* no read set is kept */
     bool no_read_set;           /* reads are not validated (read committed) */
     gn_account *account;        /* buffered writes and scans charge here; may be NULL */
     const _Atomic bool *cancel; /* may be NULL: long waits and scans end with GN_CANCELED */
+    uint64_t deadline_ns;       /* of gn_now_ns: waits for other transactions end with GN_TIMEOUT; 0 = none */
 } gn_txn_options;
 
 /* Linearizable: sees everything that was acknowledged before the call. From a strand. GN_UNAVAILABLE,
- * GN_SNAPSHOT_TOO_OLD, GN_NOT_LEADER. */
+ * GN_SNAPSHOT_TOO_OLD, GN_NOT_LEADER. Reads that meet a prepared write which may have to be seen wait for its decision:
+ * GN_CANCELED, GN_TIMEOUT. */
 gn_code gn_txn_begin(gn_shard *shard, const gn_txn_options *options, gn_txn **out, gn_error *err);
 gn_scn gn_txn_read_scn(const gn_txn *txn);
 bool gn_txn_has_writes(const gn_txn *txn);
@@ -32,6 +37,39 @@ bool gn_txn_has_writes(const gn_txn *txn);
  * GN_UNIQUE (err names constraint and key, as PostgreSQL words it), GN_OUTCOME_UNKNOWN, GN_DISK_FULL, ... */
 gn_code gn_txn_commit(gn_txn *txn, gn_scn *scn, gn_error *err);
 void gn_txn_abort(gn_txn *txn); /* NULL is fine */
+
+/* ---- transactions over several groups: two-phase commit ----
+ *
+ * The coordinator begins a part in each group at one SCN of the clock, prepares all parts (in parallel), takes the
+ * commit SCN from the clock when all have answered GN_OK, has the first group decide, then tells the others, and when
+ * all know has the first one forget. Only the first group decides: another may be told "commit" only after the first
+ * has committed, "abort" only when the first cannot commit any more. Groups must have a clock (GN_NOT_IN_STATE). */
+
+typedef enum gn_decision_state { GN_UNKNOWN_TXN, GN_PREPARED, GN_COMMITTED, GN_ABORTED } gn_decision_state;
+
+typedef struct gn_decision {
+    gn_decision_state state;
+    gn_scn scn;       /* GN_COMMITTED: the commit SCN; GN_PREPARED: the SCN of the prepare, which the commit is above */
+    uint64_t *groups; /* of a part, or of a decision at the first group; else NULL */
+    uint32_t n_groups;
+} gn_decision;
+void gn_decision_close(gn_decision *decision); /* zeroed is fine */
+
+/* Ends the part and frees it, whatever comes back. A part that has only read is prepared too. txn_id: random, never 0,
+ * the same in all groups. groups[0] decides. GN_OK: this part can be committed whatever happens, and is if the first
+ * group says so. Other codes as for gn_txn_commit; after GN_OUTCOME_UNKNOWN it may be prepared. *prepared (may be
+ * NULL): the SCN of the prepare. */
+gn_code gn_txn_prepare(gn_txn *txn, uint64_t txn_id, const uint64_t *groups, uint32_t n_groups, gn_scn *prepared,
+                       gn_error *err);
+
+/* Commits at scn, or aborts (scn 0). May be repeated. GN_OK: *out (may be NULL) is what this group has decided, now or
+ * before, which may be the opposite. GN_NO_OBJECT: told to commit what is not known here. An abort of what is not known
+ * here is noted, and a late prepare is refused. */
+gn_code gn_shard_decide(gn_shard *shard, uint64_t txn_id, bool commit, gn_scn scn, gn_decision *out, gn_error *err);
+/* What is known here, linearizable. Close *out. */
+gn_code gn_shard_decision(gn_shard *shard, uint64_t txn_id, gn_decision *out, gn_error *err);
+/* Every group of the transaction knows. May be repeated. */
+gn_code gn_shard_forget(gn_shard *shard, uint64_t txn_id, gn_error *err);
 
 /* ---- catalog, versioned and transactional like all data ---- */
 

@@ -20,7 +20,11 @@ struct gn_txn {
     gn_shard *shard;
     gn_account *account;
     const _Atomic bool *cancel;
+    gn_patience patience;
     bool read_only, no_read_set;
+    bool exact;         /* the read SCN is the clock's */
+    bool pending;       /* somebody prepared may commit at or below the read SCN */
+    uint64_t published; /* decisions that `point` may have seen */
     uint64_t branch;
     gn_scn read_scn;
     gn_chain chain;
@@ -46,6 +50,19 @@ struct gn_txn {
 /* ---- txn.c ---- */
 /* Ends the open scans: what they have read so far counts, further calls fail. */
 void gn_txn_settle_scans(gn_txn *txn);
+
+/* Before what is in the span, or the key, is read: waits for those who may commit below the read SCN and write there.
+ * Who was not prepared when the view was taken commits above. May begin `point` anew. */
+gn_code gn_txn_await_slow(gn_txn *txn, const gn_space *space, const gn_key_span *span, gn_error *err);
+gn_code gn_txn_await_key_slow(gn_txn *txn, const gn_space *space, gn_bytes key, gn_error *err);
+static inline gn_code gn_txn_await(gn_txn *txn, const gn_space *space, const gn_key_span *span, gn_error *err)
+{
+    return txn->pending ? gn_txn_await_slow(txn, space, span, err) : GN_OK;
+}
+static inline gn_code gn_txn_await_key(gn_txn *txn, const gn_space *space, gn_bytes key, gn_error *err)
+{
+    return txn->pending ? gn_txn_await_key_slow(txn, space, key, err) : GN_OK;
+}
 
 /* ---- txn_catalog.c ---- */
 /* Remembers that the outcome depends on this table's definition. */

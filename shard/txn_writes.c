@@ -100,6 +100,10 @@ static gn_code check_key_free(gn_txn *txn, gn_write_set *ws, gn_bytes key, gn_er
     gn_own_row own;
     if (gn_own_find(ws, gn_own_now(ws), key, &own))
         return own.deleted ? GN_OK : gn_unique_error(ws->desc, NULL, key, false, err);
+    gn_space space = gn_row_space(ws->desc, txn->branch);
+    gn_code waited = gn_txn_await_key(txn, &space, key, err);
+    if (waited != GN_OK)
+        return waited;
     if (txn->branch == GN_BRANCH_MAIN && !ws->knows_greatest) {
         gn_code code = GN_OK;
         if (ws->n_looked_up == 0)
@@ -111,7 +115,6 @@ static gn_code check_key_free(gn_txn *txn, gn_write_set *ws, gn_bytes key, gn_er
     }
     if (ws->knows_greatest && gn_bytes_cmp(key, gn_buf_bytes(&ws->greatest)) > 0)
         return GN_OK;
-    gn_space space = gn_row_space(ws->desc, txn->branch);
     gn_version version;
     bool exists;
     gn_code code = gn_point_get(&txn->point, &space, &txn->chain, key, &version, &exists, err);
@@ -162,7 +165,9 @@ static gn_code check_index_free(gn_txn *txn, gn_write_set *ws, const gn_index_de
     gn_version version;
     bool exists = false;
     /* An index of this transaction's own making has no entries yet. */
-    code = gn_point_get(&txn->point, &space, &txn->chain, parts, &version, &exists, err);
+    code = gn_txn_await_key(txn, &space, parts, err);
+    if (code == GN_OK)
+        code = gn_point_get(&txn->point, &space, &txn->chain, parts, &version, &exists, err);
     gn_own_row own;
     if (code == GN_OK && exists && !gn_bytes_eq(version.row, but_for) &&
         !gn_own_find(ws, gn_own_now(ws), version.row, &own)) /* the row with the entry is as it was */

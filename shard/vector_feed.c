@@ -309,7 +309,10 @@ static uint64_t first_rowid_of(gn_apply_txn *txn, const gn_table_desc *desc, con
 {
     if (!desc->hidden_key)
         return 0;
-    uint64_t next = gn_apply_table_state(txn->ap, desc)->next_rowid;
+    const gn_table_state *state = gn_apply_table_state(txn->ap, desc);
+    uint64_t next = state->next_rowid;
+    if (txn->prepared)
+        return gn_apply_first_rowid(txn, state);
     gn_section_pass pass = gn_section_begin(section, true, 0, &txn->ap->rowid);
     gn_write w;
     while (gn_section_write(&pass, &w, NULL) == GN_OK)
@@ -404,7 +407,8 @@ typedef struct feeding {
     gn_schema *schema;
     const gn_table_desc *desc;
     gn_reader_mark mark;
-    gn_scn scn;
+    gn_scn scn;      /* closed: what the index can be said to be complete up to */
+    gn_scn last_scn; /* of what has been applied */
     gn_point_reader point;
     bool on_queue; /* where nothing may wait */
     uint64_t n;
@@ -424,7 +428,8 @@ static bool feeding_begin(feeding *fd, gn_feed *f, gn_error *err)
     pthread_mutex_lock(&shard->view_lock);
     fd->store = gn_store_retain(shard->store);
     fd->schema = gn_schema_retain(shard->schema);
-    fd->scn = shard->last_scn;
+    fd->scn = shard->closed_scn;
+    fd->last_scn = shard->last_scn;
     gn_reader_register(shard, &fd->mark, fd->scn);
     pthread_mutex_unlock(&shard->view_lock);
     const gn_schema_table *t = gn_schema_find(fd->schema, f->table_id);
@@ -491,7 +496,8 @@ static bool feed_change(void *ctx, gn_scn scn, const gn_space *space, gn_bytes k
     return fd->code == GN_OK;
 }
 
-/* Changes above the position, up to the view's SCN. */
+/* Changes above the position, up to the view's SCN; in the end up to all that was applied, some of which will be given
+ * again after a restart. */
 static gn_code feed_changes(feeding *fd)
 {
     gn_feed *f = fd->f;
@@ -500,7 +506,8 @@ static gn_code feed_changes(feeding *fd)
     fd->n = 0;
     fd->code = GN_OK;
     gn_scn from = f->position;
-    gn_code code = gn_change_scan_spaces(fd->store, from, fd->scn, feed_change, fd, fd->err);
+    gn_scn to = fd->on_queue ? fd->last_scn : fd->scn;
+    gn_code code = gn_change_scan_spaces(fd->store, from, to, feed_change, fd, fd->err);
     if (code == GN_OK)
         code = fd->code;
     if (code == GN_OK && from < fd->shard->log_floor)

@@ -308,6 +308,9 @@ static gn_code check_spec(gn_txn *txn, const gn_vector_scan_spec *spec, gn_error
 gn_code gn_vector_scan_open(gn_txn *txn, const gn_vector_scan_spec *spec, gn_vector_scan **out, gn_error *err)
 {
     gn_code code = check_spec(txn, spec, err);
+    gn_space rows = gn_row_space(spec->table, txn->branch);
+    if (code == GN_OK) /* any row may turn out to be among the nearest */
+        code = gn_txn_await(txn, &rows, &(gn_key_span){.end_open = true}, err);
     if (code != GN_OK)
         return code;
     gn_vector_scan *s = gn_xcalloc(1, sizeof *s);
@@ -330,7 +333,6 @@ gn_code gn_vector_scan_open(gn_txn *txn, const gn_vector_scan_spec *spec, gn_vec
         s->view = gn_vview_acquire(gn_feed_vindex(s->feed));
     s->by_rows = !s->view;
     if (gn_txn_records(txn)) { /* any other vector might have been nearer */
-        gn_space rows = gn_row_space(spec->table, txn->branch);
         gn_read_set_range(&txn->reads, &rows, &(gn_key_span){.end_open = true});
     }
     code = measure_own(s, err);
