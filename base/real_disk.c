@@ -229,8 +229,9 @@ static void *writer_main(void *arg)
     for (;;) {
         if (disk->first && !disk->writing) {
             disk->writing = true;
-            write_waiting(disk);
-            disk->writing = false;
+            pthread_mutex_unlock(&disk->lock);
+            gn_real_disk_thread(&disk->base);
+            pthread_mutex_lock(&disk->lock);
         } else if (disk->closing && !disk->first) {
             break;
         } else {

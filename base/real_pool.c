@@ -12,7 +12,8 @@
  *
  * By the same reasoning a strand that is about to wait for a commit lends its thread (gn_strand_lend): it becomes a
  * worker until its event comes, drains the queues that its own post made runnable, writes the log's batch itself if
- * nobody is writing, and drains what that completes. A single client's commit then wakes no thread at all. */
+ * nobody is writing, and drains what that completes. A single client's commit then wakes no thread at all.
+ * The thread kept for the disk does the same under load, when there is always a next write (gn_real_disk_thread). */
 #include "base/assert.h"
 #include "base/memory.h"
 #include "base/real_private.h"
@@ -25,7 +26,8 @@
 #define SHARE_AFTER 8  /* tasks of one queue, when another waits behind it on this thread */
 #define YIELD_AFTER 64 /* tasks of one queue, when others wait for any thread */
 #define NEXT_STREAK 32
-#define HELP_AFTER 4 /* tasks that a strand runs on when its event has come: less than waking a thread for them */
+#define DISK_STREAK 3 /* queues that a disk's thread drains before the next write: host, applier, host */
+#define HELP_AFTER 4  /* tasks that a strand runs on when its event has come: less than waking a thread for them */
 
 typedef struct real_queue {
     gn_queue base;
@@ -238,7 +240,7 @@ void gn_real_help_until(const gn_event *event)
 {
     if (self != &guest)
         return;
-    GN_ASSERT(!guest.awaited); /* a task never blocks */
+    GN_ASSERT(!guest.current); /* a task never blocks */
     guest.awaited = event;
     while (guest.after < HELP_AFTER) {
         real_queue *queue = guest.next;
@@ -255,6 +257,32 @@ void gn_real_help_until(const gn_event *event)
         offer_to_all(guest.pool, guest.next);
     if (guest.disk)
         gn_real_disk_give_back(guest.disk);
+    self = NULL;
+}
+
+/* The thread of a log's disk goes on with what its write completes, which commonly ends in the next write: under load
+ * one thread so goes round without a wake. Queues in between may not keep a write waiting for long. */
+void gn_real_disk_thread(gn_log_disk *disk)
+{
+    guest = (worker){.pool = real_world_of(disk->world)->pool, .disk = disk};
+    self = &guest;
+    for (unsigned streak = 0;;) {
+        real_queue *queue = guest.next;
+        guest.next = NULL;
+        if (queue && guest.disk && ++streak > DISK_STREAK) {
+            offer_to_all(guest.pool, queue);
+            queue = NULL;
+        }
+        if (queue) {
+            drain(&guest, queue);
+        } else if (guest.disk) {
+            streak = 0;
+            if (!gn_real_disk_work(guest.disk))
+                guest.disk = NULL;
+        } else {
+            break;
+        }
+    }
     self = NULL;
 }
 

@@ -40,6 +40,8 @@ void gn_real_strand_lend(gn_world *world);
 /* If this thread has lent itself: works until the event has come or nothing is left that only it can do. Whatever
  * remains goes to the threads whose work it is. */
 void gn_real_help_until(const gn_event *event);
+/* For the thread kept for a disk, once it has taken it: writes what waits, and runs what that completes. */
+void gn_real_disk_thread(gn_log_disk *disk);
 /* If this thread has lent itself and has no disk yet: it will write what waits on this one (gn_real_disk_work). */
 bool gn_real_help_disk(gn_log_disk *disk);
 

@@ -32,7 +32,7 @@ typedef struct disk_file {
 static disk_file files[FILES];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* the journal makes files in a thread of its own */
 static _Atomic bool modelled;                            /* are journal files kept? */
-static _Atomic int fail_write, fail_sync;                /* errno of the next write or sync, once; 0 = none */
+static _Thread_local int fail_write, fail_sync;          /* errno of this thread's next write or sync; 0 = none */
 static _Atomic bool torn;                                /* a failed sync has brought every second page to the disk */
 static _Atomic bool piecemeal;                           /* writes are short, and interrupted */
 static _Atomic unsigned calls;
@@ -62,7 +62,8 @@ static disk_file *file_of(int fd)
 
 ssize_t pwrite(int fd, const void *data, size_t n, off_t at)
 {
-    int error = atomic_exchange(&fail_write, 0);
+    int error = fail_write;
+    fail_write = 0;
     if (piecemeal && ++calls % 3 == 0)
         error = EINTR;
     if (error) {
@@ -83,7 +84,8 @@ ssize_t pwrite(int fd, const void *data, size_t n, off_t at)
 /* After a failure the kernel takes the pages for clean, although they are not on the disk. */
 static int sync_pages(int fd, long call)
 {
-    int error = atomic_exchange(&fail_sync, 0);
+    int error = fail_sync;
+    fail_sync = 0;
     pthread_mutex_lock(&lock);
     disk_file *f = file_of(fd);
     for (int p = 0; f && p < PAGES; p++) {
