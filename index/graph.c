@@ -195,6 +195,16 @@ static gn_candidate greedy(const gn_graph *g, uint32_t level, const gn_code_quer
     return at;
 }
 
+static void prefetch_links(const gn_graph *g, uint32_t level, uint32_t node)
+{
+    const char *links = (const char *)gn_graph_links(g, level, node);
+    for (size_t i = 0; i < gn_graph_max_links(g, level) * sizeof(uint32_t) && i < 256; i += 64)
+        __builtin_prefetch(links + i, 0, 3);
+}
+
+/* A candidate that comes to stand this near to the front is likely to be expanded soon. */
+enum { SOON = 3 };
+
 /* Algorithm 2: fills the worker's pool with the ef_construction nearest to its query that a walk from `entry` finds. */
 static void search_layer(gn_graph_worker *w, uint32_t level, gn_candidate entry)
 {
@@ -220,13 +230,13 @@ static void search_layer(gn_graph_worker *w, uint32_t level, gn_candidate entry)
         size_t lowest = SIZE_MAX;
         for (uint32_t i = 0; i < n; i++) {
             size_t p = gn_pool_insert(pool, (gn_candidate){.id = ids[i], .distance = distance[i]});
+            if (p < at + SOON)
+                prefetch_links(g, level, ids[i]);
             lowest = p < lowest ? p : lowest;
         }
         at = lowest <= at ? lowest : at + 1;
         while (at < pool->n && (pool->items[at].id & GN_POOL_EXPANDED))
             at++;
-        if (at < pool->n)
-            __builtin_prefetch((const void *)gn_graph_links(g, level, pool->items[at].id));
     }
     for (size_t i = 0; i < pool->n; i++)
         pool->items[i].id &= ~GN_POOL_EXPANDED;

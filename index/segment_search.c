@@ -189,6 +189,16 @@ static bool descend(const gn_segment *s, gn_segment_query *q, const gn_walk *wal
 
 /* ---- layer 0, every node a possible result ---- */
 
+static void prefetch_links(const gn_segment *s, uint32_t node)
+{
+    const char *links = (const char *)(s->links0 + (size_t)node * s->header->m0);
+    for (size_t i = 0; i < s->header->m0 * sizeof(uint32_t) && i < 256; i += 64)
+        __builtin_prefetch(links + i, 0, 3);
+}
+
+/* A candidate that comes to stand this near to the front is likely to be expanded soon. */
+enum { SOON = 3 };
+
 static bool walk_pool(const gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_candidate entry)
 {
     gn_pool pool = {.items = q->best, .cap = q->ef};
@@ -206,13 +216,17 @@ static bool walk_pool(const gn_segment *s, gn_segment_query *q, gn_walk *walk, g
         size_t lowest = SIZE_MAX;
         for (uint32_t i = 0; i < n; i++) {
             size_t p = gn_pool_insert(&pool, (gn_candidate){.id = ids[i], .distance = distance[i]});
+            if (p < at + SOON)
+                prefetch_links(s, ids[i]);
             lowest = p < lowest ? p : lowest;
         }
         at = lowest <= at ? lowest : at + 1;
         while (at < pool.n && (pool.items[at].id & GN_POOL_EXPANDED))
             at++;
-        if (at < pool.n)
-            __builtin_prefetch(s->links0 + (size_t)pool.items[at].id * s->header->m0);
+        for (size_t next = at + 1; next < pool.n && next < at + SOON; next++) {
+            if (!(pool.items[next].id & GN_POOL_EXPANDED))
+                prefetch_links(s, pool.items[next].id);
+        }
     }
     for (size_t i = 0; i < pool.n; i++)
         pool.items[i].id &= ~GN_POOL_EXPANDED;
