@@ -204,6 +204,7 @@ static void search(bench *b, uint32_t ef, uint32_t k, uint32_t rounds, uint32_t 
                             .n_chain = 1,
                             .filter = percent < 100 ? match : NULL,
                             .filter_ctx = &filter,
+                            .filter_share = (float)percent / 100,
                             .arena = b->arena};
             double began = thread_seconds();
             check(gn_vview_search(b->view, &s, &found, &n, &stats, &err), "search", &err);

@@ -270,11 +270,7 @@ static gn_code merge(gn_vindex *index, plan *p, reporting *r, const _Atomic bool
                   .ef_construction = index->options.ef_construction,
                   .threads = index->options.build_threads,
                   .seed = index->options.seed,
-                  .codes = {.kind = index->options.codes,
-                            .bits = index->options.code_bits,
-                            .subquantizers = index->options.pq_subquantizers,
-                            .centroids = index->options.pq_centroids,
-                            .rotate = index->options.pq_rotate},
+                  .codes = gn_vindex_code_options(&index->options),
                   /* A flat file is how memory is given back: it may not fail for want of its few bytes a row. */
                   .account = p->flat ? NULL : index->account,
                   .flat = p->flat,

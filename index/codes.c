@@ -211,7 +211,7 @@ bool gn_codec_compares(const gn_codec *c)
 
 /* ---- training ---- */
 
-static gn_code check_options(const gn_code_options *o, gn_error *err)
+gn_code gn_code_options_check(const gn_code_options *o, gn_error *err)
 {
     if (o->kind < GN_CODES_AUTO || o->kind >= GN_CODES_KNOWN)
         return gn_error_set(err, GN_INVALID_PARAMETER, "unknown quantization %d", (int)o->kind);
@@ -365,7 +365,7 @@ static size_t pick_sample(const float *const *from, size_t n, uint32_t dimension
 
 gn_code gn_codec_train(const gn_code_options *o, const float *const *sample, size_t n, gn_codec **out, gn_error *err)
 {
-    gn_code code = check_options(o, err);
+    gn_code code = gn_code_options_check(o, err);
     if (code != GN_OK)
         return code;
     const float **picked = gn_xcalloc(MAX_SAMPLE, sizeof *picked);

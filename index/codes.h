@@ -40,6 +40,8 @@ typedef struct gn_code_options {
     uint64_t seed;
 } gn_code_options;
 
+gn_code gn_code_options_check(const gn_code_options *options, gn_error *err); /* GN_INVALID_PARAMETER */
+
 typedef struct gn_codec gn_codec;
 
 /* Trains on n vectors (normalised already for cosine), at most some thousands of which are used. AUTO gives REDUCED

@@ -287,9 +287,6 @@ static gn_code train(const job *j, gn_code_kind kind, gn_codec **out, gn_error *
     gn_code_options o = j->merge->codes;
     uint32_t there = 0, n = 0;
     o.kind = kind;
-    o.metric = j->merge->metric;
-    o.dimensions = j->merge->dimensions;
-    o.seed = j->merge->seed;
     for (uint32_t i = 0; i < j->n; i++)
         there += !j->absent[i];
     const float **sample = gn_xcalloc(MAX_SAMPLED, sizeof *sample);

@@ -116,6 +116,23 @@ static void scan_segment(searching *s, const gn_segment *seg, gn_accept accept)
     s->stats.distances += gn_segment_scan(seg, &s->measure, s->query, accept, &s->top);
 }
 
+/* About how many of a segment's nodes can be results: those not ended, times what the filter is thought to leave. */
+static float share_of(const searching *s, const gn_segment *seg)
+{
+    uint32_t n = seg->header->n_nodes, ended = atomic_load_explicit(&seg->n_ended, memory_order_relaxed);
+    float live = ended < n ? (float)(n - ended) / (float)n : 1 / (float)n;
+    if (!s->search->filter)
+        return live;
+    return s->search->filter_share > 0 ? live * fminf(s->search->filter_share, 1) : 0;
+}
+
+/* Is a walk expected to see so much that looking at every row is cheaper? */
+static bool better_scanned(const searching *s, const gn_segment *seg, float share)
+{
+    enum { WALK_COST = 3 }; /* of a node, against asking a row and not measuring it */
+    return share > 0 && (float)s->ef * WALK_COST / share > (float)seg->header->n_nodes;
+}
+
 static gn_code search_segment(searching *s, gn_segment *seg, bool exact, gn_error *err)
 {
     sight sees = sight_of_segment(s, seg);
@@ -123,7 +140,9 @@ static gn_code search_segment(searching *s, gn_segment *seg, bool exact, gn_erro
         return GN_OK;
     gn_accept accept = {.fn = sees == SEES_ALL ? NULL : accept_in_segment, .ctx = s};
     s->stats.segments++;
-    if (exact || seg->header->graph != GN_GRAPH_HNSW || seg->header->n_nodes <= s->ef) {
+    float share = accept.fn ? share_of(s, seg) : 1;
+    if (exact || seg->header->graph != GN_GRAPH_HNSW || seg->header->n_nodes <= s->ef ||
+        (accept.fn && better_scanned(s, seg, share))) {
         scan_segment(s, seg, accept);
         return GN_OK;
     }
@@ -134,6 +153,7 @@ static gn_code search_segment(searching *s, gn_segment *seg, bool exact, gn_erro
                           .rerank = s->view->index->options.rerank,
                           .bound = gn_topk_bound(&s->top),
                           .accept = accept,
+                          .share = share,
                           .best = s->best};
     gn_code code = gn_segment_search(seg, &q, err);
     s->stats.distances += q.distances;
@@ -149,6 +169,16 @@ static gn_code search_segment(searching *s, gn_segment *seg, bool exact, gn_erro
             gn_topk_offer(
                 &s->top,
                 (gn_hit){.distance = q.best[i].distance, .row = q.best[i].id, .source = seg, .row_of = gn_segment_row});
+    }
+    return GN_OK;
+}
+
+static gn_code find_damage(const searching *s, gn_error *err)
+{
+    for (size_t i = 0; i < s->view->n_segments; i++) {
+        if (atomic_load_explicit(&s->view->segments[i]->damaged, memory_order_relaxed))
+            return gn_error_set(err, GN_INDEX_CORRUPT, "vector index segment \"%s\" is damaged",
+                                s->view->segments[i]->path);
     }
     return GN_OK;
 }
@@ -171,12 +201,56 @@ static gn_code search_parts(searching *s, bool exact, gn_error *err)
     }
     for (size_t i = 0; i < s->view->n_segments && code == GN_OK; i++)
         code = search_segment(s, s->view->segments[i], exact, err);
-    for (size_t i = 0; i < s->view->n_segments && code == GN_OK; i++) {
-        if (atomic_load_explicit(&s->view->segments[i]->damaged, memory_order_relaxed))
-            code = gn_error_set(err, GN_INDEX_CORRUPT, "vector index segment \"%s\" is damaged",
-                                s->view->segments[i]->path);
+    return code == GN_OK ? find_damage(s, err) : code;
+}
+
+/* ---- a list of keys ---- */
+
+typedef struct keyed {
+    searching *s;
+    gn_hit pending[4];
+    const float *vectors[4];
+    uint32_t n;
+} keyed;
+
+static void measure_pending(keyed *k)
+{
+    float distance[4];
+    for (uint32_t i = k->n; i < 4; i++)
+        k->vectors[i] = k->vectors[0];
+    if (k->n == 0)
+        return;
+    gn_measure_four(&k->s->measure, k->s->query, k->vectors, distance);
+    for (uint32_t i = 0; i < k->n; i++) {
+        k->pending[i].distance = distance[i];
+        if (distance[i] <= gn_topk_bound(&k->s->top))
+            gn_topk_offer(&k->s->top, k->pending[i]);
     }
-    return code;
+    k->s->stats.distances += k->n;
+    k->n = 0;
+}
+
+static bool measure_version(void *ctx, const gn_row *row, gn_segment *segment, gn_tail *tail, uint32_t at)
+{
+    keyed *k = ctx;
+    bool has_vector = tail ? gn_tail_has_vector(tail, at) : at < segment->header->n_nodes;
+    if (!has_vector || !accept_row(k->s, row))
+        return true;
+    k->pending[k->n] = (gn_hit){
+        .row = at, .source = tail ? (const void *)tail : segment, .row_of = tail ? gn_tail_row : gn_segment_row};
+    k->vectors[k->n] = tail ? gn_tail_vector(tail, at) : gn_segment_vector(segment, at);
+    gn_prefetch_vector(k->vectors[k->n], k->s->measure.stride);
+    if (++k->n == 4)
+        measure_pending(k);
+    return true;
+}
+
+static void search_keys(searching *s)
+{
+    keyed k = {.s = s};
+    for (size_t i = 0; i < s->search->n_keys; i++)
+        gn_vview_each_version(s->view, s->search->keys[i], measure_version, &k);
+    measure_pending(&k);
 }
 
 /* ---- the search ---- */
@@ -252,8 +326,12 @@ gn_code gn_vview_search(const gn_vview *view, const gn_vsearch *search, gn_neigh
     gn_code code = check(view, search, err);
     if (code == GN_OK)
         code = begin(&s, err);
-    if (code == GN_OK)
+    if (code == GN_OK && search->keys) {
+        search_keys(&s);
+        code = find_damage(&s, err);
+    } else if (code == GN_OK) {
         code = search_parts(&s, search->exact, err);
+    }
     /* Nodes that no walk reaches must not make a result short. */
     if (code == GN_OK && s.top.n < search->k && s.short_walk)
         code = search_parts(&s, true, err);

@@ -21,6 +21,7 @@ struct gn_walk {
     gn_code_query *query;
     uint16_t *visited; /* == epoch: seen in this walk */
     uint16_t epoch;
+    gn_candidate *pool; /* candidates of a filtered walk; MAX_POOL_EF */
     gn_candidate *heap; /* candidates, distances negated */
     size_t n_heap, cap_heap;
     size_t charged;
@@ -35,6 +36,7 @@ static void walk_destroy(gn_segment *s, gn_walk *walk)
     gn_account_release(s->account, walk->charged);
     gn_code_query_destroy(walk->query);
     free(walk->visited);
+    free(walk->pool);
     free(walk->heap);
     free(walk);
 }
@@ -49,20 +51,27 @@ static gn_walk *walk_take(gn_segment *s)
     }
     pthread_mutex_unlock(&s->walks_lock);
     if (!walk) {
-        size_t bytes = (size_t)s->header->n_nodes * sizeof(uint16_t) + gn_code_query_bytes(s->codec);
+        size_t bytes = (size_t)s->header->n_nodes * sizeof(uint16_t) + gn_code_query_bytes(s->codec) +
+                       MAX_POOL_EF * sizeof(gn_candidate);
         if (!gn_account_charge(s->account, bytes))
             return NULL;
         walk = gn_xcalloc(1, sizeof *walk);
         walk->visited = gn_xcalloc(s->header->n_nodes, sizeof(uint16_t));
         walk->query = gn_code_query_create(s->codec);
+        walk->pool = gn_xmalloc(MAX_POOL_EF * sizeof *walk->pool);
         walk->charged = bytes;
     }
+    return walk;
+}
+
+/* Nothing is visited any more. */
+static void walk_begin(const gn_segment *s, gn_walk *walk)
+{
     if (++walk->epoch == 0) {
         memset(walk->visited, 0, (size_t)s->header->n_nodes * sizeof(uint16_t));
         walk->epoch = 1;
     }
     walk->n_heap = 0;
-    return walk;
 }
 
 static void walk_give(gn_segment *s, gn_walk *walk)
@@ -199,34 +208,46 @@ static void prefetch_links(const gn_segment *s, uint32_t node)
 /* A candidate that comes to stand this near to the front is likely to be expanded soon. */
 enum { SOON = 3 };
 
+/* Measures what the node at `at` leads to and puts it into the pool where it is not beyond `limit`. `at` becomes the
+ * next to expand, or pool->n. */
+static bool expand(const gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_pool *pool, float limit, size_t *at)
+{
+    uint32_t ids[MAX_LINKS + 1], n, node = pool->items[*at].id;
+    float distance[MAX_LINKS];
+    size_t lowest = SIZE_MAX, next = *at + 1;
+    pool->items[*at].id |= GN_POOL_EXPANDED;
+    if (!unseen_neighbors(s, walk, node, ids, &n))
+        return false;
+    estimate_nodes(s, walk, ids, n, distance);
+    q->distances += n;
+    for (uint32_t i = 0; i < n; i++) {
+        if (distance[i] > limit)
+            continue;
+        size_t p = gn_pool_insert(pool, (gn_candidate){.id = ids[i], .distance = distance[i]});
+        if (p < *at + SOON)
+            prefetch_links(s, ids[i]);
+        lowest = p < lowest ? p : lowest;
+    }
+    next = lowest < next ? lowest : next;
+    while (next < pool->n && (pool->items[next].id & GN_POOL_EXPANDED))
+        next++;
+    *at = next;
+    for (size_t i = next + 1; i < pool->n && i < next + SOON; i++) {
+        if (!(pool->items[i].id & GN_POOL_EXPANDED))
+            prefetch_links(s, pool->items[i].id);
+    }
+    return true;
+}
+
 static bool walk_pool(const gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_candidate entry)
 {
     gn_pool pool = {.items = q->best, .cap = q->ef};
-    uint32_t ids[MAX_LINKS], n;
-    float distance[MAX_LINKS];
+    walk_begin(s, walk);
     walk->visited[entry.id] = walk->epoch;
     gn_pool_insert(&pool, entry);
     for (size_t at = 0; at < pool.n;) {
-        uint32_t node = pool.items[at].id;
-        pool.items[at].id |= GN_POOL_EXPANDED;
-        if (!unseen_neighbors(s, walk, node, ids, &n))
+        if (!expand(s, q, walk, &pool, INFINITY, &at))
             return false;
-        estimate_nodes(s, walk, ids, n, distance);
-        q->distances += n;
-        size_t lowest = SIZE_MAX;
-        for (uint32_t i = 0; i < n; i++) {
-            size_t p = gn_pool_insert(&pool, (gn_candidate){.id = ids[i], .distance = distance[i]});
-            if (p < at + SOON)
-                prefetch_links(s, ids[i]);
-            lowest = p < lowest ? p : lowest;
-        }
-        at = lowest <= at ? lowest : at + 1;
-        while (at < pool.n && (pool.items[at].id & GN_POOL_EXPANDED))
-            at++;
-        for (size_t next = at + 1; next < pool.n && next < at + SOON; next++) {
-            if (!(pool.items[next].id & GN_POOL_EXPANDED))
-                prefetch_links(s, pool.items[next].id);
-        }
     }
     for (size_t i = 0; i < pool.n; i++)
         pool.items[i].id &= ~GN_POOL_EXPANDED;
@@ -241,6 +262,30 @@ static bool accepted(const gn_segment *s, const gn_segment_query *q, uint32_t id
     return !q->accept.fn || q->accept.fn(q->accept.ctx, s, id);
 }
 
+/* Candidates in a pool that is larger than ef, so that there is room for those that are not accepted; a node is asked
+ * for when it is expanded, which few nodes ever are. Where the pool was too small, *enough is false. */
+static bool walk_filtered_pool(const gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_candidate entry, size_t cap,
+                               bool *enough)
+{
+    gn_pool pool = {.items = walk->pool, .cap = cap};
+    walk_begin(s, walk);
+    walk->visited[entry.id] = walk->epoch;
+    gn_pool_insert(&pool, entry);
+    q->n_best = 0;
+    *enough = true;
+    for (size_t at = 0; at < pool.n;) {
+        gn_candidate c = pool.items[at];
+        if (q->n_best == q->ef && c.distance > q->best[0].distance)
+            return true;
+        if (accepted(s, q, c.id))
+            gn_heap_offer(q->best, &q->n_best, q->ef, c);
+        if (!expand(s, q, walk, &pool, q->n_best == q->ef ? q->best[0].distance : INFINITY, &at))
+            return false;
+    }
+    *enough = q->n_best == q->ef || pool.n < cap;
+    return true;
+}
+
 /* Would the walk, accepting at the rate seen so far, have to see more than half of the segment? */
 static bool hopeless(const gn_segment *s, const gn_segment_query *q, uint64_t seen)
 {
@@ -252,6 +297,8 @@ static gn_code walk_heaps(gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_
     uint32_t ids[MAX_LINKS], n = 0;
     float distance[MAX_LINKS];
     uint64_t seen = 1;
+    walk_begin(s, walk);
+    q->n_best = 0;
     if (!heap_room(s, walk, 1))
         return gn_error_oom(err, s->account);
     walk->visited[entry.id] = walk->epoch;
@@ -349,6 +396,25 @@ static void rerank(const gn_segment *s, gn_segment_query *q)
     q->n_best = i;
 }
 
+/* Room for so many candidates that ef of them are accepted, with some to spare; 0: more than a pool is good for. */
+static size_t pool_for(const gn_segment_query *q)
+{
+    double share = q->share > 0 && q->share < 1 ? q->share : 0.5;
+    double room = 1.5 * q->ef / share + 64;
+    return room <= MAX_POOL_EF ? (size_t)room : 0;
+}
+
+static gn_code walk_layer0(gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_candidate entry, gn_error *err)
+{
+    bool enough = false;
+    if (!q->accept.fn && q->ef <= MAX_POOL_EF)
+        return walk_pool(s, q, walk, entry) ? GN_OK : GN_INDEX_CORRUPT;
+    size_t room = pool_for(q);
+    if (room && !walk_filtered_pool(s, q, walk, entry, room, &enough))
+        return GN_INDEX_CORRUPT;
+    return enough ? GN_OK : walk_heaps(s, q, walk, entry, err);
+}
+
 gn_code gn_segment_search(gn_segment *s, gn_segment_query *q, gn_error *err)
 {
     GN_ASSERT(s->header->graph == GN_GRAPH_HNSW && q->k >= 1 && q->ef >= q->k);
@@ -361,20 +427,15 @@ gn_code gn_segment_search(gn_segment *s, gn_segment_query *q, gn_error *err)
         return gn_error_oom(err, s->account);
     gn_candidate entry;
     gn_code code = GN_INDEX_CORRUPT;
-    bool pooled = !q->accept.fn && q->ef <= MAX_POOL_EF;
     gn_codec_prepare(s->codec, walk->query, q->vector);
-    if (descend(s, q, walk, &entry)) {
-        if (pooled)
-            code = walk_pool(s, q, walk, entry) ? GN_OK : GN_INDEX_CORRUPT;
-        else
-            code = walk_heaps(s, q, walk, entry, err);
-    }
+    if (descend(s, q, walk, &entry))
+        code = walk_layer0(s, q, walk, entry, err);
     if (code == GN_INDEX_CORRUPT)
         gn_error_set(err, code, "vector index segment \"%s\" is damaged: a link leads nowhere", s->path);
     walk_give(s, walk);
     q->found_all = q->n_best == q->ef;
     if (code == GN_OK && !q->gave_up && !gn_codec_exact(s->codec)) {
-        if (!pooled)
+        if (q->accept.fn || q->ef > MAX_POOL_EF)
             qsort(q->best, q->n_best, sizeof *q->best, by_distance);
         rerank(s, q);
     }

@@ -20,6 +20,18 @@ enum { DEFAULT_TAIL_BYTES = 8 << 20, MIN_TAIL_ROWS = 1024, MAX_TAIL_ROWS = 8192 
 
 /* ---- options ---- */
 
+gn_code_options gn_vindex_code_options(const gn_vindex_options *o)
+{
+    return (gn_code_options){.kind = o->codes,
+                             .metric = o->metric,
+                             .dimensions = o->dimensions,
+                             .bits = o->code_bits,
+                             .subquantizers = o->pq_subquantizers,
+                             .centroids = o->pq_centroids,
+                             .rotate = o->pq_rotate,
+                             .seed = o->seed};
+}
+
 static gn_code fill_options(gn_vindex_options *o, gn_error *err)
 {
     o->m = o->m ? o->m : DEFAULT_M;
@@ -35,6 +47,10 @@ static gn_code fill_options(gn_vindex_options *o, gn_error *err)
     if (o->ef_construction > GN_MAX_EF_CONSTRUCTION)
         return gn_error_set(err, GN_INVALID_PARAMETER, "ef_construction must be at most %u, not %u",
                             GN_MAX_EF_CONSTRUCTION, o->ef_construction);
+    gn_code_options codes = gn_vindex_code_options(o);
+    gn_code code = gn_code_options_check(&codes, err);
+    if (code != GN_OK)
+        return code;
     if (o->ef_construction < o->m)
         o->ef_construction = o->m;
     if (o->tail_rows == 0) {

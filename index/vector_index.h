@@ -111,6 +111,11 @@ typedef struct gn_vsearch {
     /* Optional: only versions for which it returns true are results (the search goes on through others). */
     bool (*filter)(void *ctx, gn_bytes key, uint64_t begin_scn);
     void *filter_ctx;
+    float filter_share; /* of the rows that it is thought to accept; 0 = unknown. Decides how, never what. */
+    /* Optional: only these keys, each once, are looked at, and all of them: for a filter that accepts so few that the
+     * caller has them in a list. filter and visibility hold as well. */
+    const gn_bytes *keys;
+    size_t n_keys;
     gn_arena *arena; /* for the results and scratch */
 } gn_vsearch;
 
@@ -123,6 +128,22 @@ typedef struct gn_vsearch_stats {
 /* Up to k results, nearest first; ties by key. stats may be NULL. GN_OUT_OF_MEMORY, GN_INVALID_PARAMETER. */
 gn_code gn_vview_search(const gn_vview *view, const gn_vsearch *search, gn_neighbor **out, size_t *n_out,
                         gn_vsearch_stats *stats, gn_error *err);
+
+/* All results with a distance below `radius` (as the SQL operator gives it), nearest first; search->k is the most that
+ * are wanted, up to GN_MAX_K. Widens the search until something farther is found, so recall is that of a search with so
+ * many results. */
+gn_code gn_vview_within(const gn_vview *view, const gn_vsearch *search, float radius, gn_neighbor **out, size_t *n_out,
+                        gn_vsearch_stats *stats, gn_error *err);
+
+/* Results one batch after another, for who does not know how many are needed (a LIMIT above a join). search->k is the
+ * size of the first batch; each batch is as large as all before it together. Within a batch they come nearest first;
+ * one that a wider search found late may be nearer than some of an earlier batch. None comes twice. */
+typedef struct gn_vcursor gn_vcursor;
+gn_vcursor *gn_vcursor_open(const gn_vview *view,
+                            const gn_vsearch *search); /* search is copied; its arena serves all */
+/* n_out 0: there are no more. */
+gn_code gn_vcursor_next(gn_vcursor *cursor, gn_neighbor **out, size_t *n_out, gn_error *err);
+void gn_vcursor_close(gn_vcursor *cursor); /* NULL is fine */
 
 typedef struct gn_vindex_stats {
     uint64_t vectors, tail_vectors, dead_vectors, segments, memory_bytes, disk_bytes;

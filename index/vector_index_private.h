@@ -63,6 +63,8 @@ struct gn_vindex {
     _Atomic uint64_t build_done, build_total;
 };
 
+gn_code_options gn_vindex_code_options(const gn_vindex_options *options);
+
 /* ---- view.c ---- */
 
 /* Takes over the references in the arrays, not the arrays. */
