@@ -71,6 +71,7 @@ static void measure(gn_shard *shard)
         open++;
     pthread_mutex_unlock(&shard->view_lock);
     gn_gauge_set(shard->metrics.open_transactions, (double)open);
+    gn_gauge_set(shard->metrics.prepared, (double)shard->prepared.n);
     gn_gauge_set(shard->metrics.unflushed_bytes, (double)shard->unflushed_bytes);
     gn_store *store = gn_shard_store(shard);
     if (rocksdb_property_int(store->db, "rocksdb.total-sst-files-size", &bytes) == 0)

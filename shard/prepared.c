@@ -486,6 +486,7 @@ static gn_code await(gn_prepared_list *list, gn_prepared *p, const gn_patience *
     uint64_t txn_id = p->txn_id, primary = p->groups[0];
     bool tells = overdue(list, p->since_ns, &p->told_ns);
     gn_code code = gn_shard_failed(list->shard);
+    gn_counter_add(list->shard->metrics.decision_waits, 1);
     if (code == GN_OK)
         code = gn_wait_room_wait(&list->room, 0, patience);
     if (tells) {

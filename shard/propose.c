@@ -27,7 +27,7 @@ void gn_proposer_close(gn_proposer *p)
 static bool needs_scn(const gn_commit_op *op)
 {
     gn_command_kind kind = gn_command_kind_of(op->request.command);
-    return kind != GN_COMMAND_COMMIT && kind != GN_COMMAND_FORGET;
+    return kind == GN_COMMAND_TXN || kind == GN_COMMAND_PREPARE || kind == GN_COMMAND_ABORT;
 }
 
 /* ---- what is under way ---- */
@@ -93,11 +93,6 @@ static uint64_t leading_term(gn_shard *shard)
     return term;
 }
 
-static void refuse(gn_commit_op *op, gn_code code)
-{
-    op->request.done(&op->request, code);
-}
-
 /* An operation that is done may be gone: what follows it is looked at before. */
 static void submit_batch(gn_proposer *p)
 {
@@ -108,7 +103,8 @@ static void submit_batch(gn_proposer *p)
         op->request.only_term = p->term;
         if (needs_scn(op) && p->term != UINT64_MAX) {
             if (p->code != GN_OK) {
-                refuse(op, GN_UNAVAILABLE);
+                op->no_clock = true;
+                op->request.done(&op->request, GN_UNAVAILABLE);
                 continue;
             }
             gn_command_set_clock((uint8_t *)(uintptr_t)op->request.command.data, op->request.command.len, scn++);

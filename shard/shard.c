@@ -68,7 +68,8 @@ static void command_done(gn_raft_request *request, gn_code code)
     gn_commit_op *op = GN_CONTAINER(request, gn_commit_op, request);
     if (code != GN_OK) {
         op->code = code;
-        gn_error_set(&op->err, code, "%s", gn_code_text(code));
+        gn_error_set(&op->err, code, "%s",
+                     op->no_clock ? "the clock of the database cannot be reached" : gn_code_text(code));
     }
     if (op->shard)
         gn_proposer_done(&op->shard->proposer, op);
@@ -222,6 +223,9 @@ static void init_metrics(gn_shard_metrics *m)
     m->versions_swept = gn_counter("gnomon_shard_versions_swept_total", NULL, "Versions removed behind tombstones.");
     m->scns_raised = gn_counter("gnomon_shard_scns_raised_total", NULL,
                                 "SCNs from the clock that were not above what was applied; never, if all is well.");
+    m->prepared = gn_gauge("gnomon_shard_prepared_transactions", NULL, "Parts of transactions that are not decided.");
+    m->decision_waits = gn_counter("gnomon_shard_decision_waits_total", NULL,
+                                   "Waits of reads and commits for the decision of a prepared transaction.");
     m->open_transactions = gn_gauge("gnomon_shard_open_transactions", NULL, "Transactions that hold garbage back.");
     m->unflushed_bytes = gn_gauge("gnomon_shard_unflushed_bytes", NULL, "Written and only in memory and the log.");
     m->store_bytes = gn_gauge("gnomon_shard_store_bytes", NULL, "Files of the store.");

@@ -67,7 +67,8 @@ typedef struct gn_sequences gn_sequences;
 
 typedef struct gn_shard_metrics {
     gn_metric *commits, *conflicts, *unique_errors, *rows_written, *apply_seconds, *flushes, *flush_seconds,
-        *versions_swept, *snapshots, *scns_raised, *open_transactions, *unflushed_bytes, *store_bytes, *memtable_bytes;
+        *versions_swept, *snapshots, *scns_raised, *prepared, *decision_waits, *open_transactions, *unflushed_bytes,
+        *store_bytes, *memtable_bytes;
 } gn_shard_metrics;
 
 struct gn_shard {
@@ -139,6 +140,7 @@ typedef struct gn_commit_op {
     gn_decision_state state; /* commands that decide */
     /* the proposer's */
     gn_shard *shard; /* NULL: submitted without it */
+    bool no_clock;   /* why it is refused */
     struct gn_commit_op *next, *flight_next, *flight_prev;
     uint64_t ticket;
 } gn_commit_op;

@@ -63,7 +63,8 @@ gn_code gn_txn_prepare(gn_txn *txn, uint64_t txn_id, const uint64_t *groups, uin
                        gn_error *err);
 
 /* Commits at scn, or aborts (scn 0). May be repeated. GN_OK: *out (may be NULL) is what this group has decided, now or
- * before, which may be the opposite. GN_NO_OBJECT: told to commit what is not known here. An abort of what is not known
+ * before, which may be the opposite. GN_NO_OBJECT: told to commit what is not known here; a group other
+ * than the first, which keeps no decisions, may also have committed it long ago. An abort of what is not known
  * here is noted, and a late prepare is refused. */
 gn_code gn_shard_decide(gn_shard *shard, uint64_t txn_id, bool commit, gn_scn scn, gn_decision *out, gn_error *err);
 /* What is known here, linearizable. Close *out. */

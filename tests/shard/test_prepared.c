@@ -581,7 +581,56 @@ static void a_vector_index_holds_no_position_above_the_closed_scn(void **state)
     assert_int_equal(stats.vectors + stats.tail_vectors - stats.dead_vectors, 5);
 }
 
+static void searches_by_vector_wait_for_any_row_of_the_table(void **state)
+{
+    fixture *fx = *state;
+    gn_error err = {0};
+    float v[DIMENSIONS] = {1};
+    add_vector_index(t, I_V, 1);
+    ASSERT_OK(put_table(fx, t, &err), &err);
+    prepare_update(fx, 5, SECOND, 3, 30);
+    gn_txn *txn = begin_with(fx, &(gn_txn_options){.deadline_ns = gn_now_ns(fx->world) + 30000000});
+    static const uint32_t ordinals[] = {0};
+    gn_vector_scan_spec spec = {
+        .table = gn_txn_table(txn, TABLE), .query = v, .dimensions = DIMENSIONS, .ordinals = ordinals, .n_ordinals = 1};
+    spec.index = gn_table_index(spec.table, I_V);
+    gn_vector_scan *scan;
+    ASSERT_CODE(gn_vector_scan_open(txn, &spec, &scan, &err), GN_TIMEOUT, &err);
+    abort_txn(fx, 5);
+    ASSERT_OK(gn_vector_scan_open(txn, &spec, &scan, &err), &err);
+    gn_vector_scan_close(scan);
+    gn_txn_abort(txn);
+}
+
 /* ---- the clock, and those who are late ---- */
+
+typedef struct submitted {
+    gn_raft_request request;
+    gn_event done;
+    gn_code code;
+} submitted;
+
+static void submitted_done(gn_raft_request *request, gn_code code)
+{
+    submitted *s = GN_CONTAINER(request, submitted, request);
+    s->code = code;
+    gn_event_signal(&s->done);
+}
+
+static void an_scn_of_another_term_is_not_used(void **state)
+{
+    fixture *fx = *state;
+    gn_raft_status *status = calloc(1, sizeof *status);
+    gn_raft_status_get(fx->shard->group, status);
+    submitted s = {.request = {.done = submitted_done, .command = gn_bytes_str("not a command")}};
+    s.request.only_term = status->term + 1;
+    gn_event_init(&s.done, fx->world);
+    gn_raft_submit(fx->shard->group, &s.request);
+    gn_event_wait(&s.done, UINT64_MAX);
+    assert_int_equal(s.code, GN_NOT_LEADER);
+    assert_int_equal(s.request.leader, 1);
+    free(status);
+}
 
 static void without_a_clock_nothing_is_proposed(void **state)
 {
@@ -592,6 +641,7 @@ static void without_a_clock_nothing_is_proposed(void **state)
     set_n(txn, 3, 30);
     the_clock.fails = true;
     ASSERT_CODE(gn_txn_commit(txn, NULL, &err), GN_UNAVAILABLE, &err);
+    assert_string_equal(err.message, "the clock of the database cannot be reached");
     ASSERT_CODE(gn_txn_begin(fx->shard, &(gn_txn_options){.global = true}, &txn, &err), GN_UNAVAILABLE, &err);
     the_clock.fails = false;
     assert_int_equal(fx->shard->applied_index, before);
@@ -741,6 +791,8 @@ int main(void)
         TEST(hidden_keys_are_those_of_the_prepare),
         TEST(definitions_can_be_prepared),
         TEST(a_vector_index_holds_no_position_above_the_closed_scn),
+        TEST(searches_by_vector_wait_for_any_row_of_the_table),
+        TEST(an_scn_of_another_term_is_not_used),
         TEST(without_a_clock_nothing_is_proposed),
         TEST(who_waits_for_too_long_is_reported),
         TEST(many_at_once),
