@@ -78,6 +78,7 @@ static const gn_world_ops real_ops = {
     .event_signal = gn_real_event_signal,
     .event_wait = gn_real_event_wait,
     .strand_lend = gn_real_strand_lend,
+    .task_long = gn_real_task_long,
     .now_ns = gn_real_now_ns,
     .wall_us = wall_us,
     .random_u64 = random_u64,

@@ -230,9 +230,10 @@ static void *writer_main(void *arg)
         if (disk->first && !disk->writing) {
             disk->writing = true;
             pthread_mutex_unlock(&disk->lock);
-            gn_real_disk_thread(&disk->base);
+            if (!gn_real_disk_thread(&disk->base))
+                return NULL;
             pthread_mutex_lock(&disk->lock);
-        } else if (disk->closing && !disk->first) {
+        } else if (disk->closing && !disk->first && !disk->writing) {
             break;
         } else {
             pthread_cond_wait(&disk->filled, &disk->lock);
@@ -242,31 +243,46 @@ static void *writer_main(void *arg)
     return NULL;
 }
 
+/* Under the lock, for the last time: the disk may be closed and gone when the lock is free. */
+static void give_back(real_disk *disk)
+{
+    disk->writing = false;
+    if (disk->first || disk->closing)
+        pthread_cond_signal(&disk->filled);
+}
+
 bool gn_real_disk_work(gn_log_disk *base)
 {
     real_disk *disk = real_disk_of(base);
     pthread_mutex_lock(&disk->lock);
-    bool some = disk->first;
-    if (some)
-        write_waiting(disk);
-    else
-        disk->writing = false;
-    bool wake = !some && disk->closing;
+    write_waiting(disk);
+    bool more = disk->first;
+    if (!more)
+        give_back(disk);
     pthread_mutex_unlock(&disk->lock);
-    if (wake)
-        pthread_cond_signal(&disk->filled);
-    return some;
+    return more;
 }
 
 void gn_real_disk_give_back(gn_log_disk *base)
 {
     real_disk *disk = real_disk_of(base);
     pthread_mutex_lock(&disk->lock);
-    disk->writing = false;
-    bool wake = disk->first || disk->closing;
+    give_back(disk);
     pthread_mutex_unlock(&disk->lock);
-    if (wake)
-        pthread_cond_signal(&disk->filled);
+}
+
+bool gn_real_disk_replace_thread(gn_log_disk *base)
+{
+    real_disk *disk = real_disk_of(base);
+    pthread_t other;
+    pthread_mutex_lock(&disk->lock);
+    bool ok = pthread_create(&other, NULL, writer_main, disk) == 0;
+    if (ok) {
+        pthread_detach(disk->writer);
+        disk->writer = other;
+    }
+    pthread_mutex_unlock(&disk->lock);
+    return ok;
 }
 
 void gn_real_log_disk_write(gn_log_disk *base, gn_disk_write *write)
@@ -447,7 +463,8 @@ void gn_real_log_disk_close(gn_log_disk *base)
     pthread_mutex_lock(&disk->lock);
     disk->closing = true;
     pthread_cond_signal(&disk->filled);
+    pthread_t writer = disk->writer;
     pthread_mutex_unlock(&disk->lock);
-    pthread_join(disk->writer, NULL);
+    pthread_join(writer, NULL);
     free_disk(disk);
 }

@@ -53,6 +53,7 @@ typedef struct worker {
     /* of a strand that has lent its thread */
     const gn_event *awaited; /* NULL: a thread of the pool */
     gn_log_disk *disk;       /* taken: to be worked on by this thread */
+    gn_log_disk *kept_for;   /* the disk whose own thread this is */
     unsigned after;          /* tasks run since the event came */
 } worker;
 
@@ -262,9 +263,9 @@ void gn_real_help_until(const gn_event *event)
 
 /* The thread of a log's disk goes on with what its write completes, which commonly ends in the next write: under load
  * one thread so goes round without a wake. Queues in between may not keep a write waiting for long. */
-void gn_real_disk_thread(gn_log_disk *disk)
+bool gn_real_disk_thread(gn_log_disk *disk)
 {
-    guest = (worker){.pool = real_world_of(disk->world)->pool, .disk = disk};
+    guest = (worker){.pool = real_world_of(disk->world)->pool, .disk = disk, .kept_for = disk};
     self = &guest;
     for (unsigned streak = 0;;) {
         real_queue *queue = guest.next;
@@ -284,6 +285,24 @@ void gn_real_disk_thread(gn_log_disk *disk)
         }
     }
     self = NULL;
+    return guest.kept_for;
+}
+
+/* A disk whose own thread is in a long task gets a new one, as Go's scheduler does for a thread that blocks. */
+void gn_real_task_long(gn_world *world)
+{
+    worker *w = self;
+    (void)world;
+    if (!w)
+        return;
+    if (w->next)
+        offer_to_all(w->pool, w->next);
+    w->next = NULL;
+    if (w->disk)
+        gn_real_disk_give_back(w->disk);
+    w->disk = NULL;
+    if (w->kept_for && gn_real_disk_replace_thread(w->kept_for))
+        w->kept_for = NULL;
 }
 
 /* ---- the pool's threads ---- */

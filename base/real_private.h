@@ -37,11 +37,13 @@ void gn_real_queue_destroy(gn_queue *queue);
 void gn_real_queue_post(gn_queue *queue, gn_task *task);
 bool gn_real_queue_is_current(const gn_queue *queue);
 void gn_real_strand_lend(gn_world *world);
+void gn_real_task_long(gn_world *world);
 /* If this thread has lent itself: works until the event has come or nothing is left that only it can do. Whatever
  * remains goes to the threads whose work it is. */
 void gn_real_help_until(const gn_event *event);
-/* For the thread kept for a disk, once it has taken it: writes what waits, and runs what that completes. */
-void gn_real_disk_thread(gn_log_disk *disk);
+/* For the thread kept for a disk, once it has taken it: writes what waits, and runs what that completes. False: it is
+ * no longer that thread, and the disk may be gone. */
+bool gn_real_disk_thread(gn_log_disk *disk);
 /* If this thread has lent itself and has no disk yet: it will write what waits on this one (gn_real_disk_work). */
 bool gn_real_help_disk(gn_log_disk *disk);
 
@@ -66,9 +68,11 @@ gn_code gn_real_log_disk_open(gn_world *world, const char *dir, gn_log_disk **ou
 void gn_real_log_disk_close(gn_log_disk *disk);
 void gn_real_log_disk_write(gn_log_disk *disk, gn_disk_write *write);
 /* For the thread that took the disk by gn_real_help_disk: writes once what waits. False: nothing is left, the disk is
- * given back. */
+ * given back. So nobody has it without a write that waits or is under way. */
 bool gn_real_disk_work(gn_log_disk *disk);
 void gn_real_disk_give_back(gn_log_disk *disk); /* to its own thread */
+/* For the disk's own thread: another takes its place. False: none can be had. */
+bool gn_real_disk_replace_thread(gn_log_disk *disk);
 gn_code gn_real_log_disk_get(gn_log_disk *disk, gn_bytes key, gn_buf *value, gn_error *err);
 gn_code gn_real_log_disk_scan(gn_log_disk *disk, gn_bytes from, gn_bytes to,
                               bool (*fn)(void *ctx, gn_bytes key, gn_bytes value), void *ctx, gn_error *err);

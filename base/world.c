@@ -56,6 +56,12 @@ void gn_strand_lend(gn_world *world)
         world->ops->strand_lend(world);
 }
 
+void gn_task_long(gn_world *world)
+{
+    if (world->ops->task_long)
+        world->ops->task_long(world);
+}
+
 uint64_t gn_now_ns(gn_world *world)
 {
     return world->ops->now_ns(world);

@@ -64,6 +64,10 @@ gn_code gn_event_wait(gn_event *event, uint64_t deadline_ns);
  * that would. Only a hint: the deadline of that wait is then looked at when there is nothing left to help with. */
 void gn_strand_lend(gn_world *world);
 
+/* Called in a task that is about to take long, milliseconds or more: what its thread alone would do next (another
+ * queue, a write to the log's disk) goes to others now rather than after it. */
+void gn_task_long(gn_world *world);
+
 /* ---- clocks, randomness ---- */
 
 uint64_t gn_now_ns(gn_world *world);     /* monotonic, from an arbitrary start */

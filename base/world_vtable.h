@@ -15,6 +15,7 @@ typedef struct gn_world_ops {
     void (*event_signal)(gn_event *);
     gn_code (*event_wait)(gn_event *, uint64_t deadline_ns);
     void (*strand_lend)(gn_world *); /* NULL: nothing to gain */
+    void (*task_long)(gn_world *);   /* NULL: as well */
     uint64_t (*now_ns)(gn_world *);
     uint64_t (*wall_us)(gn_world *);
     uint64_t (*random_u64)(gn_world *);

@@ -318,6 +318,8 @@ gn_code gn_apply_make_room(gn_apply_txn *txn, uint64_t index, bool *alone)
     txn->newest = (gn_chain){.n = 1, .links = {{.branch = txn->command->branch, .scn = UINT64_MAX}}};
     if (code == GN_OK && !*alone)
         code = find_section(txn->command->writes, GN_CATALOG_TABLE, &catalog, alone, txn->err);
+    if (code == GN_OK && *alone)
+        gn_task_long(ap->shard->world);
     if (code == GN_OK && *alone && ap->n_pending > 0)
         code = gn_apply_flush(ap, index - 1);
     return code;

@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -272,6 +273,69 @@ static void strands_that_lend_themselves_write_and_drain_and_nothing_is_left_ove
     disk = open_disk();
     assert_value(disk, "1-0", "1-0");
     assert_value(disk, "11-199", "11-199");
+    gn_log_disk_close(disk);
+}
+
+/* ---- a long task does not keep the log waiting ---- */
+
+typedef struct long_task {
+    gn_log_disk *disk;
+    gn_queue *elsewhere;
+    gn_task task;
+    gn_disk_write first, second;
+    _Atomic bool written;
+    gn_event done;
+} long_task;
+
+static void second_written(gn_disk_write *write, gn_code code, const char *message)
+{
+    (void)message;
+    assert_int_equal(code, GN_OK);
+    GN_CONTAINER(write, long_task, second)->written = true;
+}
+
+/* Takes until the write that its thread has just begun is done. */
+static void take_long(long_task *t)
+{
+    static const gn_disk_op op = {.key = {(const uint8_t *)"key", 3}, .value = {(const uint8_t *)"value", 5}};
+    t->second = (gn_disk_write){.ops = &op, .n = 1, .sync = true, .queue = t->elsewhere, .done = second_written};
+    gn_log_disk_write(t->disk, &t->second);
+    gn_task_long(world);
+    while (!t->written)
+        sched_yield();
+    gn_event_signal(&t->done);
+}
+
+static void run_long(gn_task *task)
+{
+    take_long(GN_CONTAINER(task, long_task, task));
+}
+
+static void first_written(gn_disk_write *write, gn_code code, const char *message)
+{
+    (void)code, (void)message;
+    take_long(GN_CONTAINER(write, long_task, first));
+}
+
+static void a_long_task_hands_its_thread_s_other_work_on(void **state)
+{
+    (void)state;
+    gn_log_disk *disk = open_disk();
+    gn_queue *elsewhere = gn_queue_create(world, "elsewhere");
+    for (int i = 0; i < 6; i++) {
+        long_task t = {.disk = disk, .elsewhere = elsewhere, .task.run = run_long};
+        gn_event_init(&t.done, world);
+        if (i % 2) { /* on a strand that has lent its thread, or on the disk's own */
+            gn_strand_lend(world);
+            gn_queue_post(queue, &t.task);
+        } else {
+            t.first = (gn_disk_write){.queue = queue, .done = first_written};
+            gn_log_disk_write(disk, &t.first);
+        }
+        assert_int_equal(gn_event_wait(&t.done, UINT64_MAX), GN_OK);
+    }
+    gn_queue_destroy(elsewhere);
+    assert_value(disk, "key", "value");
     gn_log_disk_close(disk);
 }
 
@@ -553,6 +617,7 @@ int main(int argc, char **argv)
         TEST(a_scan_shows_a_range_in_order_and_ends_when_told),
         TEST(writes_complete_in_order_of_submission),
         TEST(strands_that_lend_themselves_write_and_drain_and_nothing_is_left_over),
+        TEST(a_long_task_hands_its_thread_s_other_work_on),
         TEST(a_second_open_of_a_directory_is_refused),
         TEST(a_directory_that_cannot_be_made_is_an_error),
         TEST(after_a_failed_write_all_later_ones_fail),
