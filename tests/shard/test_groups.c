@@ -94,6 +94,7 @@ typedef struct cluster {
     gn_scn clock;
     gn_table_desc *table;
     bool clock_down, nobody_resolves;
+    unsigned held_up;        /* a server that waits for the clock's answers */
     uint64_t snapshot_bytes; /* of log, after which one is taken */
     int working, resolving;
     gn_strand *strands[2000];
@@ -157,6 +158,8 @@ static void answer_request(void *arg)
     cluster *c = call->server->c;
     gn_scn first;
     bool ok = draw_scns(c, c->clients, call->request->n, call->request->above, &first);
+    while (c->held_up == call->server->id)
+        pause_for(c->clients, 5 * MS);
     ok = ok && call->server->incarnation == call->incarnation;
     call->request->done(call->request, ok ? GN_OK : GN_TIMEOUT, first);
     call->server->calls--;
@@ -1063,6 +1066,87 @@ static void planted_bugs_are_found(void **state)
     }
 }
 
+/* A leader has an SCN, loses the group, and leads it again when another has committed with a later one. */
+typedef struct held_commit {
+    cluster *c;
+    gn_txn *txn;
+    gn_code code;
+    bool done;
+} held_commit;
+
+static void commit_held(void *arg)
+{
+    held_commit *h = arg;
+    h->code = gn_txn_commit(h->txn, NULL, NULL);
+    h->done = true;
+    h->c->working--;
+}
+
+typedef struct transfer_request {
+    gn_raft_request request;
+    bool done;
+} transfer_request;
+
+static void transfer_done(gn_raft_request *request, gn_code code)
+{
+    (void)code;
+    GN_CONTAINER(request, transfer_request, request)->done = true;
+}
+
+static bool has_moved(void *ctx)
+{
+    return ((transfer_request *)ctx)->done;
+}
+
+static void lead(cluster *c, unsigned id)
+{
+    for (server *s; !(s = find_leader(c, 1)) || s->id != id || !all_lead(c);) {
+        if (s && s->id != id) {
+            transfer_request r = {.request.done = transfer_done};
+            gn_raft_transfer(gn_shard_raft_group(s->shards[1]), id, &r.request);
+            assert_true(gn_sim_run_until(c->sim, has_moved, &r, 60 * SECOND));
+        }
+        gn_sim_run_for(c->sim, 100 * MS);
+    }
+}
+
+static gn_txn *begin_at(cluster *c, unsigned id, int key)
+{
+    gn_txn *txn;
+    gn_error err = {0};
+    ASSERT_OK(gn_txn_begin(c->servers[id].shards[1], NULL, &txn, &err), &err);
+    assert_true(write_key(c, txn, &(read_item){1, key, 5000 + (int64_t)id, 1}));
+    return txn;
+}
+
+static void an_scn_is_used_only_in_the_term_in_which_it_was_asked_for(void **state)
+{
+    (void)state;
+    cluster *c = calloc(1, sizeof *c);
+    gn_metric *raised = gn_counter("gnomon_shard_scns_raised_total", NULL, "");
+    uint64_t before = gn_counter_value(raised);
+    start(c, 5, NO_PLANT);
+    lead(c, 1);
+    held_commit h = {.c = c, .txn = begin_at(c, 1, 0)};
+    c->held_up = 1;
+    c->working = 1;
+    start_strand(c, c->clients, commit_held, &h);
+    gn_sim_run_for(c->sim, 100 * MS);
+    lead(c, 2);
+    gn_error err = {0};
+    ASSERT_OK(gn_txn_commit(begin_at(c, 2, 1), NULL, &err), &err);
+    lead(c, 1);
+    assert_false(h.done);
+    c->held_up = 0;
+    assert_true(gn_sim_run_until(c->sim, idle, c, 60 * SECOND));
+    assert_int_equal(h.code, GN_NOT_LEADER);
+    assert_int_equal(gn_counter_value(raised), before);
+    gn_txn *txn = begin_at(c, 1, 2); /* and now it may */
+    ASSERT_OK(gn_txn_commit(txn, NULL, &err), &err);
+    stop(c);
+    free(c);
+}
+
 /* Somebody is prepared, a replica is away until the log does not reach back any more, and then it is decided. */
 static void snapshot_work(void *arg)
 {
@@ -1140,6 +1224,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(transfers_are_strictly_serializable),
         cmocka_unit_test(planted_bugs_are_found),
+        cmocka_unit_test(an_scn_is_used_only_in_the_term_in_which_it_was_asked_for),
         cmocka_unit_test(a_snapshot_carries_what_is_prepared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
