@@ -604,11 +604,11 @@ static void transfer_over_two(cluster *c, unsigned g1, unsigned g2)
         end(c, e, REFUSED, 0);
         return;
     }
-    bool sent = false, ok = true;
+    bool sent = false, ok = true, backwards = gn_sim_chance(c->sim, 0.5);
     for (uint32_t i = 0; ok && i < t.n_groups; i++) {
         if (c->plant == SCN_BEFORE_PREPARE && i + 1 == t.n_groups)
             ok = draw_scns(c, c->clients, 1, 0, &scn);
-        ok = ok && prepare_part(c, e, i, start, &t, &sent);
+        ok = ok && prepare_part(c, e, backwards ? t.n_groups - 1 - i : i, start, &t, &sent);
         if (dies(c))
             return;
     }

@@ -235,6 +235,29 @@ static void conflicts_with_a_prepared_part_are_found_both_ways(void **state)
     free(text);
 }
 
+static void what_a_part_only_reads_is_held_too(void **state)
+{
+    fixture *fx = *state;
+    gn_error err = {0};
+    gn_txn *define = begin(fx), *writes = begin(fx);
+    gn_txn *p = part(fx);
+    assert_true(has_row(p, t, 4, NULL));
+    ASSERT_OK(gn_txn_prepare(p, 5, SECOND, 2, NULL, &err), &err);
+    gn_table_desc *changed = make_table(TABLE);
+    changed->version = t->version + 1;
+    ASSERT_OK(gn_txn_put_table(define, changed, &err), &err);
+    ASSERT_CODE(commit_soon(fx, define, &err), GN_TIMEOUT, &err);
+    free_table(changed);
+    set_n(writes, 4, 40);
+    ASSERT_CODE(commit_soon(fx, writes, &err), GN_TIMEOUT, &err);
+    fixture_reopen(fx, false);
+    writes = begin(fx); /* what is held comes from the store now */
+    set_n(writes, 4, 40);
+    ASSERT_CODE(commit_soon(fx, writes, &err), GN_TIMEOUT, &err);
+    commit_txn(fx, 5);
+    assert_int_equal(n_of(fx, 4), 4);
+}
+
 static void a_row_that_may_go_is_not_called_a_duplicate(void **state)
 {
     fixture *fx = *state;
@@ -783,6 +806,7 @@ int main(void)
         TEST(a_part_commits_at_its_scn_and_survives_restarts),
         TEST(an_abort_is_remembered_against_what_comes_late),
         TEST(conflicts_with_a_prepared_part_are_found_both_ways),
+        TEST(what_a_part_only_reads_is_held_too),
         TEST(a_row_that_may_go_is_not_called_a_duplicate),
         TEST(the_older_prepare_waits_and_the_younger_is_refused),
         TEST(a_commit_waits_for_the_decision),
