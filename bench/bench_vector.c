@@ -6,6 +6,7 @@
  *   build CODES M EF_CONSTRUCTION THREADS     begins anew with all vectors
  *   search EF K ROUNDS                        all queries, ROUNDS times; the fastest round counts
  *   filter EF K PERCENT                       the same, where only that share of the rows matches
+ *   target PERMILLE K ROUNDS                  by the calibration
  *   delete PERCENT | merge | reopen | stats
  *
  * Each answers with one line of JSON. Times of searches are of the thread's CPU, so that others on the machine disturb
@@ -181,13 +182,14 @@ static size_t count_hits(const bench *b, size_t q, uint32_t k, uint32_t percent,
     return hits;
 }
 
-static void search(bench *b, uint32_t ef, uint32_t k, uint32_t rounds, uint32_t percent)
+static void search(bench *b, uint32_t ef, float target, uint32_t k, uint32_t rounds, uint32_t percent)
 {
     matching filter = {.percent = percent};
     gn_branch_at now = {.branch = 0, .scn = b->scn + 1};
     double best = 1e9, best_wall = 1e9, *times = calloc(b->n_queries, sizeof *times);
     size_t hits = 0, want = 0, short_results = 0;
     uint64_t distances = 0;
+    gn_vsearch_stats last = {0};
     uint32_t ids[MAX_K];
     for (uint32_t r = 0; r < rounds; r++) {
         double sum = 0, wall = now_seconds();
@@ -195,11 +197,11 @@ static void search(bench *b, uint32_t ef, uint32_t k, uint32_t rounds, uint32_t 
         for (size_t q = 0; q < b->n_queries; q++) {
             gn_error err = {0};
             gn_neighbor *found;
-            gn_vsearch_stats stats;
             size_t n;
             gn_vsearch s = {.query = b->queries + q * b->dimensions,
                             .k = k,
                             .ef = ef,
+                            .target_recall = target,
                             .chain = &now,
                             .n_chain = 1,
                             .filter = percent < 100 ? match : NULL,
@@ -207,14 +209,14 @@ static void search(bench *b, uint32_t ef, uint32_t k, uint32_t rounds, uint32_t 
                             .filter_share = (float)percent / 100,
                             .arena = b->arena};
             double began = thread_seconds();
-            check(gn_vview_search(b->view, &s, &found, &n, &stats, &err), "search", &err);
+            check(gn_vview_search(b->view, &s, &found, &n, &last, &err), "search", &err);
             times[q] = thread_seconds() - began;
             sum += times[q];
             for (size_t i = 0; i < n; i++)
                 memcpy(&ids[i], found[i].key.data, sizeof ids[i]);
             gn_arena_reset(b->arena);
             hits += count_hits(b, q, k, percent, ids, n, &want);
-            distances += stats.distances;
+            distances += last.distances;
             short_results += n < k;
         }
         best = sum < best ? sum : best;
@@ -224,8 +226,8 @@ static void search(bench *b, uint32_t ef, uint32_t k, uint32_t rounds, uint32_t 
     qsort(times, b->n_queries, sizeof *times, ascending);
     printf("{\"ef\": %u, \"recall\": %.4f, \"qps\": %.0f, \"wall_qps\": %.0f, \"p50_us\": %.1f, \"p99_us\": %.1f, "
            "\"distances\": %.0f, \"short\": %zu}\n",
-           ef, want ? (double)hits / (double)want : 1, (double)b->n_queries / best, (double)b->n_queries / best_wall,
-           times[b->n_queries / 2] * 1e6, times[b->n_queries * 99 / 100] * 1e6,
+           ef ? ef : last.ef, want ? (double)hits / (double)want : 1, (double)b->n_queries / best,
+           (double)b->n_queries / best_wall, times[b->n_queries / 2] * 1e6, times[b->n_queries * 99 / 100] * 1e6,
            (double)distances / (double)b->n_queries, short_results);
     free(times);
 }
@@ -287,9 +289,11 @@ static bool command(bench *b, const char *line)
     if (sscanf(line, "build %31s %u %u %u", codes, &x, &y, &z) == 4)
         build(b, codes, x, y, z);
     else if (sscanf(line, "search %u %u %u", &x, &y, &z) == 3 && y <= MAX_K)
-        search(b, x, y, z, 100);
+        search(b, x, 0, y, z, 100);
     else if (sscanf(line, "filter %u %u %u", &x, &y, &z) == 3 && y <= MAX_K)
-        search(b, x, y, 2, z);
+        search(b, x, 0, y, 2, z);
+    else if (sscanf(line, "target %u %u %u", &x, &y, &z) == 3 && x < 1000 && y <= MAX_K)
+        search(b, 0, (float)x / 1000, y, z, 100);
     else if (sscanf(line, "delete %u", &x) == 1)
         delete_share(b, x);
     else if (strcmp(word, "merge") == 0)

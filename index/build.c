@@ -10,6 +10,7 @@
  * where it does not suffice for that either, a flat file. */
 #include "base/assert.h"
 #include "base/log.h"
+#include "index/calibrate_private.h"
 #include "index/merge_private.h"
 #include "index/vector_index_private.h"
 
@@ -390,6 +391,20 @@ static void swap_in(gn_vindex *index, const plan *p, gn_segment *fresh)
     free(segments);
 }
 
+/* A build that is canceled now was all but done; only a want of memory leaves the segment without. */
+static gn_code calibrate(gn_vindex *index, gn_segment *fresh, const _Atomic bool *cancel, gn_error *err)
+{
+    gn_calibration c;
+    const gn_segment_header *h = fresh->header;
+    if (h->graph != GN_GRAPH_HNSW || h->n_nodes < GN_MIN_CALIBRATED)
+        return GN_OK;
+    gn_code code = gn_segment_calibrate(fresh, &index->measure, NULL, GN_CALIBRATION_QUERIES,
+                                        cancel ? cancel : &index->stop, &c, err);
+    if (code == GN_OK)
+        return gn_segment_write_calibration(fresh, &c, err);
+    return code == GN_OUT_OF_MEMORY ? GN_OK : code;
+}
+
 /* With the turn taken. Everything given so far gets into the files. */
 static gn_code run(gn_vindex *index, bool flat, void (*progress)(void *, uint64_t, uint64_t), void *ctx,
                    const _Atomic bool *cancel, gn_error *err)
@@ -404,6 +419,8 @@ static gn_code run(gn_vindex *index, bool flat, void (*progress)(void *, uint64_
     gn_code code = merge_within_budget(index, &p, &r, cancel, path, &n_rows, err);
     if (code == GN_OK && n_rows > 0)
         code = gn_segment_open(path, p.number, index->account, &fresh, err);
+    if (code == GN_OK && fresh)
+        code = calibrate(index, fresh, cancel, err);
     if (code == GN_OK)
         code = write_manifest(index, &p, fresh, err);
     if (code == GN_OK) {

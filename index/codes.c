@@ -264,6 +264,15 @@ static gn_codec_head head_of(const gn_code_options *o, gn_code_kind kind)
     return h;
 }
 
+size_t gn_code_stride_of(const gn_code_options *o)
+{
+    gn_code_kind kind = o->kind == GN_CODES_AUTO || o->kind == GN_CODES_REDUCED ? GN_CODES_SQ8 : o->kind;
+    gn_codec_head h = head_of(o, kind);
+    gn_codec c = {.head = &h};
+    set_sizes(&c);
+    return c.stride;
+}
+
 gn_codec *gn_codec_plain(gn_metric_kind metric, uint32_t dimensions)
 {
     gn_code_options o = {.kind = GN_CODES_FLOAT32, .metric = metric, .dimensions = dimensions};

@@ -42,6 +42,9 @@ typedef struct gn_code_options {
 
 gn_code gn_code_options_check(const gn_code_options *options, gn_error *err); /* GN_INVALID_PARAMETER */
 
+/* Bytes that a code will take; of AUTO and REDUCED at most. */
+size_t gn_code_stride_of(const gn_code_options *options);
+
 typedef struct gn_codec gn_codec;
 
 /* Trains on n vectors (normalised already for cosine), at most some thousands of which are used. AUTO gives REDUCED

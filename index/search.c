@@ -4,6 +4,7 @@
  * hidden or filtered out never take a place among the k. Where a part has no such version, nothing is looked at. */
 #include "base/assert.h"
 #include "base/limits.h"
+#include "index/calibrate_private.h"
 #include "index/vector_index_private.h"
 
 #include <math.h>
@@ -19,6 +20,7 @@ typedef struct searching {
     uint32_t ef;
     gn_candidate *best; /* room for 2 ef */
     gn_topk top;
+    double worst_recall;
     bool short_walk; /* a walk ended with fewer than it could have found */
     gn_vsearch_stats stats;
 } searching;
@@ -127,10 +129,28 @@ static float share_of(const searching *s, const gn_segment *seg)
 }
 
 /* Is a walk expected to see so much that looking at every row is cheaper? */
-static bool better_scanned(const searching *s, const gn_segment *seg, float share)
+static bool better_scanned(uint32_t ef, const gn_segment *seg, float share)
 {
     enum { WALK_COST = 3 }; /* of a node, against asking a row and not measuring it */
-    return share > 0 && (float)s->ef * WALK_COST / share > (float)seg->header->n_nodes;
+    return share > 0 && (float)ef * WALK_COST / share > (float)seg->header->n_nodes;
+}
+
+/* The ef for this segment; 0: it must be scanned for what is wanted. */
+static uint32_t ef_for(searching *s, const gn_segment *seg)
+{
+    enum { UNCALIBRATED = 200 };
+    const gn_vsearch *q = s->search;
+    const gn_calibrated *c = atomic_load_explicit(&seg->calibrated, memory_order_acquire);
+    uint32_t ef = s->ef;
+    if (q->target_recall > 0 && q->ef == 0) {
+        ef = c ? gn_calibration_ef(&c->table, q->target_recall, q->k) : UNCALIBRATED;
+        if (ef == 0)
+            return 0;
+        ef = ef < q->k ? q->k : ef < s->ef ? ef : s->ef; /* s->ef is what there is room for */
+    }
+    s->stats.ef = ef > s->stats.ef ? ef : s->stats.ef;
+    s->worst_recall = fmin(s->worst_recall, c ? gn_calibration_recall(&c->table, ef) : 0);
+    return ef;
 }
 
 static gn_code search_segment(searching *s, gn_segment *seg, bool exact, gn_error *err)
@@ -141,15 +161,17 @@ static gn_code search_segment(searching *s, gn_segment *seg, bool exact, gn_erro
     gn_accept accept = {.fn = sees == SEES_ALL ? NULL : accept_in_segment, .ctx = s};
     s->stats.segments++;
     float share = accept.fn ? share_of(s, seg) : 1;
-    if (exact || seg->header->graph != GN_GRAPH_HNSW || seg->header->n_nodes <= s->ef ||
-        (accept.fn && better_scanned(s, seg, share))) {
+    bool scan = exact || seg->header->graph != GN_GRAPH_HNSW || seg->header->n_nodes <= s->search->k;
+    uint32_t ef = scan ? 0 : ef_for(s, seg);
+    if (ef == 0 || ef >= seg->header->n_nodes || (accept.fn && better_scanned(ef, seg, share))) {
         scan_segment(s, seg, accept);
         return GN_OK;
     }
     gn_segment_query q = {.measure = &s->measure,
                           .vector = s->query,
                           .k = s->search->k,
-                          .ef = s->ef,
+                          .ef = ef,
+                          .hidden = GN_NO_LINK,
                           .rerank = s->view->index->options.rerank,
                           .bound = gn_topk_bound(&s->top),
                           .accept = accept,
@@ -261,6 +283,9 @@ static gn_code check(const gn_vview *view, const gn_vsearch *q, gn_error *err)
         return gn_error_set(err, GN_INVALID_PARAMETER, "k must be between 1 and %u, not %u", GN_MAX_K, q->k);
     if (q->ef > GN_MAX_EF)
         return gn_error_set(err, GN_INVALID_PARAMETER, "ef must be at most %u, not %u", GN_MAX_EF, q->ef);
+    if (!(q->target_recall >= 0 && q->target_recall < 1))
+        return gn_error_set(err, GN_INVALID_PARAMETER, "the target recall must be below 1, not %g",
+                            (double)q->target_recall);
     if (q->n_chain < 1)
         return gn_error_set(err, GN_INVALID_PARAMETER, "a search needs a branch to read");
     for (uint32_t i = 0; i < view->index->options.dimensions; i++) {
@@ -280,6 +305,18 @@ static uint64_t rows_of(const gn_vview *view)
     return n;
 }
 
+/* The largest ef that some segment needs for the target. */
+static uint32_t ef_room(const searching *s)
+{
+    uint32_t most = 200;
+    for (size_t i = 0; i < s->view->n_segments; i++) {
+        const gn_calibrated *c = atomic_load_explicit(&s->view->segments[i]->calibrated, memory_order_acquire);
+        uint32_t ef = c ? gn_calibration_ef(&c->table, s->search->target_recall, s->search->k) : 0;
+        most = ef > most ? ef : most;
+    }
+    return most > GN_MAX_EF ? GN_MAX_EF : most;
+}
+
 static gn_code begin(searching *s, gn_error *err)
 {
     const gn_vindex *index = s->view->index;
@@ -288,7 +325,8 @@ static gn_code begin(searching *s, gn_error *err)
     uint64_t rows = rows_of(s->view);
     s->measure = index->measure;
     s->one_branch = gn_vview_one_branch(s->view);
-    s->ef = q->ef ? q->ef : 40;
+    s->ef = q->ef ? q->ef : q->target_recall > 0 ? ef_room(s) : GN_DEFAULT_EF;
+    s->worst_recall = 1;
     s->ef = s->ef < q->k ? q->k : s->ef;
     s->top.k = q->k < rows ? q->k : (size_t)rows + 1;
     uint8_t *memory = gn_arena_alloc(q->arena, s->measure.stride * sizeof(float) + GN_VECTOR_ALIGN);
@@ -352,6 +390,7 @@ gn_code gn_vview_search(const gn_vview *view, const gn_vsearch *search, gn_neigh
     }
     *out = neighbors;
     *n_out = s.top.n;
+    s.stats.recall = (float)s.worst_recall;
     if (stats)
         *stats = s.stats;
     return GN_OK;

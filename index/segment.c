@@ -1,6 +1,7 @@
 /* Opening checks everything that later pointer arithmetic relies on, and nothing that would read the whole file. */
 #include "base/assert.h"
 #include "base/limits.h"
+#include "index/calibrate_private.h"
 #include "index/keymap_private.h"
 #include "index/segment_private.h"
 
@@ -136,6 +137,17 @@ static gn_code map_sections(gn_segment *s, gn_error *err)
     return GN_OK;
 }
 
+static void read_calibration(gn_segment *s)
+{
+    gn_calibration c;
+    const uint8_t *p = section_of(s, GN_SECTION_CALIBRATION, sizeof c, NULL);
+    if (!p || s->header->graph != GN_GRAPH_HNSW)
+        return;
+    memcpy(&c, p, sizeof c);
+    if (gn_calibration_is_sound(&c))
+        gn_segment_set_calibration(s, &c);
+}
+
 static gn_code verify_small_sections(const gn_segment *s, gn_error *err)
 {
     for (uint32_t i = 0; i < s->header->n_sections; i++) {
@@ -186,6 +198,10 @@ gn_code gn_segment_verify(const gn_segment *s, const _Atomic bool *cancel, gn_er
 static void segment_destroy(gn_segment *s)
 {
     gn_walks_free(s);
+    for (gn_calibrated *c = atomic_load(&s->calibrated), *older; c; c = older) {
+        older = c->older;
+        free(c);
+    }
     gn_codec_destroy(s->codec);
     if (s->end)
         munmap((void *)s->end, s->end_bytes);
@@ -234,6 +250,7 @@ gn_code gn_segment_open(const char *path, uint64_t number, gn_account *account, 
     if (code == GN_OK)
         code = map_codes(s, err);
     if (code == GN_OK) {
+        read_calibration(s);
         atomic_init(&s->n_ended, s->header->n_ended);
         madvise(map, s->map_bytes, MADV_RANDOM); /* a walk's reads have no direction; read-ahead would only evict */
     }
@@ -263,6 +280,14 @@ void gn_segment_damage(const gn_segment *s)
 {
     /* The one thing that a reader may find out about a segment that is otherwise constant to it. */
     atomic_store(&((gn_segment *)(uintptr_t)s)->damaged, true);
+}
+
+void gn_segment_set_calibration(gn_segment *s, const gn_calibration *calibration)
+{
+    gn_calibrated *c = gn_xcalloc(1, sizeof *c);
+    c->table = *calibration;
+    c->older = atomic_load(&s->calibrated);
+    atomic_store(&s->calibrated, c);
 }
 
 static bool key_of(const gn_segment *s, uint32_t row, gn_bytes *key)

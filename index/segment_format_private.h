@@ -46,20 +46,32 @@ typedef enum gn_segment_graph {
 } gn_segment_graph;
 
 typedef enum gn_section_kind {
-    GN_SECTION_VECTORS = 1,     /* float[n_nodes][stride], padded with zeros */
-    GN_SECTION_LINKS0 = 2,      /* uint32[n_nodes][m0] */
-    GN_SECTION_LINKS_UPPER = 3, /* layer 1 for its nodes, then layer 2, ...: uint32[][m] */
-    GN_SECTION_BEGIN = 4,       /* uint64[n_rows] */
-    GN_SECTION_END = 5,         /* uint64[n_rows]; UINT64_MAX = current when written */
-    GN_SECTION_BRANCH = 6,      /* uint64[n_rows]; absent when all are of header.branch */
-    GN_SECTION_KEY_OFFSETS = 7, /* uint64[n_rows + 1] into KEYS */
-    GN_SECTION_KEYS = 8,        /* bytes */
-    GN_SECTION_KEY_SLOTS = 9,   /* uint64[power of two]; see keymap_private.h */
-    GN_SECTION_KEY_OLDER = 10,  /* uint32[n_rows]; row + 1 of an older version of the key, 0 = none */
-    GN_SECTION_CODES = 11,      /* [n_nodes][code_stride] bytes */
-    GN_SECTION_QUANTIZER = 12,  /* the params of a codec; codes.h */
-    GN_SECTION_KNOWN = 13,
+    GN_SECTION_VECTORS = 1,      /* float[n_nodes][stride], padded with zeros */
+    GN_SECTION_LINKS0 = 2,       /* uint32[n_nodes][m0] */
+    GN_SECTION_LINKS_UPPER = 3,  /* layer 1 for its nodes, then layer 2, ...: uint32[][m] */
+    GN_SECTION_BEGIN = 4,        /* uint64[n_rows] */
+    GN_SECTION_END = 5,          /* uint64[n_rows]; UINT64_MAX = current when written */
+    GN_SECTION_BRANCH = 6,       /* uint64[n_rows]; absent when all are of header.branch */
+    GN_SECTION_KEY_OFFSETS = 7,  /* uint64[n_rows + 1] into KEYS */
+    GN_SECTION_KEYS = 8,         /* bytes */
+    GN_SECTION_KEY_SLOTS = 9,    /* uint64[power of two]; see keymap_private.h */
+    GN_SECTION_KEY_OLDER = 10,   /* uint32[n_rows]; row + 1 of an older version of the key, 0 = none */
+    GN_SECTION_CODES = 11,       /* [n_nodes][code_stride] bytes */
+    GN_SECTION_QUANTIZER = 12,   /* the params of a codec; codes.h */
+    GN_SECTION_CALIBRATION = 13, /* gn_calibration; zeros where nothing was measured */
+    GN_SECTION_KNOWN = 14,
 } gn_section_kind;
+
+/* See calibrate.c. */
+enum { GN_CALIBRATION_POINTS = 12, GN_CALIBRATION_K = 10 };
+
+typedef struct gn_calibration {
+    uint32_t n_queries, k, n_points, reserved;
+    struct {
+        uint32_t ef;
+        float loss; /* share of the k nearest that was missed, in the mean */
+    } point[GN_CALIBRATION_POINTS];
+} gn_calibration;
 
 typedef struct gn_section {
     uint32_t kind;

@@ -16,6 +16,11 @@
 
 typedef struct gn_walk gn_walk; /* scratch of one walk; pooled */
 
+typedef struct gn_calibrated {
+    gn_calibration table;
+    struct gn_calibrated *older;
+} gn_calibrated;
+
 typedef struct gn_segment {
     _Atomic uint32_t refs;
     uint64_t number;
@@ -42,6 +47,8 @@ typedef struct gn_segment {
     /* Rows whose end differs from the file's: the writer's, for the manifest. */
     uint32_t *changed;
     size_t n_changed, cap_changed;
+    /* Replaced as a whole while searches run; old ones are kept until the end. NULL: nothing is known. */
+    _Atomic(struct gn_calibrated *) calibrated;
     gn_account *account;
     pthread_mutex_t walks_lock;
     gn_walk *walks;
@@ -62,6 +69,10 @@ uint32_t gn_segment_find(const gn_segment *segment, gn_bytes key);   /* newest r
 uint32_t gn_segment_older(const gn_segment *segment, uint32_t row);
 void gn_segment_set_end(gn_segment *segment, uint32_t row, uint64_t end); /* the writer */
 void gn_segment_damage(const gn_segment *segment);
+/* For searches from now on; one writer. */
+void gn_segment_set_calibration(gn_segment *segment, const gn_calibration *calibration);
+/* Also into the file, which no manifest may name yet. */
+gn_code gn_segment_write_calibration(gn_segment *segment, const gn_calibration *calibration, gn_error *err);
 
 static inline const float *gn_segment_vector(const gn_segment *s, uint32_t row)
 {
@@ -90,6 +101,7 @@ typedef struct gn_segment_query {
     const float *vector; /* padded */
     uint32_t k, ef;
     uint32_t rerank;    /* at most so many are measured again by the full vectors; 0 = as many as it takes */
+    uint32_t hidden;    /* a node of layer 0 alone that is to be overlooked; GN_NO_LINK: none */
     float bound;        /* results beyond it are not wanted */
     gn_accept accept;   /* fn NULL: every node */
     float share;        /* of the nodes that are accepted, about; 0 = unknown */

@@ -64,14 +64,16 @@ static gn_walk *walk_take(gn_segment *s)
     return walk;
 }
 
-/* Nothing is visited any more. */
-static void walk_begin(const gn_segment *s, gn_walk *walk)
+/* Nothing is visited any more, but what is to be overlooked. */
+static void walk_begin(const gn_segment *s, gn_walk *walk, uint32_t hidden)
 {
     if (++walk->epoch == 0) {
         memset(walk->visited, 0, (size_t)s->header->n_nodes * sizeof(uint16_t));
         walk->epoch = 1;
     }
     walk->n_heap = 0;
+    if (hidden < s->header->n_nodes)
+        walk->visited[hidden] = walk->epoch;
 }
 
 static void walk_give(gn_segment *s, gn_walk *walk)
@@ -242,7 +244,7 @@ static bool expand(const gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_p
 static bool walk_pool(const gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_candidate entry)
 {
     gn_pool pool = {.items = q->best, .cap = q->ef};
-    walk_begin(s, walk);
+    walk_begin(s, walk, q->hidden);
     walk->visited[entry.id] = walk->epoch;
     gn_pool_insert(&pool, entry);
     for (size_t at = 0; at < pool.n;) {
@@ -268,7 +270,7 @@ static bool walk_filtered_pool(const gn_segment *s, gn_segment_query *q, gn_walk
                                bool *enough)
 {
     gn_pool pool = {.items = walk->pool, .cap = cap};
-    walk_begin(s, walk);
+    walk_begin(s, walk, q->hidden);
     walk->visited[entry.id] = walk->epoch;
     gn_pool_insert(&pool, entry);
     q->n_best = 0;
@@ -297,7 +299,7 @@ static gn_code walk_heaps(gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_
     uint32_t ids[MAX_LINKS], n = 0;
     float distance[MAX_LINKS];
     uint64_t seen = 1;
-    walk_begin(s, walk);
+    walk_begin(s, walk, q->hidden);
     q->n_best = 0;
     if (!heap_room(s, walk, 1))
         return gn_error_oom(err, s->account);

@@ -126,6 +126,17 @@ static void write_links(gn_segment_writer *w, gn_segment_image *image)
     end_section(w);
 }
 
+/* Its place; what belongs there is known when the file can be searched. */
+static void reserve_calibration(gn_segment_writer *w, const gn_segment_image *image)
+{
+    const gn_calibration nothing = {0};
+    if (image->header.graph != GN_GRAPH_HNSW)
+        return;
+    begin_section(w, GN_SECTION_CALIBRATION);
+    put(w, &nothing, sizeof nothing);
+    end_section(w);
+}
+
 static void note_end(gn_segment_header *h, uint32_t row, uint64_t end)
 {
     if (end == GN_SCN_OPEN || row >= h->n_nodes)
@@ -277,6 +288,27 @@ gn_code gn_sync_parent_dir(const char *path, gn_error *err)
     return code;
 }
 
+gn_code gn_segment_write_calibration(gn_segment *s, const gn_calibration *calibration, gn_error *err)
+{
+    gn_segment_header h = *s->header;
+    uint32_t i = 0;
+    while (i < h.n_sections && h.section[i].kind != GN_SECTION_CALIBRATION)
+        i++;
+    GN_ASSERT(i < h.n_sections && h.section[i].bytes == sizeof *calibration);
+    h.section[i].checksum = XXH3_64bits(calibration, sizeof *calibration);
+    h.checksum = XXH3_64bits(&h, offsetof(gn_segment_header, checksum));
+    int fd = open(s->path, O_WRONLY | O_CLOEXEC);
+    bool ok = fd >= 0 &&
+              pwrite(fd, calibration, sizeof *calibration, (off_t)h.section[i].offset) == sizeof *calibration &&
+              pwrite(fd, &h, sizeof h, 0) == (ssize_t)sizeof h && fsync(fd) == 0;
+    gn_code code = ok ? GN_OK : gn_error_errno(err, GN_IO, errno, "could not write \"%s\"", s->path);
+    if (fd >= 0)
+        close(fd);
+    if (ok)
+        gn_segment_set_calibration(s, calibration);
+    return code;
+}
+
 gn_code gn_segment_write(const char *path, gn_segment_image *image, gn_error *err)
 {
     size_t path_bytes = strlen(path) + sizeof ".tmp";
@@ -296,6 +328,7 @@ gn_code gn_segment_write(const char *path, gn_segment_image *image, gn_error *er
     put(&w, &image->header, sizeof image->header); /* its place; the true one comes last */
     write_codes(&w, image);
     write_links(&w, image);
+    reserve_calibration(&w, image);
     write_scns(&w, image, GN_SECTION_BEGIN);
     write_scns(&w, image, GN_SECTION_END);
     if (image->header.many_branches)

@@ -32,7 +32,7 @@ gn_code_options gn_vindex_code_options(const gn_vindex_options *o)
                              .seed = o->seed};
 }
 
-static gn_code fill_options(gn_vindex_options *o, gn_error *err)
+gn_code gn_vindex_fill_options(gn_vindex_options *o, gn_error *err)
 {
     o->m = o->m ? o->m : DEFAULT_M;
     o->ef_construction = o->ef_construction ? o->ef_construction : DEFAULT_EF_CONSTRUCTION;
@@ -146,7 +146,7 @@ gn_code gn_vindex_open(gn_world *world, const char *dir, const gn_vindex_options
                        gn_error *err)
 {
     gn_vindex_options o = *options;
-    gn_code code = fill_options(&o, err);
+    gn_code code = gn_vindex_fill_options(&o, err);
     if (code != GN_OK)
         return code;
     if (mkdir(dir, 0700) != 0 && errno != EEXIST)
@@ -353,27 +353,4 @@ void gn_vindex_set_horizon(gn_vindex *index, uint64_t scn)
         gn_vindex_consider_build(index);
     }
     pthread_mutex_unlock(&index->lock);
-}
-
-void gn_vindex_stats_get(const gn_vindex *index, gn_vindex_stats *out)
-{
-    gn_vview *view = gn_vview_acquire((gn_vindex *)(uintptr_t)index);
-    *out = (gn_vindex_stats){.segments = view->n_segments,
-                             .building = atomic_load(&index->building_now),
-                             .build_done = atomic_load(&index->build_done),
-                             .build_total = atomic_load(&index->build_total)};
-    for (size_t i = 0; i < view->n_segments; i++) {
-        const gn_segment *s = view->segments[i];
-        out->vectors += s->header->n_nodes;
-        out->dead_vectors += atomic_load(&s->n_ended);
-        out->disk_bytes += s->map_bytes;
-    }
-    for (size_t i = 0; i < view->n_tails; i++) {
-        gn_tail *t = view->tails[i];
-        out->vectors += gn_tail_rows(t);
-        out->tail_vectors += gn_tail_rows(t);
-        out->dead_vectors += atomic_load(&t->n_ended);
-        out->memory_bytes += atomic_load(&t->memory);
-    }
-    gn_vview_release(view);
 }

@@ -78,6 +78,21 @@ gn_code gn_vindex_verify(gn_vindex *index, const _Atomic bool *cancel, gn_error 
 gn_code gn_vindex_build(gn_vindex *index, void (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx,
                         const _Atomic bool *cancel, gn_error *err);
 
+/* Measures anew what recall each segment's searches have, by n queries of the owner's (those asked of late, say), or by
+ * its own vectors with queries NULL, and n 0 = a good default; a build does the latter by itself. Until the next start
+ * or merge, target_recall goes by the outcome. GN_CANCELED, GN_BAD_VECTOR, GN_OUT_OF_MEMORY. Any thread, one at a time.
+ */
+gn_code gn_vindex_calibrate(gn_vindex *index, const float *queries, uint32_t n, const _Atomic bool *cancel,
+                            gn_error *err);
+
+/* What an index of so many rows with keys of so many bytes will take, within about a tenth: its files, the part of them
+ * that searches walk over (of plain vectors all but those reranked), and memory while a graph of all is built. */
+typedef struct gn_vindex_estimate {
+    uint64_t file_bytes, walked_bytes, build_bytes;
+} gn_vindex_estimate;
+gn_code gn_vindex_estimate_of(const gn_vindex_options *options, uint64_t rows, uint32_t key_bytes,
+                              gn_vindex_estimate *out, gn_error *err);
+
 /* ---- readers ---- */
 
 /* A view sees what the writer had given when it was acquired, and what it gives until the next build is done. So take
@@ -105,7 +120,11 @@ typedef struct gn_vsearch {
     const float *query; /* dimensions floats, all finite */
     uint32_t k;         /* 1..GN_MAX_K */
     uint32_t ef;        /* 0 = max(40, k); raised to k */
-    bool exact;         /* scan everything instead of walking graphs */
+    /* Instead of ef: the recall that is wanted in expectation, below 1. Each segment uses the smallest ef for which its
+     * calibration gives that (calibrate.c), and is scanned where none does. 0 = none. Given for k up to 10; for more,
+     * ef grows in proportion. */
+    float target_recall;
+    bool exact; /* scan everything instead of walking graphs */
     const gn_branch_at *chain;
     size_t n_chain;
     /* Optional: only versions for which it returns true are results (the search goes on through others). */
@@ -122,6 +141,8 @@ typedef struct gn_vsearch {
 typedef struct gn_vsearch_stats {
     uint64_t distances;
     uint32_t segments;
+    uint32_t ef;  /* the largest that was used */
+    float recall; /* what the calibrations give for it, at least; 0 = unknown, 1 = exact */
     uint64_t tail_rows;
 } gn_vsearch_stats;
 
@@ -149,6 +170,9 @@ typedef struct gn_vindex_stats {
     uint64_t vectors, tail_vectors, dead_vectors, segments, memory_bytes, disk_bytes;
     bool building;
     uint64_t build_done, build_total;
+    gn_code_kind codes;                                         /* of the largest segment */
+    uint64_t code_bytes, link_bytes, vector_bytes, other_bytes; /* disk_bytes by part; codes may be the vectors */
+    float recall; /* of 10 at the default ef, at least and in expectation; 0 = not known */
 } gn_vindex_stats;
 void gn_vindex_stats_get(const gn_vindex *index, gn_vindex_stats *out); /* any thread */
 

@@ -63,6 +63,7 @@ struct gn_vindex {
     _Atomic uint64_t build_done, build_total;
 };
 
+gn_code gn_vindex_fill_options(gn_vindex_options *options, gn_error *err); /* checks, and puts defaults for zeros */
 gn_code_options gn_vindex_code_options(const gn_vindex_options *options);
 
 /* ---- view.c ---- */
@@ -75,6 +76,10 @@ void gn_vview_each_version(const gn_vview *view, gn_bytes key,
                            bool (*fn)(void *ctx, const gn_row *row, gn_segment *segment, gn_tail *tail, uint32_t at),
                            void *ctx);
 bool gn_vview_one_branch(const gn_vview *view); /* no row of any other branch than the first row's, and no hides */
+
+/* ---- stats.c ---- */
+
+enum { GN_DEFAULT_EF = 40, GN_CALIBRATION_QUERIES = 256, GN_MIN_CALIBRATED = 2048 };
 
 /* ---- build.c ---- */
 

@@ -139,8 +139,14 @@ static void use(gn_segment *s)
     for (int filtered = 0; filtered < 2; filtered++) {
         gn_accept accept = {.fn = filtered ? accept_odd : NULL};
         gn_topk top = {.hits = hits, .k = 64};
-        gn_segment_query q = {
-            .measure = &m, .vector = query, .k = 10, .ef = 64, .bound = INFINITY, .accept = accept, .best = best};
+        gn_segment_query q = {.measure = &m,
+                              .vector = query,
+                              .k = 10,
+                              .ef = 64,
+                              .hidden = GN_NO_LINK,
+                              .bound = INFINITY,
+                              .accept = accept,
+                              .best = best};
         if (s->header->graph == GN_GRAPH_HNSW)
             gn_segment_search(s, &q, NULL);
         gn_segment_scan(s, &m, query, accept, &top);
