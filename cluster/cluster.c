@@ -3,10 +3,8 @@
 #include "cluster/cluster_private.h"
 #include "shard/txn.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 /* Once, from whichever thread met it first. */
 static void log_failed(void *ctx, gn_code code, const char *message)
@@ -19,34 +17,23 @@ static void log_failed(void *ctx, gn_code code, const char *message)
         c->on_failure(c->failure_ctx, code, message);
 }
 
-static gn_code make_directory(const char *path, gn_error *err)
+static gn_code open_parts(gn_cluster *c, gn_error *err)
 {
-    if (mkdir(path, 0700) == 0 || errno == EEXIST)
-        return GN_OK;
-    return gn_error_errno(err, GN_IO, errno, "could not create directory \"%s\"", path);
-}
-
-static gn_code open_parts(gn_cluster *c, const gn_cluster_options *o, gn_error *err)
-{
-    char log_dir[4096], shard_dir[4096];
-    gn_raft_member self = {.id = gn_net_self(c->world), .role = GN_RAFT_VOTER};
-    if ((size_t)snprintf(log_dir, sizeof log_dir, "%s/raft", o->data_dir) >= sizeof log_dir ||
-        (size_t)snprintf(shard_dir, sizeof shard_dir, "%s/shard", o->data_dir) >= sizeof shard_dir)
+    char log_dir[4096];
+    if ((size_t)snprintf(log_dir, sizeof log_dir, "%s/raft", c->data_dir) >= sizeof log_dir)
         return gn_error_set(err, GN_CONFIGURATION, "the data directory's name is too long");
     gn_raft_options raft = {.log_dir = log_dir, .failed = log_failed, .failed_ctx = c};
-    gn_shard_options shard = {.dir = shard_dir,
-                              .group_id = GN_META_GROUP,
-                              .members = &self,
-                              .n_members = 1,
-                              .retention_ms = o->retention_ms,
-                              .block_cache_bytes = o->block_cache_bytes,
-                              .memtable_bytes = o->memtable_bytes,
-                              .account = o->account};
-    gn_code code = make_directory(o->data_dir, err);
+    gn_code code = gn_make_directory(c->data_dir, err);
     if (code == GN_OK)
         code = gn_raft_host_open(c->world, &raft, &c->host, err);
     if (code == GN_OK)
-        code = gn_shard_open(c->world, c->host, &shard, &c->meta, err);
+        code = gn_groups_open(c, err);
+    if (code == GN_OK)
+        code = gn_meta_bootstrap(c, err);
+    if (code == GN_OK && !(c->resolver = gn_resolver_start(c)))
+        code = gn_error_set(err, GN_RESOURCES, "could not start the resolver's thread");
+    for (size_t i = 0; code == GN_OK && i < c->n_groups; i++)
+        gn_shard_tell_unresolved(c->groups[i].shard);
     return code;
 }
 
@@ -54,10 +41,17 @@ gn_code gn_cluster_open(gn_world *world, const gn_cluster_options *options, gn_c
 {
     gn_cluster *c = gn_xcalloc(1, sizeof *c);
     c->world = world;
+    gn_clock_init(&c->clock, world);
     c->account = options->account;
+    c->data_dir = gn_xstrdup(options->data_dir);
+    c->replica = (gn_shard_options){.retention_ms = options->retention_ms,
+                                    .block_cache_bytes = options->block_cache_bytes,
+                                    .memtable_bytes = options->memtable_bytes,
+                                    .account = options->account};
     c->on_failure = options->failed;
     c->failure_ctx = options->failed_ctx;
-    gn_code code = open_parts(c, options, err);
+    pthread_mutex_init(&c->lock, NULL);
+    gn_code code = open_parts(c, err);
     if (code != GN_OK) {
         gn_cluster_close(c, false);
         return code;
@@ -70,20 +64,28 @@ void gn_cluster_close(gn_cluster *c, bool clean)
 {
     if (!c)
         return;
-    if (c->meta)
-        gn_shard_close(c->meta, clean);
+    gn_resolver_stop(c->resolver);
+    c->resolver = NULL;
+    gn_groups_close(c, clean);
     if (c->host)
         gn_raft_host_close(c->host);
+    gn_placement_release(c->placement);
+    pthread_mutex_destroy(&c->lock);
+    free(c->data_dir);
     free(c);
 }
 
 bool gn_cluster_ready(gn_cluster *c)
 {
-    gn_raft_status status;
-    if (c->failed)
-        return false;
-    gn_raft_status_get(gn_shard_raft_group(c->meta), &status);
-    return status.can_read && !status.stopped;
+    bool ready = !c->failed;
+    pthread_mutex_lock(&c->lock);
+    for (size_t i = 0; i < c->n_groups && ready; i++) {
+        gn_raft_status status;
+        gn_raft_status_get(gn_shard_raft_group(c->groups[i].shard), &status);
+        ready = status.can_read && !status.stopped;
+    }
+    pthread_mutex_unlock(&c->lock);
+    return ready;
 }
 
 /* ---- what is not transactional ---- */
@@ -106,16 +108,55 @@ gn_code gn_cluster_sequence_raise(gn_cluster *c, uint64_t sequence_id, int64_t v
 
 void gn_cluster_table_stats(gn_cluster *c, const gn_table_desc *table, gn_table_stats *out)
 {
-    gn_shard_table_stats(c->meta, table->id, out);
+    *out = (gn_table_stats){0};
+    gn_placement *p = gn_meta_placement(c);
+    const gn_distribution *d = gn_placement_distribution(p, table->distribution_id);
+    if (!d)
+        gn_shard_table_stats(c->meta, table->id, out);
+    for (uint32_t i = 0; d && i < d->n; i++) {
+        gn_shard *shard = gn_group_replica(c, p->groups[d->first + i].id);
+        gn_table_stats one = {0};
+        if (shard)
+            gn_shard_table_stats(shard, table->id, &one);
+        out->rows_estimate += one.rows_estimate;
+        out->bytes_estimate += one.bytes_estimate;
+    }
+    gn_placement_release(p);
+}
+
+/* A copy of the registry: replicas are closed only with the cluster. */
+static size_t replicas(gn_cluster *c, gn_local_group **out)
+{
+    pthread_mutex_lock(&c->lock);
+    size_t n = c->n_groups;
+    *out = gn_xcalloc(n, sizeof **out);
+    memcpy(*out, c->groups, n * sizeof **out);
+    pthread_mutex_unlock(&c->lock);
+    return n;
 }
 
 gn_code gn_cluster_vindex_build(gn_cluster *c, uint64_t index_id, void (*progress)(void *, uint64_t, uint64_t),
                                 void *ctx, const _Atomic bool *cancel, gn_error *err)
 {
-    return gn_shard_vindex_build(c->meta, index_id, progress, ctx, cancel, err);
+    gn_local_group *groups;
+    size_t n = replicas(c, &groups);
+    gn_code code = GN_OK;
+    for (size_t i = 0; i < n && code == GN_OK; i++) {
+        code = gn_shard_vindex_build(groups[i].shard, index_id, progress, ctx, cancel, err);
+        if (code == GN_NO_OBJECT) /* another table's group */
+            code = GN_OK;
+    }
+    free(groups);
+    return code;
 }
 
 gn_code gn_cluster_compact(gn_cluster *c, gn_error *err)
 {
-    return gn_shard_compact(c->meta, err);
+    gn_local_group *groups;
+    size_t n = replicas(c, &groups);
+    gn_code code = GN_OK;
+    for (size_t i = 0; i < n && code == GN_OK; i++)
+        code = gn_shard_compact(groups[i].shard, err);
+    free(groups);
+    return code;
 }

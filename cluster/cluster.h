@@ -31,6 +31,11 @@ bool gn_cluster_ready(gn_cluster *cluster);
 
 /* ---- what is not transactional ---- from a strand */
 
+enum { GN_MAX_SHARDS = 1024, GN_MAX_REPLICAS = 9 };
+/* The distribution with so many groups and replicas of each; made, with its groups, when there is none yet. Tables of
+ * one distribution lie together. replicas 0: the default, 3 or as many as there are nodes. GN_INVALID_PARAMETER. */
+gn_code gn_cluster_distribution(gn_cluster *cluster, uint32_t shards, uint32_t replicas, uint64_t *id, gn_error *err);
+
 /* Fresh ids for tables, indexes, sequences; unique in the database for ever. */
 gn_code gn_cluster_new_ids(gn_cluster *cluster, uint64_t n, uint64_t *first, gn_error *err);
 /* Sequence values, handed out in cached blocks; gaps after a crash. start is used the first time. */

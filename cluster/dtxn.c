@@ -1,46 +1,87 @@
-/* Distributed transactions of a database with one group: the transaction is its only part. */
-#include "cluster/dtxn.h"
+/* Distributed transactions: parts that are begun when they are needed, and how rows find theirs. Commit is in
+ * commit.c, scans are in dscan.c. */
+#include "base/assert.h"
+#include "base/limits.h"
+#include "cluster/dtxn_private.h"
 
-#include "cluster/cluster_private.h"
-
+#include <inttypes.h>
 #include <stdlib.h>
 
-struct gn_dtxn {
-    gn_cluster *cluster;
-    gn_txn *meta; /* the part in the meta group */
-};
+/* ---- parts ---- */
 
-gn_code gn_dtxn_begin(gn_cluster *cluster, const gn_dtxn_options *o, gn_dtxn **out, gn_error *err)
+static gn_code begin_part(gn_dtxn *txn, uint64_t group_id, gn_part **out, gn_error *err)
 {
-    gn_txn_options options = {.read_only = o->read_only, .account = o->account, .cancel = o->cancel};
+    gn_shard *shard = gn_group_replica(txn->cluster, group_id);
+    if (!shard)
+        return gn_error_set(err, GN_UNAVAILABLE, "this node has no replica of group %" PRIu64, group_id);
+    gn_txn_options options = {.read_scn = txn->read_scn,
+                              .global = txn->read_scn != 0,
+                              .read_only = txn->options.read_only,
+                              .account = txn->options.account,
+                              .cancel = txn->options.cancel};
     gn_txn *part;
-    gn_code code = gn_txn_begin(cluster->meta, &options, &part, err);
+    gn_code code = gn_txn_begin(shard, &options, &part, err);
     if (code != GN_OK)
         return code;
+    txn->parts = gn_xrealloc(txn->parts, (txn->n_parts + 1) * sizeof *txn->parts);
+    *out = txn->parts[txn->n_parts++] = gn_xcalloc(1, sizeof(gn_part));
+    **out = (gn_part){.group_id = group_id, .shard = shard, .txn = part};
+    return GN_OK;
+}
+
+gn_code gn_dtxn_part(gn_dtxn *txn, uint64_t group_id, gn_part **out, gn_error *err)
+{
+    for (uint32_t i = 0; i < txn->n_parts; i++)
+        if (txn->parts[i]->group_id == group_id) {
+            *out = txn->parts[i];
+            return GN_OK;
+        }
+    return begin_part(txn, group_id, out, err);
+}
+
+static gn_txn *meta_of(const gn_dtxn *txn)
+{
+    return txn->parts[0]->txn;
+}
+
+/* ---- begin, end ---- */
+
+gn_code gn_dtxn_begin(gn_cluster *cluster, const gn_dtxn_options *options, gn_dtxn **out, gn_error *err)
+{
     gn_dtxn *txn = gn_xcalloc(1, sizeof *txn);
+    gn_part *meta;
     txn->cluster = cluster;
-    txn->meta = part;
+    txn->options = *options;
+    gn_buf_init(&txn->key, NULL, GN_MAX_KEY);
+    txn->placement = gn_meta_placement(cluster);
+    /* With one group its own newest SCN is that of all. */
+    if (options->several && txn->placement->n_distributions > 0)
+        txn->read_scn = gn_clock_next(&cluster->clock, 1, 0);
+    gn_code code = begin_part(txn, GN_META_GROUP, &meta, err);
+    if (code != GN_OK) {
+        gn_dtxn_abort(txn);
+        return code;
+    }
     *out = txn;
     return GN_OK;
 }
 
 gn_scn gn_dtxn_read_scn(const gn_dtxn *txn)
 {
-    return gn_txn_read_scn(txn->meta);
-}
-
-gn_code gn_dtxn_commit(gn_dtxn *txn, gn_scn *scn, gn_error *err)
-{
-    gn_code code = gn_txn_commit(txn->meta, scn, err);
-    free(txn);
-    return code;
+    return gn_txn_read_scn(meta_of(txn));
 }
 
 void gn_dtxn_abort(gn_dtxn *txn)
 {
     if (!txn)
         return;
-    gn_txn_abort(txn->meta);
+    for (uint32_t i = 0; i < txn->n_parts; i++) {
+        gn_txn_abort(txn->parts[i]->txn); /* NULL if it has ended */
+        free(txn->parts[i]);
+    }
+    free(txn->parts);
+    gn_placement_release(txn->placement);
+    gn_buf_close(&txn->key);
     free(txn);
 }
 
@@ -48,110 +89,146 @@ void gn_dtxn_abort(gn_dtxn *txn)
 
 const gn_table_desc *gn_dtxn_table(gn_dtxn *txn, uint64_t table_id)
 {
-    return gn_txn_table(txn->meta, table_id);
+    return gn_txn_table(meta_of(txn), table_id);
 }
 
 const gn_table_desc *gn_dtxn_table_named(gn_dtxn *txn, gn_bytes name)
 {
-    return gn_txn_table_named(txn->meta, name);
+    return gn_txn_table_named(meta_of(txn), name);
 }
 
 const gn_table_desc *gn_dtxn_index_named(gn_dtxn *txn, gn_bytes name, const gn_index_desc **index)
 {
-    return gn_txn_index_named(txn->meta, name, index);
+    return gn_txn_index_named(meta_of(txn), name, index);
 }
 
 gn_code gn_dtxn_tables(gn_dtxn *txn, gn_arena *arena, const gn_table_desc ***out, size_t *n, gn_error *err)
 {
-    return gn_txn_tables(txn->meta, arena, out, n, err);
+    return gn_txn_tables(meta_of(txn), arena, out, n, err);
+}
+
+/* A distribution that is younger than the placement at hand: one more look. */
+static const gn_distribution *distribution_of(gn_dtxn *txn, uint64_t id, gn_code *code, gn_error *err)
+{
+    const gn_distribution *d = gn_placement_distribution(txn->placement, id);
+    if (d)
+        return d;
+    gn_placement *newer = gn_meta_placement(txn->cluster);
+    d = gn_placement_distribution(newer, id);
+    if (!d) {
+        *code = gn_error_set(err, GN_UNAVAILABLE, "distribution %" PRIu64 " is not known here", id);
+        gn_placement_release(newer);
+        return NULL;
+    }
+    /* Groups of the older placement may be in use by open scans, by id only. */
+    gn_placement_release(txn->placement);
+    txn->placement = newer;
+    return d;
+}
+
+/* Group by group: what the meta group says of a table, its own groups say too. */
+static gn_code in_table_groups(gn_dtxn *txn, uint64_t distribution_id, uint64_t table_id, const gn_table_desc *desc,
+                               gn_error *err)
+{
+    gn_code code = GN_OK;
+    if (distribution_id == 0)
+        return GN_OK;
+    const gn_distribution *d = distribution_of(txn, distribution_id, &code, err);
+    for (uint32_t i = 0; code == GN_OK && i < d->n; i++) {
+        gn_part *part;
+        code = gn_dtxn_part(txn, txn->placement->groups[d->first + i].id, &part, err);
+        if (code == GN_OK)
+            code = desc ? gn_txn_put_table(part->txn, desc, err) : gn_txn_drop_table(part->txn, table_id, err);
+    }
+    return code;
 }
 
 gn_code gn_dtxn_put_table(gn_dtxn *txn, const gn_table_desc *desc, gn_error *err)
 {
-    return gn_txn_put_table(txn->meta, desc, err);
+    gn_code code = gn_txn_put_table(meta_of(txn), desc, err);
+    return code == GN_OK ? in_table_groups(txn, desc->distribution_id, desc->id, desc, err) : code;
 }
 
 gn_code gn_dtxn_drop_table(gn_dtxn *txn, uint64_t table_id, gn_error *err)
 {
-    return gn_txn_drop_table(txn->meta, table_id, err);
+    const gn_table_desc *desc = gn_dtxn_table(txn, table_id);
+    uint64_t distribution_id = desc ? desc->distribution_id : 0;
+    gn_code code = gn_txn_drop_table(meta_of(txn), table_id, err);
+    return code == GN_OK ? in_table_groups(txn, distribution_id, table_id, NULL, err) : code;
 }
 
 /* ---- rows ---- */
 
-gn_code gn_dtxn_insert(gn_dtxn *txn, const gn_table_desc *desc, const gn_value *values, gn_error *err)
+static gn_code part_of_key(gn_dtxn *txn, const gn_table_desc *desc, gn_bytes key, gn_part **out, gn_error *err)
 {
-    return gn_txn_insert(txn->meta, desc, values, err);
+    if (desc->distribution_id == 0) {
+        *out = txn->parts[0];
+        return GN_OK;
+    }
+    uint32_t slot;
+    gn_code code = GN_OK;
+    const gn_distribution *d = distribution_of(txn, desc->distribution_id, &code, err);
+    if (code == GN_OK)
+        code = gn_slot_of_key(desc, key, &slot, err);
+    return code == GN_OK ? gn_dtxn_part(txn, gn_placement_owner(txn->placement, d, slot)->id, out, err) : code;
 }
 
+static gn_code part_of_row(gn_dtxn *txn, const gn_table_desc *desc, const gn_value *values, gn_part **out,
+                           gn_error *err)
+{
+    gn_code code = GN_OK;
+    if (desc->distribution_id) {
+        gn_buf_clear(&txn->key);
+        code = gn_key_of_row(desc, values, &txn->key, err);
+    }
+    return code == GN_OK ? part_of_key(txn, desc, gn_buf_bytes(&txn->key), out, err) : code;
+}
+
+gn_code gn_dtxn_insert(gn_dtxn *txn, const gn_table_desc *desc, const gn_value *values, gn_error *err)
+{
+    gn_part *part;
+    gn_code code = part_of_row(txn, desc, values, &part, err);
+    return code == GN_OK ? gn_txn_insert(part->txn, desc, values, err) : code;
+}
+
+/* A row whose shard key changes moves to another group. */
 gn_code gn_dtxn_update(gn_dtxn *txn, const gn_table_desc *desc, gn_bytes key, const gn_value *values, gn_error *err)
 {
-    return gn_txn_update(txn->meta, desc, key, values, err);
+    gn_part *from, *to;
+    gn_code code = part_of_key(txn, desc, key, &from, err);
+    if (code == GN_OK)
+        code = part_of_row(txn, desc, values, &to, err);
+    if (code != GN_OK)
+        return code;
+    if (from == to)
+        return gn_txn_update(from->txn, desc, key, values, err);
+    code = gn_txn_delete(from->txn, desc, key, err);
+    return code == GN_OK ? gn_txn_insert(to->txn, desc, values, err) : code;
 }
 
 gn_code gn_dtxn_delete(gn_dtxn *txn, const gn_table_desc *desc, gn_bytes key, gn_error *err)
 {
-    return gn_txn_delete(txn->meta, desc, key, err);
+    gn_part *part;
+    gn_code code = part_of_key(txn, desc, key, &part, err);
+    return code == GN_OK ? gn_txn_delete(part->txn, desc, key, err) : code;
 }
 
-/* ---- scans ---- */
+/* ---- where to look ---- */
 
-struct gn_dscan {
-    gn_scan *scan;
-};
-
-gn_code gn_dscan_open(gn_dtxn *txn, const gn_scan_spec *spec, gn_dscan **out, gn_error *err)
+gn_code gn_dtxn_groups(gn_dtxn *txn, const gn_table_desc *table, const gn_key_range *range,
+                       const gn_group_place **first, uint32_t *n, gn_error *err)
 {
-    gn_scan *scan;
-    gn_code code = gn_scan_open(txn->meta, spec, &scan, err);
+    gn_code code = GN_OK;
+    bool one = false;
+    uint32_t slot;
+    const gn_distribution *d = distribution_of(txn, table->distribution_id, &code, err);
+    if (code == GN_OK && range)
+        code = gn_slot_of_range(table, range, &one, &slot, err);
     if (code != GN_OK)
         return code;
-    *out = gn_xcalloc(1, sizeof **out);
-    (*out)->scan = scan;
+    *first = one ? gn_placement_owner(txn->placement, d, slot) : &txn->placement->groups[d->first];
+    *n = one ? 1 : d->n;
+    if (*n > 1 && txn->read_scn == 0) /* several groups are read at one moment */
+        txn->read_scn = gn_clock_next(&txn->cluster->clock, 1, 0);
     return GN_OK;
-}
-
-gn_code gn_dscan_next(gn_dscan *scan, gn_batch *batch, gn_bytes *keys, gn_error *err)
-{
-    return gn_scan_next(scan->scan, batch, keys, err);
-}
-
-void gn_dscan_close(gn_dscan *scan)
-{
-    if (!scan)
-        return;
-    gn_scan_close(scan->scan);
-    free(scan);
-}
-
-struct gn_dvector_scan {
-    gn_vector_scan *scan;
-};
-
-gn_code gn_dvector_scan_open(gn_dtxn *txn, const gn_vector_scan_spec *spec, gn_dvector_scan **out, gn_error *err)
-{
-    gn_vector_scan *scan;
-    gn_code code = gn_vector_scan_open(txn->meta, spec, &scan, err);
-    if (code != GN_OK)
-        return code;
-    *out = gn_xcalloc(1, sizeof **out);
-    (*out)->scan = scan;
-    return GN_OK;
-}
-
-gn_code gn_dvector_scan_next(gn_dvector_scan *scan, gn_batch *batch, gn_bytes *keys, gn_error *err)
-{
-    return gn_vector_scan_next(scan->scan, batch, keys, err);
-}
-
-void gn_dvector_scan_stats_get(const gn_dvector_scan *scan, gn_vector_scan_stats *out)
-{
-    gn_vector_scan_stats_get(scan->scan, out);
-}
-
-void gn_dvector_scan_close(gn_dvector_scan *scan)
-{
-    if (!scan)
-        return;
-    gn_vector_scan_close(scan->scan);
-    free(scan);
 }

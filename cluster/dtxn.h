@@ -13,6 +13,7 @@ typedef struct gn_dtxn gn_dtxn;
 
 typedef struct gn_dtxn_options {
     bool read_only;
+    bool several;               /* more than one statement may come: all read at one SCN */
     gn_account *account;        /* buffered writes and scans charge here; may be NULL */
     const _Atomic bool *cancel; /* may be NULL */
 } gn_dtxn_options;
@@ -37,9 +38,12 @@ gn_code gn_dtxn_insert(gn_dtxn *txn, const gn_table_desc *desc, const gn_value *
 gn_code gn_dtxn_update(gn_dtxn *txn, const gn_table_desc *desc, gn_bytes key, const gn_value *values, gn_error *err);
 gn_code gn_dtxn_delete(gn_dtxn *txn, const gn_table_desc *desc, gn_bytes key, gn_error *err);
 
-/* ---- scans ---- over every group that can hold matches, merged in the scan's order; as gn_scan_open and its kin */
+/* ---- scans ---- over every group that can hold matches; as gn_scan_open and its kin */
 typedef struct gn_dscan gn_dscan;
-gn_code gn_dscan_open(gn_dtxn *txn, const gn_scan_spec *spec, gn_dscan **out, gn_error *err);
+/* ordered: rows come in the order of the primary key over all groups. The order of an index is kept within a group
+ * only.
+ */
+gn_code gn_dscan_open(gn_dtxn *txn, const gn_scan_spec *spec, bool ordered, gn_dscan **out, gn_error *err);
 gn_code gn_dscan_next(gn_dscan *scan, gn_batch *batch, gn_bytes *keys, gn_error *err);
 void gn_dscan_close(gn_dscan *scan); /* NULL is fine */
 

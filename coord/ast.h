@@ -280,6 +280,7 @@ typedef struct gn_ast_create_table {
     bool temporary;
     gn_ast_column_defs columns;
     gn_ast_constraints constraints;
+    gn_ast_names shard_key; /* PARTITION BY HASH (...) */
     gn_ast_options options;
 } gn_ast_create_table;
 

@@ -43,7 +43,7 @@ static gn_code reader_open(row_reader *r, gn_draft *d, const gn_table_desc *tabl
     }
     r->batch = (gn_batch){.n_columns = r->n, .arena = r->bytes};
     r->spec = (gn_scan_spec){.table = table, .ordinals = r->ordinals, .n_ordinals = r->n};
-    return gn_dscan_open(d->s->txn, &r->spec, &r->scan, d->err);
+    return gn_dscan_open(d->s->txn, &r->spec, false, &r->scan, d->err);
 }
 
 /* The next row into r->row, its key into *key. *more false: the end. */

@@ -50,8 +50,65 @@ void gn_draft_close(gn_draft *d)
     d->arena = NULL;
 }
 
+gn_code gn_ddl_integer_option(const gn_ast_option *o, uint32_t least, uint32_t most, uint32_t *out, gn_error *err)
+{
+    const gn_ast_expr *v = o->value;
+    if (!v || v->kind != GN_A_INTEGER) {
+        bool text = v && (v->kind == GN_A_STRING || v->kind == GN_A_NUMERIC);
+        gn_error_set(err, GN_INVALID_PARAMETER, "invalid value for integer option \"%s\": %.*s", o->name,
+                     text ? (int)(v->text.len > 60 ? 60 : v->text.len) : 0, text ? (const char *)v->text.data : "");
+        return gn_error_at(err, o->position), GN_INVALID_PARAMETER;
+    }
+    if (v->integer < least || v->integer > most) {
+        gn_error_set(err, GN_INVALID_PARAMETER, "value %lld out of bounds for option \"%s\"", (long long)v->integer,
+                     o->name);
+        gn_error_detail(err, "Valid values are between \"%u\" and \"%u\".", least, most);
+        return gn_error_at(err, o->position), GN_INVALID_PARAMETER;
+    }
+    *out = (uint32_t)v->integer;
+    return GN_OK;
+}
+
+/* Each group vouches for its own rows alone, so what is unique has to lie in one group. */
+static gn_code check_unique(const gn_draft *d, const char *name, const uint32_t *columns, uint32_t n)
+{
+    const gn_table_desc *t = &d->desc;
+    for (uint32_t i = 0; i < t->n_shard_key; i++) {
+        bool there = false;
+        for (uint32_t k = 0; k < n; k++)
+            there |= columns[k] == t->shard_key[i];
+        if (there)
+            continue;
+        gn_error_set(d->err, GN_FEATURE,
+                     "unique constraint on partitioned table must include all partitioning columns");
+        gn_error_detail(d->err, "\"%s\" on table \"%s\" lacks column \"%s\", which is part of the partition key.", name,
+                        t->name, t->columns[gn_table_column_by_id(t, t->shard_key[i])].name);
+        return GN_FEATURE;
+    }
+    return GN_OK;
+}
+
+static gn_code check_spread(const gn_draft *d)
+{
+    const gn_table_desc *t = &d->desc;
+    if (!t->distribution_id)
+        return GN_OK;
+    if (t->hidden_key) {
+        gn_error_set(d->err, GN_FEATURE, "table \"%s\" has shards and so needs a primary key", t->name);
+        return GN_FEATURE;
+    }
+    gn_code code = check_unique(d, t->key_name, t->key, t->n_key);
+    for (uint32_t i = 0; i < t->n_indexes && code == GN_OK; i++)
+        if (t->indexes[i].unique)
+            code = check_unique(d, t->indexes[i].name, t->indexes[i].columns, t->indexes[i].n_columns);
+    return code;
+}
+
 gn_code gn_draft_put(gn_draft *d)
 {
+    gn_code code = check_spread(d);
+    if (code != GN_OK)
+        return code;
     d->desc.version++;
     return gn_dtxn_put_table(d->s->txn, &d->desc, d->err);
 }

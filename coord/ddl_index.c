@@ -13,25 +13,6 @@ static gn_code fail(gn_error *err, int position, gn_code code)
 
 /* ---- hnsw ---- */
 
-static gn_code hnsw_option(const gn_ast_option *o, uint32_t least, uint32_t most, uint32_t *out, gn_error *err)
-{
-    const gn_ast_expr *v = o->value;
-    if (!v || v->kind != GN_A_INTEGER) {
-        bool text = v && (v->kind == GN_A_STRING || v->kind == GN_A_NUMERIC);
-        gn_error_set(err, GN_INVALID_PARAMETER, "invalid value for integer option \"%s\": %.*s", o->name,
-                     text ? (int)(v->text.len > 60 ? 60 : v->text.len) : 0, text ? (const char *)v->text.data : "");
-        return fail(err, o->position, GN_INVALID_PARAMETER);
-    }
-    if (v->integer < least || v->integer > most) {
-        gn_error_set(err, GN_INVALID_PARAMETER, "value %lld out of bounds for option \"%s\"", (long long)v->integer,
-                     o->name);
-        gn_error_detail(err, "Valid values are between \"%u\" and \"%u\".", least, most);
-        return fail(err, o->position, GN_INVALID_PARAMETER);
-    }
-    *out = (uint32_t)v->integer;
-    return GN_OK;
-}
-
 static gn_code hnsw_options(const gn_ast_options *options, gn_index_desc *index, gn_error *err)
 {
     index->m = 16;
@@ -40,9 +21,9 @@ static gn_code hnsw_options(const gn_ast_options *options, gn_index_desc *index,
     for (uint32_t i = 0; i < options->n && code == GN_OK; i++) {
         const gn_ast_option *o = &options->items[i];
         if (strcmp(o->name, "m") == 0) {
-            code = hnsw_option(o, 2, GN_MAX_HNSW_M, &index->m, err);
+            code = gn_ddl_integer_option(o, 2, GN_MAX_HNSW_M, &index->m, err);
         } else if (strcmp(o->name, "ef_construction") == 0) {
-            code = hnsw_option(o, 4, GN_MAX_EF_CONSTRUCTION, &index->ef_construction, err);
+            code = gn_ddl_integer_option(o, 4, GN_MAX_EF_CONSTRUCTION, &index->ef_construction, err);
         } else {
             gn_error_set(err, GN_INVALID_PARAMETER, "unrecognized parameter \"%s\"", o->name);
             code = fail(err, o->position, GN_INVALID_PARAMETER);

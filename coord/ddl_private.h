@@ -42,6 +42,8 @@ gn_code gn_ddl_define_column(gn_draft *d, const gn_ast_column_def *def, gn_colum
 gn_code gn_ddl_add_constraint(gn_draft *d, const gn_ast_constraint *constraint);
 /* May columns of this type be part of a key? GN_NO_OBJECT, as PostgreSQL words it. */
 gn_code gn_ddl_check_key_type(gn_type type, gn_error *err);
+/* The value of an option of WITH (...). GN_INVALID_PARAMETER. */
+gn_code gn_ddl_integer_option(const gn_ast_option *o, uint32_t least, uint32_t most, uint32_t *out, gn_error *err);
 gn_code gn_ddl_new_id(gn_session *s, uint64_t *id, gn_error *err);
 
 #endif

@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+enum { DEFAULT_SHARDS = 8 };
+
 /* ---- columns ---- */
 
 static bool integer_type(gn_type t)
@@ -223,15 +225,53 @@ gn_code gn_ddl_add_constraint(gn_draft *d, const gn_ast_constraint *constraint)
 
 /* ---- CREATE TABLE ---- */
 
-static gn_code check_options(const gn_ast_options *options, gn_error *err)
+typedef struct table_options {
+    uint32_t shards, replicas; /* 0: not given */
+} table_options;
+
+static gn_code read_options(const gn_ast_options *options, table_options *out, gn_error *err)
 {
-    for (uint32_t i = 0; i < options->n; i++) {
-        if (strcmp(options->items[i].name, "fillfactor") == 0)
-            continue;
-        gn_error_set(err, GN_INVALID_PARAMETER, "unrecognized parameter \"%s\"", options->items[i].name);
-        return gn_error_at(err, options->items[i].position), GN_INVALID_PARAMETER;
+    gn_code code = GN_OK;
+    *out = (table_options){0};
+    for (uint32_t i = 0; i < options->n && code == GN_OK; i++) {
+        const gn_ast_option *o = &options->items[i];
+        if (strcmp(o->name, "shards") == 0) {
+            code = gn_ddl_integer_option(o, 1, GN_MAX_SHARDS, &out->shards, err);
+        } else if (strcmp(o->name, "replicas") == 0) {
+            code = gn_ddl_integer_option(o, 1, GN_MAX_REPLICAS, &out->replicas, err);
+        } else if (strcmp(o->name, "fillfactor") != 0) {
+            gn_error_set(err, GN_INVALID_PARAMETER, "unrecognized parameter \"%s\"", o->name);
+            gn_error_at(err, o->position);
+            code = GN_INVALID_PARAMETER;
+        }
     }
-    return GN_OK;
+    return code;
+}
+
+/* Over groups: PARTITION BY HASH names the shard key, else it is the primary key. */
+static gn_code spread(gn_draft *d, const gn_ast_create_table *ast, const table_options *o)
+{
+    gn_table_desc *t = &d->desc;
+    if (!o->shards && !o->replicas && !ast->shard_key.n)
+        return GN_OK;
+    if (ast->shard_key.n > GN_MAX_INDEX_COLUMNS)
+        return gn_error_set(d->err, GN_TABLE_DEFINITION, "a partition key has at most %d columns",
+                            GN_MAX_INDEX_COLUMNS);
+    for (uint32_t i = 0; i < ast->shard_key.n; i++) {
+        const gn_ast_name *name = &ast->shard_key.items[i];
+        int ordinal = gn_table_column_by_name(t, gn_bytes_str(name->name));
+        if (ordinal < 0) {
+            gn_error_set(d->err, GN_NO_COLUMN, "column \"%s\" named in partition key does not exist", name->name);
+            return fail_at(d, name->position, GN_NO_COLUMN);
+        }
+        t->shard_key[t->n_shard_key++] = t->columns[ordinal].id;
+    }
+    if (!ast->shard_key.n) {
+        t->n_shard_key = t->n_key;
+        memcpy(t->shard_key, t->key, sizeof t->key);
+    }
+    return gn_cluster_distribution(d->s->db->cluster, o->shards ? o->shards : DEFAULT_SHARDS, o->replicas,
+                                   &t->distribution_id, d->err);
 }
 
 /* The primary key first: it decides which columns are NOT NULL, and PostgreSQL names it first, too. */
@@ -245,7 +285,7 @@ static gn_code add_constraints(gn_draft *d, const gn_ast_constraints *list)
     return code;
 }
 
-static gn_code define_table(gn_draft *d, const gn_ast_create_table *ast)
+static gn_code define_table(gn_draft *d, const gn_ast_create_table *ast, const table_options *options)
 {
     gn_code code = GN_OK;
     gn_ddl_copy_name(d->desc.name, ast->name.name);
@@ -255,19 +295,22 @@ static gn_code define_table(gn_draft *d, const gn_ast_create_table *ast)
         if (code == GN_OK)
             code = gn_ddl_define_column(d, &ast->columns.items[i], c);
     }
-    return code == GN_OK ? add_constraints(d, &ast->constraints) : code;
+    if (code == GN_OK)
+        code = add_constraints(d, &ast->constraints);
+    return code == GN_OK ? spread(d, ast, options) : code;
 }
 
 gn_code gn_run_create_table(gn_session *s, const gn_ast_create_table *ast, gn_error *err)
 {
     gn_draft d;
+    table_options options;
     gn_code code = gn_ddl_check_schema(&ast->name, err);
     if (code == GN_OK && ast->temporary) {
         gn_error_set(err, GN_FEATURE, "temporary tables are not supported");
         return gn_error_at(err, ast->name.position), GN_FEATURE;
     }
     if (code == GN_OK)
-        code = check_options(&ast->options, err);
+        code = read_options(&ast->options, &options, err);
     if (code != GN_OK)
         return code;
     if (gn_ddl_name_taken(s, NULL, ast->name.name)) {
@@ -280,7 +323,7 @@ gn_code gn_run_create_table(gn_session *s, const gn_ast_create_table *ast, gn_er
     code = gn_draft_init(&d, s, NULL, err);
     if (code != GN_OK)
         return code;
-    code = define_table(&d, ast);
+    code = define_table(&d, ast, &options);
     if (code == GN_OK)
         code = gn_draft_put(&d);
     gn_draft_close(&d);

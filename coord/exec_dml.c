@@ -143,7 +143,7 @@ static gn_code resolve_conflict(gn_exec *x, const gn_value *values, gn_error *er
                          .limit_hint = 1};
     gn_batch batch = {.n_columns = n, .arena = bytes};
     if (code == GN_OK)
-        code = gn_dscan_open(x->txn, &spec, &scan, err);
+        code = gn_dscan_open(x->txn, &spec, false, &scan, err);
     if (code == GN_OK)
         code = gn_dscan_next(scan, &batch, keys, err);
     if (code == GN_OK && batch.n_rows == 0)

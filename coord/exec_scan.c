@@ -290,7 +290,7 @@ static gn_code scan_next(gn_operator *op, gn_batch **out, gn_error *err)
         if (!s->scan) {
             code = make_range(s, err);
             if (code == GN_OK)
-                code = gn_dscan_open(s->x->txn, &s->spec, &s->scan, err);
+                code = gn_dscan_open(s->x->txn, &s->spec, s->path->ordered, &s->scan, err);
             if (code != GN_OK)
                 return code;
         }

@@ -178,6 +178,7 @@
     X("references", REFERENCES, R)           \
     X("release", RELEASE, U)                 \
     X("rename", RENAME, U)                   \
+    X("partition", PARTITION, U)             \
     X("repeatable", REPEATABLE, U)           \
     X("reset", RESET, U)                     \
     X("restart", RESTART, U)                 \

@@ -332,7 +332,8 @@ static void price(planner *p, const key_columns *k, candidate *c)
     path->unique = path->n_parts == k->n && k->n && (!path->index || path->index->unique);
     path->rows_estimate = path->unique ? fmin(points, p->table_rows) : p->table_rows * c->selectivity;
     path->rows_estimate = fmax(1, path->rows_estimate);
-    c->ordered = needs_order && match_order(p, k, c);
+    bool keeps_order = !path->index || !path->table->distribution_id; /* groups are merged by primary key */
+    c->ordered = needs_order && keeps_order && match_order(p, k, c);
     double read = path->rows_estimate, wanted = p->limit / fmax(1e-6, filter_selectivity(p, c));
     if (!q->grouped && !q->distinct && (c->ordered || !q->n_sort))
         read = fmin(read, wanted);
@@ -526,7 +527,7 @@ static gn_code choose(planner *p)
             consider(p, &t->indexes[i], &best, &any);
     consider_vector(p, &best);
     p->q->path = best.path;
-    p->q->presorted = best.ordered;
+    p->q->presorted = p->q->path.ordered = best.ordered;
     p->q->rows = fmax(1, best.path.rows_estimate * filter_selectivity(p, &best));
     return take_conditions(p, &best);
 }

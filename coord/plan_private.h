@@ -40,7 +40,8 @@ typedef struct gn_path {
     gn_expr *lo, *hi; /* bounds on the column after the parts */
     bool lo_inclusive, hi_inclusive;
     bool reverse;
-    bool unique; /* at most one row for each choice of values */
+    bool ordered; /* the rows' order matters */
+    bool unique;  /* at most one row for each choice of values */
 
     const uint32_t *ordinals; /* of the table's columns: what the scan gives */
     uint32_t n_ordinals;

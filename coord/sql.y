@@ -40,7 +40,7 @@
     COMMIT COMMITTED CONFLICT COPY CSV CURSOR DAY DEALLOCATE DECLARE DEFERRED DELETE DELIMITER DISCARD DOUBLE DROP
     ENCODING ESCAPE EXECUTE EXPLAIN EXTENSION FILTER FIRST FORCE FORWARD GENERATED HEADER HOLD HOUR IDENTITY IF
     IMMEDIATE INCLUDE INDEX INSERT ISOLATION KEY LAST LEVEL LOCAL LOCKED MATCH MINUTE MONTH MOVE NAMES NEXT NO NOTHING
-    NOWAIT NULLS OF OPERATOR OVER OVERRIDING PARTIAL PREPARE PRIOR PROGRAM QUOTE READ RECURSIVE RELEASE RENAME
+    NOWAIT NULLS OF OPERATOR OVER OVERRIDING PARTIAL PARTITION PREPARE PRIOR PROGRAM QUOTE READ RECURSIVE RELEASE RENAME
     REPEATABLE RESET RESTART RESTRICT ROLLBACK ROWS SAVEPOINT SCROLL SECOND SERIALIZABLE SESSION SET SHARE SHOW SKIP
     START STDIN STDOUT SYSTEM TEMPORARY TIES TRANSACTION TRUNCATE TYPE UNCOMMITTED UNKNOWN UNLOGGED UPDATE VACUUM VALUE
     VARYING WITHIN WITHOUT WORK WRITE YEAR ZONE.
@@ -929,7 +929,11 @@ cascade(A) ::= CASCADE. { A = 1; }
 // ---- tables ----
 
 %type create_head {gn_ast_statement *}
-stmt(A) ::= create_head(A) LP table_items_opt RP table_with(O). { A->create_table->options = O; p->table = NULL; }
+stmt(A) ::= create_head(A) LP table_items_opt RP partition_by(K) table_with(O). {
+    A->create_table->shard_key = K;
+    A->create_table->options = O;
+    p->table = NULL;
+}
 create_head(A) ::= CREATE(T) temporary(M) TABLE qname(N). { A = gn_mk_create_table(p, &T, M, false, &N); }
 create_head(A) ::= CREATE(T) temporary(M) TABLE IF NOT EXISTS qname(N). { A = gn_mk_create_table(p, &T, M, true, &N); }
 stmt(A) ::= create_head(A) create_as.
@@ -952,6 +956,13 @@ table_item ::= column_def(C). { gn_mk_table_column(p, C); }
 table_item ::= table_constraint(C). { GN_LIST_PUSH(p, p->table->constraints, *C); }
 table_item ::= like_word.
 like_word ::= LIKE(T) word. { gn_parser_feature(p, T.position, "LIKE in CREATE TABLE is not supported"); }
+%type partition_by {gn_ast_names}
+partition_by(A) ::= . { GN_LIST_EMPTY(A); }
+partition_by(A) ::= PARTITION BY word(W) LP names(N) RP. {
+    A = N;
+    if (strcmp(W.text, "hash") != 0)
+        gn_parser_feature(p, W.position, "tables can be partitioned by hash only");
+}
 %type table_with {gn_ast_options}
 table_with(A) ::= . { GN_LIST_EMPTY(A); }
 table_with(A) ::= WITH LP reloptions(L) RP. { A = L; }

@@ -23,7 +23,10 @@ gn_code gn_session_need_txn(gn_session *s, bool read_only, gn_error *err)
 {
     if (s->txn)
         return GN_OK;
-    gn_dtxn_options options = {.read_only = read_only || s->read_only, .account = &s->account, .cancel = &s->cancel};
+    gn_dtxn_options options = {.read_only = read_only || s->read_only,
+                               .several = s->block != GN_BLOCK_NONE,
+                               .account = &s->account,
+                               .cancel = &s->cancel};
     if (s->block != GN_BLOCK_EXPLICIT)
         set_time(s);
     return gn_dtxn_begin(s->db->cluster, &options, &s->txn, err);

@@ -23,7 +23,9 @@ enum table_field {
     T_INDEXES,
     T_CHECKS,
     T_EPOCH,
-    T_FIELDS = T_EPOCH
+    T_DISTRIBUTION,
+    T_SHARD_KEY,
+    T_FIELDS = T_SHARD_KEY
 };
 enum column_field {
     C_ID = 1,
@@ -67,6 +69,13 @@ static void put_bool(msgpack_packer *p, bool v)
         msgpack_pack_true(p);
     else
         msgpack_pack_false(p);
+}
+
+static void put_ids(msgpack_packer *p, const uint32_t *ids, uint32_t n)
+{
+    msgpack_pack_array(p, n);
+    for (uint32_t i = 0; i < n; i++)
+        msgpack_pack_uint32(p, ids[i]);
 }
 
 static void put_column(msgpack_packer *p, const gn_column_desc *c)
@@ -142,9 +151,7 @@ bool gn_table_desc_encode(const gn_table_desc *desc, gn_buf *out)
     for (uint32_t i = 0; i < desc->n_columns; i++)
         put_column(p, &desc->columns[i]);
     msgpack_pack_int(p, T_KEY);
-    msgpack_pack_array(p, desc->n_key);
-    for (uint32_t i = 0; i < desc->n_key; i++)
-        msgpack_pack_uint32(p, desc->key[i]);
+    put_ids(p, desc->key, desc->n_key);
     msgpack_pack_int(p, T_KEY_NAME);
     put_str(p, desc->key_name);
     msgpack_pack_int(p, T_HIDDEN_KEY);
@@ -162,6 +169,10 @@ bool gn_table_desc_encode(const gn_table_desc *desc, gn_buf *out)
     }
     msgpack_pack_int(p, T_EPOCH);
     msgpack_pack_uint64(p, desc->data_epoch);
+    msgpack_pack_int(p, T_DISTRIBUTION);
+    msgpack_pack_uint64(p, desc->distribution_id);
+    msgpack_pack_int(p, T_SHARD_KEY);
+    put_ids(p, desc->shard_key, desc->n_shard_key);
     return !out->failed;
 }
 
@@ -330,6 +341,14 @@ static void get_checks(gn_unpack *u, gn_arena *arena, gn_table_desc *d)
     }
 }
 
+static uint32_t get_ids(gn_unpack *u, uint32_t out[GN_MAX_INDEX_COLUMNS])
+{
+    uint32_t n = gn_unpack_array(u, GN_MAX_INDEX_COLUMNS);
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = get_u32(u);
+    return n;
+}
+
 static void get_table(gn_unpack *u, gn_arena *arena, gn_table_desc *d)
 {
     for (uint32_t n = gn_unpack_map(u, 64); n && !u->failed; n--) {
@@ -350,9 +369,7 @@ static void get_table(gn_unpack *u, gn_arena *arena, gn_table_desc *d)
             get_columns(u, arena, d);
             break;
         case T_KEY:
-            d->n_key = gn_unpack_array(u, GN_MAX_INDEX_COLUMNS);
-            for (uint32_t i = 0; i < d->n_key; i++)
-                d->key[i] = get_u32(u);
+            d->n_key = get_ids(u, d->key);
             break;
         case T_KEY_NAME:
             get_name(u, d->key_name);
@@ -369,10 +386,24 @@ static void get_table(gn_unpack *u, gn_arena *arena, gn_table_desc *d)
         case T_EPOCH:
             d->data_epoch = gn_unpack_uint(u);
             break;
+        case T_DISTRIBUTION:
+            d->distribution_id = gn_unpack_uint(u);
+            break;
+        case T_SHARD_KEY:
+            d->n_shard_key = get_ids(u, d->shard_key);
+            break;
         default:
             gn_unpack_skip(u);
         }
     }
+}
+
+static bool is_key_column(const gn_table_desc *d, uint32_t column_id)
+{
+    for (uint32_t i = 0; i < d->n_key; i++)
+        if (d->key[i] == column_id)
+            return true;
+    return false;
 }
 
 /* What others rely on without looking: ids ascend, and keys and indexes name columns that are there. */
@@ -386,6 +417,11 @@ static bool is_sound(const gn_table_desc *d)
     for (uint32_t i = 0; i < d->n_key; i++)
         if (gn_table_column_by_id(d, d->key[i]) < 0)
             return false;
+    for (uint32_t i = 0; i < d->n_shard_key; i++)
+        if (!is_key_column(d, d->shard_key[i]))
+            return false;
+    if (d->distribution_id && d->n_shard_key == 0)
+        return false;
     for (uint32_t i = 0; i < d->n_indexes; i++) {
         const gn_index_desc *x = &d->indexes[i];
         if (x->n_columns == 0 || x->kind == 0)

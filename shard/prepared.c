@@ -626,28 +626,38 @@ gn_code gn_prepared_decision(gn_prepared_list *list, uint64_t txn_id, gn_decisio
     return GN_OK;
 }
 
-void gn_prepared_tell_overdue(gn_prepared_list *list)
+static void tell_waiting(gn_prepared_list *list, bool all)
 {
     enum { AT_ONCE = 64 };
     struct {
         uint64_t txn_id, primary;
     } late[AT_ONCE];
     size_t n = 0;
-    if (!list->shard->unresolved || !leads(list->shard))
+    if (!list->shard->unresolved || (!all && !leads(list->shard)))
         return;
     pthread_mutex_lock(&list->room.lock);
     for (gn_prepared *p = list->first; p && n < AT_ONCE; p = p->next)
-        if (!p->decided && overdue(list, p->since_ns, &p->told_ns)) {
+        if (!p->decided && (all || overdue(list, p->since_ns, &p->told_ns))) {
             late[n].txn_id = p->txn_id;
             late[n++].primary = p->groups[0];
         }
     for (size_t i = 0; list->n_decided > list->n_aborts - list->aborts_at && i < list->table_cap; i++)
         for (gn_decided *d = list->table[i]; d && n < AT_ONCE; d = d->next)
-            if (d->state == GN_COMMITTED && overdue(list, d->since_ns, &d->told_ns)) {
+            if (d->state == GN_COMMITTED && (all || overdue(list, d->since_ns, &d->told_ns))) {
                 late[n].txn_id = d->txn_id;
                 late[n++].primary = list->shard->group_id;
             }
     pthread_mutex_unlock(&list->room.lock);
     for (size_t i = 0; i < n; i++)
         tell(list, late[i].txn_id, late[i].primary);
+}
+
+void gn_prepared_tell_overdue(gn_prepared_list *list)
+{
+    tell_waiting(list, false);
+}
+
+void gn_shard_tell_unresolved(gn_shard *shard)
+{
+    tell_waiting(&shard->prepared, true);
 }

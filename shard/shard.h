@@ -66,6 +66,9 @@ gn_scn gn_shard_last_scn(gn_shard *shard); /* newest applied */
 /* Nothing will be added at or below it: below the last SCN while transactions are prepared. Never falls. */
 gn_scn gn_shard_closed_scn(gn_shard *shard);
 gn_raft_group *gn_shard_raft_group(gn_shard *shard);
+/* Calls `unresolved` for what waits for a decision now, however short: after a start, when the coordinators that this
+ * node was are known to be gone. At most some dozens at once; the rest comes in time. */
+void gn_shard_tell_unresolved(gn_shard *shard);
 
 /* What garbage collection may remove is older than every open transaction's SCN and the retention. Runs a full
  * compaction (tests, VACUUM). */

@@ -4,7 +4,7 @@
 Each writer has keys of its own, so the model knows exactly what every acknowledged transaction left; of the one
 transaction that was under way at the kill, all or nothing may be there. The vector index must hold exactly the rows.
 
-    kill_loop.py --gnomond PROGRAM [--kills 50] [--writers 4] [--seed 1]
+    kill_loop.py --gnomond PROGRAM [--kills 50] [--writers 4] [--seed 1] [--shards N]
 """
 
 import argparse
@@ -155,6 +155,7 @@ def main():
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--writers", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--shards", type=int, help="spread the table: transactions are of several groups")
     arguments = parser.parse_args()
     rng = random.Random(arguments.seed)
     directory = tempfile.mkdtemp(prefix="gnomon-kill-")
@@ -165,7 +166,8 @@ def main():
         server.start()
         with psycopg.connect(server.uri(), autocommit=True) as connection:
             connection.execute("CREATE TABLE items (id bigint PRIMARY KEY, version integer NOT NULL, "
-                               f"embedding vector({DIMENSIONS}) NOT NULL)")
+                               f"embedding vector({DIMENSIONS}) NOT NULL)"
+                               + (f" WITH (shards = {arguments.shards})" if arguments.shards else ""))
             connection.execute("CREATE INDEX items_version ON items (version)")
             connection.execute("CREATE INDEX items_embedding ON items USING hnsw (embedding vector_l2_ops)")
         for kill in range(arguments.kills):

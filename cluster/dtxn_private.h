@@ -1,0 +1,34 @@
+/* A distributed transaction from inside: its parts. */
+#ifndef GN_CLUSTER_DTXN_PRIVATE_H
+#define GN_CLUSTER_DTXN_PRIVATE_H
+
+#include "cluster/cluster_private.h"
+#include "cluster/dtxn.h"
+
+/* The transaction's part in one group: that group's own transaction, on this node. */
+typedef struct gn_part {
+    uint64_t group_id;
+    gn_shard *shard;
+    gn_txn *txn;
+    bool reads; /* something was read that its commit has to validate */
+} gn_part;
+
+struct gn_dtxn {
+    gn_cluster *cluster;
+    gn_dtxn_options options;
+    gn_placement *placement; /* as it was at the beginning */
+    gn_scn read_scn;         /* of the clock, for all parts that begin from now on; 0 = each reads what is newest */
+    gn_part **parts;         /* parts[0]: the meta group's, always there */
+    uint32_t n_parts;
+    gn_buf key;
+};
+
+/* The part in this group, begun on first use. */
+gn_code gn_dtxn_part(gn_dtxn *txn, uint64_t group_id, gn_part **out, gn_error *err);
+
+/* The groups that a scan of the table must ask: all of its distribution, or the one that the range leads to. The
+ * places are the placement's. */
+gn_code gn_dtxn_groups(gn_dtxn *txn, const gn_table_desc *table, const gn_key_range *range,
+                       const gn_group_place **first, uint32_t *n, gn_error *err);
+
+#endif

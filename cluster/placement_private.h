@@ -1,0 +1,60 @@
+/* Where rows are: slots, the groups that own them, the nodes that have replicas. A placement is an immutable, counted
+ * copy of the system tables (system_tables_private.h) as this node's replica of the meta group has them; it may be old,
+ * and whoever it leads astray says so. */
+#ifndef GN_CLUSTER_PLACEMENT_PRIVATE_H
+#define GN_CLUSTER_PLACEMENT_PRIVATE_H
+
+#include "cluster/cluster.h"
+#include "shard/txn.h"
+
+enum { GN_SLOTS = 16384 };
+
+typedef struct gn_group_place {
+    uint64_t id;
+    uint64_t distribution_id;  /* 0: the meta group, which has no slots */
+    uint32_t slot_lo, slot_hi; /* owns slot_lo <= slot < slot_hi */
+    uint32_t n_members;
+    gn_raft_member members[GN_MAX_REPLICAS];
+} gn_group_place;
+
+typedef struct gn_distribution {
+    uint64_t id;
+    uint32_t shards, replicas; /* as declared; splits add groups */
+    uint32_t first, n;         /* its groups in placement->groups, by slot */
+} gn_distribution;
+
+typedef struct gn_node_place {
+    gn_node_id id;
+    char address[256]; /* host:port of the cluster's listener; "" = none */
+    char zone[64];
+    char state[16]; /* active, draining, gone */
+} gn_node_place;
+
+typedef struct gn_placement {
+    _Atomic uint32_t refs;
+    gn_scn scn;             /* of the read */
+    gn_group_place *groups; /* by distribution, then slot */
+    uint32_t n_groups;
+    gn_distribution *distributions; /* by id */
+    uint32_t n_distributions;
+    gn_node_place *nodes; /* by id */
+    uint32_t n_nodes;
+} gn_placement;
+
+/* As `meta`, a transaction of the meta group, sees it. GN_CORRUPT when slots are owned twice or not at all. */
+gn_code gn_placement_load(gn_txn *meta, gn_placement **out, gn_error *err);
+gn_placement *gn_placement_retain(gn_placement *placement); /* any thread */
+void gn_placement_release(gn_placement *placement);         /* any thread; NULL is fine */
+
+const gn_distribution *gn_placement_distribution(const gn_placement *placement, uint64_t id); /* NULL: none */
+const gn_group_place *gn_placement_group(const gn_placement *placement, uint64_t id);         /* NULL: none */
+const gn_group_place *gn_placement_owner(const gn_placement *p, const gn_distribution *d, uint32_t slot);
+const gn_node_place *gn_placement_node(const gn_placement *placement, gn_node_id id); /* NULL: none */
+
+/* ---- slots ---- the hash of the shard key's parts in the order of the primary key */
+gn_code gn_slot_of_key(const gn_table_desc *table, gn_bytes key, uint32_t *slot, gn_error *err);
+/* lo and hi begin with the same whole shard key: *one, and the slot. */
+gn_code gn_slot_of_range(const gn_table_desc *table, const gn_key_range *range, bool *one, uint32_t *slot,
+                         gn_error *err);
+
+#endif

@@ -1,0 +1,350 @@
+/* A node's part of the database with several groups: placement, rows that find their group, commits over groups, what a
+ * crash leaves. */
+#include "base/limits.h"
+#include "cluster/cluster_private.h"
+#include "cluster/dtxn.h"
+#include "tests/base/cmocka_all.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SHARDS = 4, ACCOUNTS = 16, START = 100, WORKERS = 4, TRANSFERS = 60 };
+
+static char dir[256];
+static gn_world *world;
+static gn_cluster *cluster;
+
+static void open_cluster(void)
+{
+    gn_error err = {0};
+    gn_cluster_options options = {.data_dir = dir};
+    world = gn_world_real_create(&(gn_world_options){.threads = 2, .node_id = 7});
+    gn_code code = gn_cluster_open(world, &options, &cluster, &err);
+    assert_string_equal(err.message, "");
+    assert_int_equal(code, GN_OK);
+}
+
+static void close_cluster(bool clean)
+{
+    gn_cluster_close(cluster, clean);
+    gn_world_real_destroy(world);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    const char *tmp = getenv("TMPDIR");
+    snprintf(dir, sizeof dir, "%s/gnomon-test-XXXXXX", tmp ? tmp : "/tmp");
+    assert_non_null(mkdtemp(dir));
+    open_cluster();
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    char command[300];
+    close_cluster(true);
+    snprintf(command, sizeof command, "rm -rf '%s'", dir);
+    return system(command);
+}
+
+/* ---- a spread table: id bigint primary key, n bigint ---- */
+
+static const gn_table_desc *make_table(void)
+{
+    static gn_column_desc columns[2];
+    static gn_table_desc desc;
+    gn_error err = {0};
+    gn_dtxn *txn;
+    columns[0] = (gn_column_desc){.id = 1, .name = "id", .type = gn_type_of(GN_T_INT8), .not_null = true};
+    columns[1] = (gn_column_desc){.id = 2, .name = "n", .type = gn_type_of(GN_T_INT8)};
+    desc = (gn_table_desc){.version = 1,
+                           .name = "accounts",
+                           .next_column_id = 3,
+                           .n_columns = 2,
+                           .columns = columns,
+                           .n_key = 1,
+                           .key = {1},
+                           .key_name = "accounts_pkey",
+                           .n_shard_key = 1,
+                           .shard_key = {1}};
+    assert_int_equal(gn_cluster_new_ids(cluster, 1, &desc.id, &err), GN_OK);
+    assert_int_equal(gn_cluster_distribution(cluster, SHARDS, 1, &desc.distribution_id, &err), GN_OK);
+    assert_int_equal(gn_dtxn_begin(cluster, &(gn_dtxn_options){0}, &txn, &err), GN_OK);
+    assert_int_equal(gn_dtxn_put_table(txn, &desc, &err), GN_OK);
+    gn_code code = gn_dtxn_commit(txn, NULL, &err);
+    assert_string_equal(err.message, "");
+    assert_int_equal(code, GN_OK);
+    return &desc;
+}
+
+static gn_dtxn *begin(bool read_only)
+{
+    gn_dtxn *txn;
+    gn_error err = {0};
+    gn_code code = gn_dtxn_begin(cluster, &(gn_dtxn_options){.read_only = read_only, .several = true}, &txn, &err);
+    assert_string_equal(err.message, "");
+    assert_int_equal(code, GN_OK);
+    return txn;
+}
+
+static const gn_table_desc *accounts(gn_dtxn *txn)
+{
+    const gn_table_desc *t = gn_dtxn_table_named(txn, gn_bytes_str("accounts"));
+    assert_non_null(t);
+    return t;
+}
+
+static void values_of(int64_t id, int64_t n, gn_value values[2])
+{
+    values[0] = (gn_value){.type = gn_type_of(GN_T_INT8), .as.i64 = id};
+    values[1] = (gn_value){.type = gn_type_of(GN_T_INT8), .as.i64 = n};
+}
+
+typedef struct sum {
+    int64_t rows, total, last_id;
+    bool ordered;
+} sum;
+
+static gn_code add_up(gn_dtxn *txn, const gn_key_range *range, sum *out, gn_error *err)
+{
+    static const uint32_t BOTH[2] = {0, 1};
+    gn_scan_spec spec = {.table = accounts(txn), .ordinals = BOTH, .n_ordinals = 2};
+    if (range)
+        spec.range = *range;
+    gn_dscan *scan = NULL;
+    gn_batch batch = {.n_columns = 2, .arena = gn_arena_create(NULL)};
+    *out = (sum){.last_id = INT64_MIN, .ordered = true};
+    gn_code code = gn_dscan_open(txn, &spec, true, &scan, err);
+    while (code == GN_OK && (code = gn_dscan_next(scan, &batch, NULL, err)) == GN_OK && batch.n_rows)
+        for (uint32_t r = 0; r < batch.n_rows; r++) {
+            out->rows++;
+            out->total += batch.columns[1].i64[r];
+            out->ordered &= batch.columns[0].i64[r] > out->last_id;
+            out->last_id = batch.columns[0].i64[r];
+        }
+    gn_dscan_close(scan);
+    gn_arena_destroy(batch.arena);
+    return code;
+}
+
+static gn_code set_account(gn_dtxn *txn, int64_t id, int64_t n, bool insert, gn_error *err)
+{
+    gn_value values[2];
+    gn_buf key;
+    values_of(id, n, values);
+    if (insert)
+        return gn_dtxn_insert(txn, accounts(txn), values, err);
+    gn_buf_init(&key, NULL, GN_MAX_KEY);
+    gn_code code = gn_key_append(&key, &values[0], false, false, err);
+    if (code == GN_OK)
+        code = gn_dtxn_update(txn, accounts(txn), gn_buf_bytes(&key), values, err);
+    gn_buf_close(&key);
+    return code;
+}
+
+static gn_code get_account(gn_dtxn *txn, int64_t id, int64_t *n, gn_error *err)
+{
+    gn_value value = {.type = gn_type_of(GN_T_INT8), .as.i64 = id};
+    gn_buf key;
+    sum one;
+    gn_buf_init(&key, NULL, GN_MAX_KEY);
+    gn_code code = gn_key_append(&key, &value, false, false, err);
+    gn_key_range range = {.lo = gn_buf_bytes(&key), .hi = gn_buf_bytes(&key), .hi_inclusive = true};
+    if (code == GN_OK)
+        code = add_up(txn, &range, &one, err);
+    *n = code == GN_OK ? one.total : 0;
+    if (code == GN_OK)
+        assert_int_equal(one.rows, 1);
+    gn_buf_close(&key);
+    return code;
+}
+
+static void fill(void)
+{
+    gn_error err = {0};
+    gn_dtxn *txn = begin(false);
+    for (int i = 0; i < ACCOUNTS; i++)
+        assert_int_equal(set_account(txn, i, START, true, &err), GN_OK);
+    gn_code code = gn_dtxn_commit(txn, NULL, &err);
+    assert_string_equal(err.message, "");
+    assert_int_equal(code, GN_OK);
+}
+
+static void assert_total(void)
+{
+    gn_error err = {0};
+    sum all;
+    gn_dtxn *txn = begin(true);
+    gn_code code = add_up(txn, NULL, &all, &err);
+    assert_string_equal(err.message, "");
+    assert_int_equal(code, GN_OK);
+    assert_int_equal(all.rows, ACCOUNTS);
+    assert_int_equal(all.total, ACCOUNTS * START);
+    assert_true(all.ordered);
+    gn_dtxn_abort(txn);
+}
+
+/* ---- tests ---- */
+
+static void rows_are_spread_and_found_again(void **state)
+{
+    (void)state;
+    const gn_table_desc *desc = make_table();
+    fill();
+    assert_total();
+    gn_placement *p = gn_meta_placement(cluster);
+    const gn_distribution *d = gn_placement_distribution(p, desc->distribution_id);
+    assert_non_null(d);
+    assert_int_equal(d->n, SHARDS);
+    uint64_t rows = 0;
+    for (uint32_t i = 0; i < d->n; i++) {
+        gn_table_stats stats;
+        gn_shard_table_stats(gn_group_replica(cluster, p->groups[d->first + i].id), desc->id, &stats);
+        assert_in_range(stats.rows_estimate, 0, ACCOUNTS - 1); /* none has all of them */
+        rows += stats.rows_estimate;
+    }
+    assert_int_equal(rows, ACCOUNTS);
+    gn_placement_release(p);
+    for (int round = 0; round < 2; round++) { /* after a crash, then after a clean stop */
+        close_cluster(round == 1);
+        open_cluster();
+        assert_total();
+    }
+}
+
+static void each_slot_has_one_owner(void **state)
+{
+    (void)state;
+    gn_error err = {0};
+    uint64_t id, again;
+    assert_int_equal(gn_cluster_distribution(cluster, 7, 1, &id, &err), GN_OK);
+    assert_int_equal(gn_cluster_distribution(cluster, 7, 0, &again, &err), GN_OK);
+    assert_int_equal(id, again);
+    assert_int_equal(gn_cluster_distribution(cluster, 0, 1, &again, &err), GN_INVALID_PARAMETER);
+    assert_int_equal(gn_cluster_distribution(cluster, GN_MAX_SHARDS + 1, 1, &again, &err), GN_INVALID_PARAMETER);
+    assert_int_equal(gn_cluster_distribution(cluster, 3, 2, &again, &err), GN_INVALID_PARAMETER); /* one node */
+    gn_placement *p = gn_meta_placement(cluster);
+    const gn_distribution *d = gn_placement_distribution(p, id);
+    uint32_t owned[7] = {0};
+    for (uint32_t slot = 0; slot < GN_SLOTS; slot++) {
+        const gn_group_place *g = gn_placement_owner(p, d, slot);
+        assert_true(g->slot_lo <= slot && slot < g->slot_hi);
+        owned[g - &p->groups[d->first]]++;
+    }
+    for (int i = 0; i < 7; i++)
+        assert_in_range(owned[i], GN_SLOTS / 7, GN_SLOTS / 7 + 1);
+    gn_placement_release(p);
+}
+
+/* Moves money between two accounts; false: refused, to be tried again. */
+static bool transfer(int64_t from, int64_t to, int64_t amount)
+{
+    gn_error err = {0};
+    int64_t a, b;
+    gn_dtxn *txn;
+    gn_code code = gn_dtxn_begin(cluster, &(gn_dtxn_options){.several = true}, &txn, &err);
+    if (code != GN_OK)
+        return false;
+    code = get_account(txn, from, &a, &err);
+    if (code == GN_OK)
+        code = get_account(txn, to, &b, &err);
+    if (code == GN_OK)
+        code = set_account(txn, from, a - amount, false, &err);
+    if (code == GN_OK)
+        code = set_account(txn, to, b + amount, false, &err);
+    if (code == GN_OK)
+        code = gn_dtxn_commit(txn, NULL, &err);
+    else
+        gn_dtxn_abort(txn);
+    if (code != GN_OK && code != GN_SERIALIZATION)
+        fail_msg("%s: %s", gn_code_name(code), err.message);
+    return code == GN_OK;
+}
+
+typedef struct worker {
+    uint64_t seed;
+    int done;
+} worker;
+
+static void work(void *arg)
+{
+    worker *w = arg;
+    while (w->done < TRANSFERS) {
+        w->seed = w->seed * 6364136223846793005u + 1442695040888963407u;
+        int64_t from = (int64_t)(w->seed >> 33) % ACCOUNTS, to = (int64_t)(w->seed >> 45) % ACCOUNTS;
+        if (from != to)
+            w->done += transfer(from, to, (int64_t)(w->seed >> 60) + 1);
+    }
+}
+
+static void read_totals(void *arg)
+{
+    _Atomic bool *stop = arg;
+    while (!*stop)
+        assert_total();
+}
+
+/* Every reader sees the same total at any moment, though each transfer is of two groups as a rule. */
+static void transfers_over_groups_keep_the_total(void **state)
+{
+    (void)state;
+    static _Atomic bool stop;
+    worker workers[WORKERS];
+    gn_strand *strands[WORKERS];
+    stop = false;
+    make_table();
+    fill();
+    gn_strand *reader = gn_strand_start(world, "reader", read_totals, (void *)&stop);
+    for (int i = 0; i < WORKERS; i++) {
+        workers[i] = (worker){.seed = (uint64_t)i + 1};
+        strands[i] = gn_strand_start(world, "worker", work, &workers[i]);
+    }
+    for (int i = 0; i < WORKERS; i++)
+        gn_strand_join(strands[i]);
+    stop = true;
+    gn_strand_join(reader);
+    assert_total();
+    close_cluster(false);
+    open_cluster();
+    assert_total();
+}
+
+/* A coordinator that dies between prepare and decision: nobody waits for ever, nothing of it is seen. */
+static void what_nobody_decides_is_aborted(void **state)
+{
+    (void)state;
+    gn_error err = {0};
+    make_table();
+    fill();
+    gn_placement *p = gn_meta_placement(cluster);
+    const gn_group_place *groups = &p->groups[p->n_groups - SHARDS];
+    uint64_t ids[2] = {groups[0].id, groups[1].id};
+    for (int i = 0; i < 2; i++) {
+        gn_txn *part;
+        gn_scn scn = gn_clock_next(&cluster->clock, 1, 0);
+        gn_txn_options options = {.read_scn = scn, .global = true};
+        assert_int_equal(gn_txn_begin(gn_group_replica(cluster, ids[i]), &options, &part, &err), GN_OK);
+        gn_value values[2];
+        values_of(1000 + i, 1, values);
+        const gn_table_desc *t = gn_txn_table_named(part, gn_bytes_str("accounts"));
+        assert_int_equal(gn_txn_insert(part, t, values, &err), GN_OK);
+        assert_int_equal(gn_txn_prepare(part, 99, ids, 2, NULL, &err), GN_OK);
+    }
+    gn_placement_release(p);
+    assert_total(); /* waits for the decision, and the resolver makes one */
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(rows_are_spread_and_found_again),
+        TEST(each_slot_has_one_owner),
+        TEST(transfers_over_groups_keep_the_total),
+        TEST(what_nobody_decides_is_aborted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
