@@ -16,12 +16,12 @@ static const uint32_t ladder[GN_CALIBRATION_POINTS] = {10, 14, 20, 28, 40, 56, 8
 
 enum { K = GN_CALIBRATION_K, CANDIDATES = 256 };
 
-static float *copy_padded(const float *v, uint32_t dimensions, size_t stride)
+static float *copy_padded(const float *v, size_t words, size_t stride)
 {
     float *copy = aligned_alloc(GN_VECTOR_ALIGN, stride * sizeof *copy);
     GN_ASSERT(copy != NULL);
-    memcpy(copy, v, dimensions * sizeof *copy);
-    memset(copy + dimensions, 0, (stride - dimensions) * sizeof *copy);
+    memcpy(copy, v, words * sizeof *copy);
+    memset(copy + words, 0, (stride - words) * sizeof *copy);
     return copy;
 }
 
@@ -133,12 +133,13 @@ gn_code gn_segment_calibrate(gn_segment *s, const gn_measure *measure, const flo
     gn_code_query *scratch = gn_code_query_create(s->codec);
     gn_candidate *best = gn_xcalloc(2 * (size_t)ladder[GN_CALIBRATION_POINTS - 1], sizeof *best);
     double loss[GN_CALIBRATION_POINTS] = {0};
+    size_t words = gn_vector_words((gn_metric_kind)h->metric, h->dimensions);
     uint32_t first = h->levels > 1 ? h->level_count[1] : 0; /* those below stand in upper layers and cannot be hidden */
     for (uint32_t i = 0; i < n && code == GN_OK; i++) {
         uint32_t row = first + (uint32_t)((uint64_t)i * (h->n_nodes - first) / n);
-        const float *v = queries ? queries + (size_t)i * h->dimensions : gn_segment_vector(s, row);
+        const float *v = queries ? queries + (size_t)i * words : gn_segment_vector(s, row);
         question q = {.segment = s, .measure = measure, .hidden = queries ? GN_NO_LINK : row};
-        q.vector = copy_padded(v, h->dimensions, measure->stride);
+        q.vector = copy_padded(v, words, measure->stride);
         answer(&q, scratch);
         for (size_t p = 0; p < GN_CALIBRATION_POINTS && code == GN_OK; p++) {
             double missed = 0;

@@ -26,11 +26,17 @@ gn_code_kind gn_code_kind_named(const char *name)
     return (gn_code_kind)kind;
 }
 
+/* L1 is measured by the numbers themselves; bit vectors are as short as codes already. */
+static bool metric_is_coded(gn_metric_kind metric)
+{
+    return metric == GN_METRIC_L2 || metric == GN_METRIC_IP || metric == GN_METRIC_COSINE;
+}
+
 /* ---- layout ---- */
 
 gn_codec_layout gn_codec_layout_of(const gn_codec_head *h)
 {
-    size_t stride = gn_vector_stride(h->dimensions), padded = gn_round_up(h->dimensions, 64);
+    size_t stride = gn_vector_stride((gn_metric_kind)h->metric, h->dimensions), padded = gn_round_up(h->dimensions, 64);
     gn_codec_layout l = {0};
     if (h->kind >= GN_CODES_SQ8)
         l.mean = stride * sizeof(float);
@@ -52,7 +58,7 @@ gn_codec_layout gn_codec_layout_of(const gn_codec_head *h)
 static void set_sizes(gn_codec *c)
 {
     const gn_codec_head *h = c->head;
-    size_t stride = gn_vector_stride(h->dimensions);
+    size_t stride = gn_vector_stride((gn_metric_kind)h->metric, h->dimensions);
     c->padded = gn_round_up(h->dimensions, 64);
     switch ((gn_code_kind)h->kind) {
     case GN_CODES_FLOAT16:
@@ -150,8 +156,10 @@ void gn_codec_destroy(gn_codec *c)
 static bool head_is_possible(const gn_codec_head *h)
 {
     if (h->magic != GN_CODEC_MAGIC || h->kind < GN_CODES_FLOAT32 || h->kind >= GN_CODES_KNOWN ||
-        h->metric < GN_METRIC_L2 || h->metric > GN_METRIC_COSINE || h->dimensions < 1 ||
+        h->metric < GN_METRIC_L2 || h->metric >= GN_METRIC_KNOWN || h->dimensions < 1 ||
         h->dimensions > GN_MAX_DIMENSIONS)
+        return false;
+    if (!metric_is_coded((gn_metric_kind)h->metric) && h->kind != GN_CODES_FLOAT32)
         return false;
     switch ((gn_code_kind)h->kind) {
     case GN_CODES_SQ8:
@@ -216,8 +224,11 @@ gn_code gn_code_options_check(const gn_code_options *o, gn_error *err)
     if (o->kind < GN_CODES_AUTO || o->kind >= GN_CODES_KNOWN)
         return gn_error_set(err, GN_INVALID_PARAMETER, "unknown quantization %d", (int)o->kind);
     if (o->dimensions < 1 || o->dimensions > GN_MAX_DIMENSIONS || o->metric < GN_METRIC_L2 ||
-        o->metric > GN_METRIC_COSINE)
+        o->metric >= GN_METRIC_KNOWN)
         return gn_error_set(err, GN_INVALID_PARAMETER, "impossible dimensions or metric of a quantizer");
+    if (!metric_is_coded(o->metric) && o->kind != GN_CODES_AUTO && o->kind != GN_CODES_FLOAT32)
+        return gn_error_set(err, GN_INVALID_PARAMETER, "quantization %s is for L2, inner product and cosine distance",
+                            gn_code_kind_name(o->kind));
     if (o->kind == GN_CODES_RABITQ && o->bits > 4)
         return gn_error_set(err, GN_INVALID_PARAMETER, "rabitq codes have 1 to 4 bits, not %u", o->bits);
     if (o->kind != GN_CODES_PRODUCT)
@@ -266,7 +277,9 @@ static gn_codec_head head_of(const gn_code_options *o, gn_code_kind kind)
 
 size_t gn_code_stride_of(const gn_code_options *o)
 {
-    gn_code_kind kind = o->kind == GN_CODES_AUTO || o->kind == GN_CODES_REDUCED ? GN_CODES_SQ8 : o->kind;
+    gn_code_kind kind = !metric_is_coded(o->metric)                               ? GN_CODES_FLOAT32
+                        : o->kind == GN_CODES_AUTO || o->kind == GN_CODES_REDUCED ? GN_CODES_SQ8
+                                                                                  : o->kind;
     gn_codec_head h = head_of(o, kind);
     gn_codec c = {.head = &h};
     set_sizes(&c);
@@ -380,13 +393,15 @@ gn_code gn_codec_train(const gn_code_options *o, const float *const *sample, siz
     const float **picked = gn_xcalloc(MAX_SAMPLE, sizeof *picked);
     gn_sample s = {.vectors = picked,
                    .dimensions = o->dimensions,
-                   .stride = gn_vector_stride(o->dimensions),
+                   .stride = gn_vector_stride(o->metric, o->dimensions),
                    .kernels = gn_kernels_best(),
                    .seed = o->seed};
     float *mean = gn_xcalloc(s.stride, sizeof *mean);
     gn_codec *c = NULL;
     gn_code_kind kind = o->kind;
     s.n = pick_sample(sample, n, o->dimensions, picked);
+    if (!metric_is_coded(o->metric))
+        kind = GN_CODES_FLOAT32;
     if (kind != GN_CODES_FLOAT32 && (s.n < MIN_SAMPLE || !gn_sample_mean(&s, mean)))
         kind = GN_CODES_FLOAT32;
     if (kind == GN_CODES_AUTO || kind == GN_CODES_REDUCED) {

@@ -49,7 +49,8 @@ typedef struct gn_codec gn_codec;
 
 /* Trains on n vectors (normalised already for cosine), at most some thousands of which are used. AUTO gives REDUCED
  * where few dimensions hold most of the variance, else SQ8; and FLOAT32 where the sample is too small, has no variance
- * or has numbers whose squares overflow, as every kind does then. GN_INVALID_PARAMETER for options that cannot be. */
+ * or has numbers whose squares overflow, as every kind does then, and for L1 and bit vectors. GN_INVALID_PARAMETER for
+ * options that cannot be. */
 gn_code gn_codec_train(const gn_code_options *options, const float *const *sample, size_t n, gn_codec **out,
                        gn_error *err);
 gn_codec *gn_codec_plain(gn_metric_kind metric, uint32_t dimensions); /* FLOAT32 */

@@ -9,6 +9,12 @@ typedef enum gn_metric_kind {
     GN_METRIC_L2 = 1,     /* squared Euclidean inside the index; sqrt at the surface */
     GN_METRIC_IP = 2,     /* negative inner product */
     GN_METRIC_COSINE = 3, /* 1 - cosine */
+    GN_METRIC_L1 = 4,     /* sum of |a - b| */
+    /* Of bit vectors. Those are passed where floats are, as whole 32-bit words, the first bit lowest and zeros after
+     * the last; dimensions counts bits. */
+    GN_METRIC_HAMMING = 5, /* bits that differ */
+    GN_METRIC_JACCARD = 6, /* 1 - bits in both / bits in either; of two empty ones 0 */
+    GN_METRIC_KNOWN = 7,
 } gn_metric_kind;
 
 /* Smaller is nearer. n: dimensions, 1..GN_MAX_DIMENSIONS. No alignment needed. */

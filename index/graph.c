@@ -61,7 +61,8 @@ gn_code gn_graph_create(const gn_graph_options *o, gn_graph **out, gn_error *err
     gn_graph *g = gn_xcalloc(1, sizeof *g);
     *g = (gn_graph){.codec = o->codec,
                     .code_stride = gn_codec_stride(o->codec),
-                    .vector_stride = gn_vector_stride(gn_codec_dimensions(o->codec)),
+                    .vector_stride =
+                        gn_vector_stride((gn_metric_kind)gn_codec_metric(o->codec), gn_codec_dimensions(o->codec)),
                     .m = o->m,
                     .m0 = (uint32_t)m0,
                     .ef_construction = o->ef_construction,
@@ -244,32 +245,41 @@ static void search_layer(gn_graph_worker *w, uint32_t level, gn_candidate entry)
 
 /* ---- selecting and linking ---- */
 
-/* Is some selected node nearer to the candidate than the candidate is to the new node? */
-static bool dominated(gn_graph_worker *w, gn_candidate c, const uint32_t *selected, uint32_t n)
+typedef enum standing { APART, TIED, DOMINATED } standing;
+
+/* Is some selected node nearer to the candidate than the candidate is to the new node, or as near? */
+static standing compare_to_selected(gn_graph_worker *w, gn_candidate c, const uint32_t *selected, uint32_t n)
 {
     const gn_graph *g = w->graph;
     float distance[4];
+    standing found = APART;
     if (n == 0)
-        return false;
+        return found;
     gn_codec_prepare_code(g->codec, w->other, gn_graph_code(g, c.id));
     for (uint32_t i = 0; i < n; i += 4) {
         uint32_t some = n - i < 4 ? n - i : 4;
         measure_nodes(g, w->other, selected + i, some, distance);
         for (uint32_t j = 0; j < some; j++) {
             if (distance[j] < c.distance)
-                return true;
+                return DOMINATED;
+            if (distance[j] == c.distance)
+                found = TIED;
         }
     }
-    return false;
+    return found;
 }
 
-/* Algorithm 4 over candidates sorted nearest first. */
+/* Algorithm 4 over candidates sorted nearest first. Equal vectors do not dominate one another, and would take all
+ * places between them: a quarter is enough, the rest leads elsewhere. */
 static uint32_t select_neighbors(gn_graph_worker *w, const gn_candidate *sorted, size_t n, uint32_t max, uint32_t *out)
 {
-    uint32_t chosen = 0;
+    uint32_t chosen = 0, tied = 0;
     for (size_t i = 0; i < n && chosen < max; i++) {
-        if (!dominated(w, sorted[i], out, chosen))
-            out[chosen++] = sorted[i].id;
+        standing s = compare_to_selected(w, sorted[i], out, chosen);
+        if (s == DOMINATED || (s == TIED && tied >= (max + 3) / 4))
+            continue;
+        tied += s == TIED;
+        out[chosen++] = sorted[i].id;
     }
     return chosen;
 }

@@ -1,5 +1,5 @@
-/* Distances inside the index: squared L2 or the negated inner product. Vectors are padded with zeros to a multiple of
- * 16 floats ("stride"), which changes neither, so that the kernels have no remainder. */
+/* Distances inside the index: squared L2, the negated inner product, L1, Hamming, Jaccard. Vectors are padded with
+ * zeros to a multiple of 16 floats ("stride"), which changes neither, so that the kernels have no remainder. */
 #ifndef GN_INDEX_MEASURE_PRIVATE_H
 #define GN_INDEX_MEASURE_PRIVATE_H
 
@@ -17,18 +17,47 @@ typedef struct gn_measure {
     bool negate;   /* inner product and cosine: smaller is nearer */
 } gn_measure;
 
-static inline size_t gn_vector_stride(uint32_t dimensions)
+static inline bool gn_metric_of_bits(gn_metric_kind metric)
 {
-    return ((size_t)dimensions + 15) / 16 * 16;
+    return metric == GN_METRIC_HAMMING || metric == GN_METRIC_JACCARD;
 }
+
+/* Numbers of 32 bits that a caller's vector has. */
+static inline uint32_t gn_vector_words(gn_metric_kind metric, uint32_t dimensions)
+{
+    return gn_metric_of_bits(metric) ? (dimensions + 31) / 32 : dimensions;
+}
+
+static inline size_t gn_vector_stride(gn_metric_kind metric, uint32_t dimensions)
+{
+    return ((size_t)gn_vector_words(metric, dimensions) + 15) / 16 * 16;
+}
+
+/* May a caller's vector be inserted, or asked with? Bits are always; numbers must be finite. */
+static inline bool gn_vector_is_sound(gn_metric_kind metric, const float *v, uint32_t dimensions)
+{
+    for (uint32_t i = 0; i < dimensions && !gn_metric_of_bits(metric); i++) {
+        if (!isfinite(v[i]))
+            return false;
+    }
+    return true;
+}
+
+/* The kernels of L1, Hamming and Jaccard distance for this CPU (measure_rare.c). */
+void gn_measure_rare(gn_metric_kind metric, gn_distance_fn *one, gn_distance_x4_fn *four);
 
 static inline gn_measure gn_measure_of(const gn_kernels *k, gn_metric_kind metric, uint32_t dimensions)
 {
-    bool l2 = metric == GN_METRIC_L2;
-    return (gn_measure){.one = l2 ? k->l2sq : k->dot,
-                        .four = l2 ? k->l2sq_x4 : k->dot_x4,
-                        .stride = gn_vector_stride(dimensions),
-                        .negate = !l2};
+    gn_measure m = {.one = k->dot, .four = k->dot_x4, .stride = gn_vector_stride(metric, dimensions), .negate = true};
+    if (metric == GN_METRIC_L2 || metric >= GN_METRIC_L1)
+        m.negate = false;
+    if (metric == GN_METRIC_L2) {
+        m.one = k->l2sq;
+        m.four = k->l2sq_x4;
+    } else if (metric >= GN_METRIC_L1) {
+        gn_measure_rare(metric, &m.one, &m.four);
+    }
+    return m;
 }
 
 /* Finite vectors may still overflow a float sum; such a pair is infinitely far apart, never NaN. */

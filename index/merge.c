@@ -92,7 +92,7 @@ static bool lay_out(job *j)
 
 static void fill_blocks(job *j)
 {
-    size_t stride = gn_vector_stride(j->merge->dimensions);
+    size_t stride = gn_vector_stride(j->merge->metric, j->merge->dimensions);
     for (uint32_t i = 0; i < j->n_sources; i++) {
         const source *s = &j->sources[i];
         GN_ASSERT(s->tail || s->segment);
@@ -276,7 +276,7 @@ static gn_code link_nodes(job *j, gn_error *err)
 static const float *vector_of(const job *j, uint32_t node)
 {
     return j->blocks[node >> j->shift] +
-           (size_t)(node & ((1u << j->shift) - 1)) * gn_vector_stride(j->merge->dimensions);
+           (size_t)(node & ((1u << j->shift) - 1)) * gn_vector_stride(j->merge->metric, j->merge->dimensions);
 }
 
 /* Below this many rows a graph over the vectors themselves is as good, and training would cost more than it saves. */
@@ -456,7 +456,7 @@ static bool allocate(job *j)
 gn_code gn_merge_run(gn_merge *merge, const char *path, gn_error *err)
 {
     gn_code code = GN_OK;
-    job j = {.merge = merge, .shift = gn_chunk_shift(gn_vector_stride(merge->dimensions))};
+    job j = {.merge = merge, .shift = gn_chunk_shift(gn_vector_stride(merge->metric, merge->dimensions))};
     j.sources = gn_xcalloc(merge->n_segments + merge->n_tails + 1, sizeof *j.sources);
     merge->n_rows = 0;
     if (!lay_out(&j)) {

@@ -288,10 +288,8 @@ static gn_code check(const gn_vview *view, const gn_vsearch *q, gn_error *err)
                             (double)q->target_recall);
     if (q->n_chain < 1)
         return gn_error_set(err, GN_INVALID_PARAMETER, "a search needs a branch to read");
-    for (uint32_t i = 0; i < view->index->options.dimensions; i++) {
-        if (!isfinite(q->query[i]))
-            return gn_error_set(err, GN_BAD_VECTOR, "NaN and infinity are not allowed in a vector");
-    }
+    if (!gn_vector_is_sound(view->index->options.metric, q->query, view->index->options.dimensions))
+        return gn_error_set(err, GN_BAD_VECTOR, "NaN and infinity are not allowed in a vector");
     return GN_OK;
 }
 
@@ -336,7 +334,7 @@ static gn_code begin(searching *s, gn_error *err)
         return gn_error_oom(err, gn_arena_account(q->arena));
     s->query = (float *)(void *)(memory + (-(uintptr_t)memory & (GN_VECTOR_ALIGN - 1)));
     memset(s->query, 0, s->measure.stride * sizeof(float));
-    memcpy(s->query, q->query, dimensions * sizeof(float));
+    memcpy(s->query, q->query, gn_vector_words(index->options.metric, dimensions) * sizeof(float));
     if (index->options.metric == GN_METRIC_COSINE)
         s->undirected = !gn_normalize(index->kernels, s->query, dimensions);
     return GN_OK;

@@ -249,7 +249,7 @@ static void fill_header(gn_segment_image *image)
     gn_segment_header *h = &image->header;
     h->magic = GN_SEGMENT_MAGIC;
     h->version = GN_SEGMENT_VERSION;
-    h->stride = (uint32_t)gn_vector_stride(h->dimensions);
+    h->stride = (uint32_t)gn_vector_stride((gn_metric_kind)h->metric, h->dimensions);
     h->codes = has_codes(image) ? gn_codec_kind(image->codec) : GN_CODES_FLOAT32;
     h->code_stride = has_codes(image) ? (uint32_t)gn_codec_stride(image->codec) : h->stride * (uint32_t)sizeof(float);
     h->n_sections = h->n_ended = h->many_branches = 0;

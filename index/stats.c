@@ -76,9 +76,9 @@ void gn_vindex_stats_get(const gn_vindex *index, gn_vindex_stats *out)
 static gn_code take_queries(const gn_vindex *index, const float *queries, uint32_t n, float **out, gn_error *err)
 {
     uint32_t dimensions = index->options.dimensions;
-    size_t all = (size_t)n * dimensions;
-    for (size_t i = 0; i < all; i++) {
-        if (!isfinite(queries[i]))
+    size_t words = gn_vector_words(index->options.metric, dimensions), all = (size_t)n * words;
+    for (uint32_t i = 0; i < n; i++) {
+        if (!gn_vector_is_sound(index->options.metric, queries + i * words, dimensions))
             return gn_error_set(err, GN_BAD_VECTOR, "NaN and infinity are not allowed in a vector");
     }
     *out = gn_xmalloc(all * sizeof **out);
@@ -132,7 +132,7 @@ gn_code gn_vindex_estimate_of(const gn_vindex_options *options, uint64_t rows, u
     gn_code code = gn_vindex_fill_options(&o, err);
     if (code != GN_OK)
         return code;
-    uint64_t vector = gn_vector_stride(o.dimensions) * sizeof(float), stride = code_stride(&o);
+    uint64_t vector = gn_vector_stride(o.metric, o.dimensions) * sizeof(float), stride = code_stride(&o);
     uint64_t plain = o.codes == GN_CODES_FLOAT32;
     double upper = 1.0 / (o.m > 1 ? o.m - 1 : 1); /* links above layer 0: a geometric series */
     uint64_t links = (uint64_t)((gn_graph_m0(o.m) + upper * o.m) * sizeof(uint32_t));

@@ -37,7 +37,7 @@ gn_code gn_vindex_fill_options(gn_vindex_options *o, gn_error *err)
     o->m = o->m ? o->m : DEFAULT_M;
     o->ef_construction = o->ef_construction ? o->ef_construction : DEFAULT_EF_CONSTRUCTION;
     o->build_threads = o->build_threads ? o->build_threads : 1;
-    if (o->metric < GN_METRIC_L2 || o->metric > GN_METRIC_COSINE)
+    if (o->metric < GN_METRIC_L2 || o->metric >= GN_METRIC_KNOWN)
         return gn_error_set(err, GN_INVALID_PARAMETER, "unknown vector metric %d", (int)o->metric);
     if (o->dimensions < 1 || o->dimensions > GN_MAX_DIMENSIONS)
         return gn_error_set(err, GN_INVALID_PARAMETER, "a vector index needs 1 to %u dimensions, not %u",
@@ -54,7 +54,7 @@ gn_code gn_vindex_fill_options(gn_vindex_options *o, gn_error *err)
     if (o->ef_construction < o->m)
         o->ef_construction = o->m;
     if (o->tail_rows == 0) {
-        size_t rows = DEFAULT_TAIL_BYTES / (gn_vector_stride(o->dimensions) * sizeof(float));
+        size_t rows = DEFAULT_TAIL_BYTES / (gn_vector_stride(o->metric, o->dimensions) * sizeof(float));
         o->tail_rows = rows < MIN_TAIL_ROWS ? MIN_TAIL_ROWS : rows > MAX_TAIL_ROWS ? MAX_TAIL_ROWS : (uint32_t)rows;
     }
     return GN_OK;
@@ -244,10 +244,8 @@ static gn_code check_insert(const gn_vindex *index, gn_bytes key, uint64_t begin
         return gn_error_set(err, GN_LIMIT, "a key may have at most %u bytes", GN_MAX_KEY);
     if (begin_scn == GN_SCN_OPEN)
         return gn_error_set(err, GN_INVALID_PARAMETER, "this SCN is reserved");
-    for (uint32_t i = 0; i < index->options.dimensions; i++) {
-        if (!isfinite(vector[i]))
-            return gn_error_set(err, GN_BAD_VECTOR, "NaN and infinity are not allowed in a vector");
-    }
+    if (!gn_vector_is_sound(index->options.metric, vector, index->options.dimensions))
+        return gn_error_set(err, GN_BAD_VECTOR, "NaN and infinity are not allowed in a vector");
     return GN_OK;
 }
 
@@ -283,7 +281,7 @@ gn_code gn_vindex_insert(gn_vindex *index, gn_bytes key, uint64_t branch, uint64
     if (code != GN_OK)
         return code;
     pthread_mutex_lock(&index->lock);
-    memcpy(index->padded, vector, index->options.dimensions * sizeof *vector);
+    memcpy(index->padded, vector, gn_vector_words(index->options.metric, index->options.dimensions) * sizeof *vector);
     bool directed = index->options.metric != GN_METRIC_COSINE ||
                     gn_normalize(index->kernels, index->padded, index->options.dimensions);
     code = append(index, key, branch, begin_scn, directed ? index->padded : NULL, err);

@@ -117,9 +117,10 @@ typedef struct gn_neighbor {
 } gn_neighbor;
 
 typedef struct gn_vsearch {
-    const float *query; /* dimensions floats, all finite */
-    uint32_t k;         /* 1..GN_MAX_K */
-    uint32_t ef;        /* 0 = max(40, k); raised to k */
+    const float
+        *query;  /* dimensions floats, all finite; for bit vectors, see distance.h, (dimensions + 31) / 32 words */
+    uint32_t k;  /* 1..GN_MAX_K */
+    uint32_t ef; /* 0 = max(40, k); raised to k */
     /* Instead of ef: the recall that is wanted in expectation, below 1. Each segment uses the smallest ef for which its
      * calibration gives that (calibrate.c), and is scanned where none does. 0 = none. Given for k up to 10; for more,
      * ef grows in proportion. */

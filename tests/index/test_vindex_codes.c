@@ -119,6 +119,110 @@ static void every_kind_lives_with_every_metric(void **state)
     free(v);
 }
 
+static void plain_vectors_live_with_l1(void **state)
+{
+    fixture *f = *state;
+    float *v = skewed_vectors(19, 2 * N + QUERIES);
+    live(f, &codings[0], GN_METRIC_L1, v);
+    free(v);
+}
+
+/* ---- bit vectors ---- */
+
+enum { BITS = 200, WORDS = 7, BIT_ROWS = 3000 };
+
+static double bit_distance(gn_metric_kind metric, const uint32_t *a, const uint32_t *b)
+{
+    int differ = 0, both = 0, either = 0;
+    for (int i = 0; i < WORDS; i++) {
+        differ += __builtin_popcount(a[i] ^ b[i]);
+        both += __builtin_popcount(a[i] & b[i]);
+        either += __builtin_popcount(a[i] | b[i]);
+    }
+    return metric == GN_METRIC_HAMMING ? differ : either ? 1 - (double)both / either : 0;
+}
+
+/* Some bits of one of a few centers turned over. All ones is a NaN, taken as a float. */
+static void fill_bits(uint32_t (*v)[WORDS], size_t n)
+{
+    uint64_t s = 5;
+    for (size_t i = 0; i < n; i++) {
+        for (int w = 0; w < WORDS; w++) {
+            s = s * 6364136223846793005u + 1442695040888963407u;
+            uint32_t center = (uint32_t)(i % 20 + 1) * 2654435761u * (uint32_t)(w + 1);
+            uint32_t noise = (uint32_t)(s >> 32);
+            s = s * 6364136223846793005u + 1442695040888963407u;
+            v[i][w] = i % 50 == 7 ? UINT32_MAX : center ^ (noise & (uint32_t)(s >> 32));
+        }
+        v[i][WORDS - 1] &= (1u << (BITS % 32)) - 1;
+    }
+}
+
+static int ascending(const void *a, const void *b)
+{
+    const double *x = a, *y = b;
+    return *x < *y ? -1 : *x > *y;
+}
+
+static double bit_recall(fixture *f, uint32_t (*v)[WORDS], bool exact)
+{
+    const gn_branch_at at = {.scn = 10};
+    gn_vview *view = gn_vview_acquire(f->index);
+    gn_arena *arena = gn_arena_create(NULL);
+    double *all = calloc(BIT_ROWS, sizeof *all);
+    size_t hits = 0;
+    for (uint32_t q = 0; q < QUERIES; q++) {
+        float query[WORDS];
+        gn_neighbor *found;
+        size_t n;
+        memcpy(query, v[BIT_ROWS + q], sizeof query);
+        for (uint32_t i = 0; i < BIT_ROWS; i++)
+            all[i] = bit_distance(f->options.metric, v[BIT_ROWS + q], v[i]);
+        qsort(all, BIT_ROWS, sizeof *all, ascending);
+        gn_vsearch s = {.query = query, .k = 10, .ef = EF, .exact = exact, .chain = &at, .n_chain = 1, .arena = arena};
+        assert_int_equal(gn_vview_search(view, &s, &found, &n, NULL, NULL), GN_OK);
+        assert_int_equal(n, 10);
+        for (size_t i = 0; i < n; i++)
+            hits += (double)found[i].distance <= all[9] + 1e-6;
+    }
+    free(all);
+    gn_vview_release(view);
+    gn_arena_destroy(arena);
+    return (double)hits / (10.0 * QUERIES);
+}
+
+static void bit_vectors_are_found_by_hamming_and_jaccard(void **state)
+{
+    fixture *f = *state;
+    uint32_t(*v)[WORDS] = calloc(BIT_ROWS + QUERIES, sizeof *v);
+    fill_bits(v, BIT_ROWS + QUERIES);
+    for (gn_metric_kind metric = GN_METRIC_HAMMING; metric <= GN_METRIC_JACCARD; metric++) {
+        gn_vindex *index = NULL;
+        f->options = (gn_vindex_options){.metric = metric, .dimensions = BITS, .seed = 1, .tail_rows = 1u << 20};
+        fixture_open(f);
+        for (uint32_t i = 0; i < BIT_ROWS; i++) {
+            char key[16];
+            float bits[WORDS];
+            memcpy(bits, v[i], sizeof bits);
+            assert_int_equal(gn_vindex_insert(f->index, key_of(i, key), 0, 10, bits, NULL), GN_OK);
+        }
+        assert_true(bit_recall(f, v, true) == 1);
+        build(f);
+        assert_true(bit_recall(f, v, true) == 1);
+        double r = bit_recall(f, v, false);
+        if (r < 0.97)
+            fail_msg("metric %d: recall %g", (int)metric, r);
+        gn_vindex_set_position(f->index, 10);
+        fixture_reopen(f, true);
+        assert_true(bit_recall(f, v, false) == r);
+        fixture_close(f, false);
+        assert_int_equal(gn_vindex_wipe(f->dir, NULL), GN_OK);
+        f->options.codes = GN_CODES_SQ8;
+        assert_int_equal(gn_vindex_open(f->world, f->dir, &f->options, &index, NULL), GN_INVALID_PARAMETER);
+    }
+    free(v);
+}
+
 static void vectors_that_are_all_equal_are_found(void **state)
 {
     fixture *f = *state;
@@ -296,6 +400,7 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         TEST(every_kind_lives_with_every_metric),  TEST(vectors_that_are_all_equal_are_found),
+        TEST(plain_vectors_live_with_l1),          TEST(bit_vectors_are_found_by_hamming_and_jaccard),
         TEST(impossible_codes_are_refused),        TEST(a_list_of_keys_is_searched_exactly),
         TEST(everything_within_a_radius_is_found), TEST(a_cursor_gives_every_row_once),
     };

@@ -145,8 +145,9 @@ void model_close(model *m)
 
 static float model_distance(const model *m, const float *a, const float *b)
 {
-    double l2 = 0, dot = 0, na = 0, nb = 0;
+    double l1 = 0, l2 = 0, dot = 0, na = 0, nb = 0;
     for (uint32_t i = 0; i < m->dimensions; i++) {
+        l1 += fabs((double)a[i] - b[i]);
         l2 += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
         dot += (double)a[i] * b[i];
         na += (double)a[i] * a[i];
@@ -157,6 +158,8 @@ static float model_distance(const model *m, const float *a, const float *b)
         return (float)sqrt(l2);
     case GN_METRIC_IP:
         return (float)-dot;
+    case GN_METRIC_L1:
+        return (float)l1;
     default:
         return (float)(1 - dot / sqrt(na * nb));
     }
