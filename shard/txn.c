@@ -235,7 +235,8 @@ static gn_code encode(gn_txn *txn, gn_command c, gn_buf *out, bool *empty, gn_er
     size_t patch;
     gn_command_begin_txn(&c, out, &patch);
     size_t before = out->len;
-    qsort(txn->sets, txn->n_sets, sizeof(gn_write_set *), by_table);
+    if (txn->n_sets)
+        qsort(txn->sets, txn->n_sets, sizeof(gn_write_set *), by_table);
     for (size_t i = 0; i < txn->n_sets; i++) {
         uint64_t n;
         gn_command_add_section(out, txn->sets[i], &n);

@@ -46,7 +46,6 @@ typedef struct part {
 typedef struct server {
     struct cluster *c;
     unsigned id;
-    char *dir;
     gn_world *world;
     gn_raft_host *host;
     gn_shard *shards[GROUPS_MAX + 1];
@@ -79,7 +78,7 @@ typedef struct version {
 } version;
 
 typedef struct cluster {
-    char dir[48];
+    char dir[256];
     gn_sim *sim;
     plant plant;
     unsigned n_servers, n_groups, n_replicas;
@@ -100,6 +99,8 @@ typedef struct cluster {
     version *versions[GROUPS_MAX + 1][KEYS];
     size_t n_versions[GROUPS_MAX + 1][KEYS];
 } cluster;
+
+/* A call into a server. */
 typedef struct call {
     cluster *c;
     server *server;
