@@ -148,8 +148,7 @@ static bool has_been_decided(gn_applier *ap, const gn_command *c)
     gn_prepared_list *list = &ap->shard->prepared;
     gn_scn scn;
     bool forgotten = list->abort_floor && c->start_scn <= list->abort_floor; /* a new group reads at 0 */
-    return gn_decided_find(list, c->txn_id) || forgotten ||
-           gn_recent_find_txn(&ap->recent, c->txn_id, &scn);
+    return gn_decided_find(list, c->txn_id) || forgotten || gn_recent_find_txn(&ap->recent, c->txn_id, &scn);
 }
 
 gn_code gn_apply_prepare(gn_applier *ap, uint64_t index, const gn_command *command, gn_bytes bytes, gn_commit_op *op)

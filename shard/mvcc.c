@@ -18,9 +18,33 @@ void gn_point_close(gn_point_reader *reader)
 {
     if (reader->it)
         rocksdb_iter_destroy(reader->it);
+    if (reader->pinned)
+        rocksdb_pinnableslice_destroy(reader->pinned);
     if (reader->store)
         gn_buf_close(&reader->seek);
     *reader = (gn_point_reader){0};
+}
+
+gn_code gn_point_get_version(gn_point_reader *reader, const gn_space *space, gn_bytes key, gn_scn scn, gn_bytes *row,
+                             bool *found, gn_error *err)
+{
+    char *message = NULL;
+    bool dead = true;
+    gn_code code = GN_OK;
+    if (reader->pinned)
+        rocksdb_pinnableslice_destroy(reader->pinned);
+    gn_version_key(&reader->seek, space, key, scn);
+    reader->pinned = rocksdb_get_pinned(reader->store->db, reader->store->point, (const char *)reader->seek.data,
+                                        reader->seek.len, &message);
+    if (message)
+        code = gn_store_check(message, "could not read the shard's store", err);
+    if (reader->pinned) {
+        size_t len;
+        const char *value = rocksdb_pinnableslice_value(reader->pinned, &len);
+        code = gn_value_open(gn_bytes_of(value, len), &dead, row, err);
+    }
+    *found = code == GN_OK && reader->pinned && !dead;
+    return code;
 }
 
 gn_code gn_point_get(gn_point_reader *reader, const gn_space *space, const gn_chain *chain, gn_bytes key,

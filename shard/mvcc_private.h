@@ -24,6 +24,7 @@ typedef struct gn_chain {
 typedef struct gn_point_reader {
     gn_store *store;
     rocksdb_iterator_t *it;
+    rocksdb_pinnableslice_t *pinned; /* what gn_point_get_version gave last */
     gn_buf seek;
 } gn_point_reader;
 
@@ -37,6 +38,11 @@ void gn_point_close(gn_point_reader *reader); /* zeroed is fine */
 /* space->branch is not looked at; the chain is. *found false: no version or a tombstone. */
 gn_code gn_point_get(gn_point_reader *reader, const gn_space *space, const gn_chain *chain, gn_bytes key,
                      gn_version *out, bool *found, gn_error *err);
+
+/* One version by its SCN: what it shows at that moment is the caller's knowledge. row: borrowed until the next look-up.
+ */
+gn_code gn_point_get_version(gn_point_reader *reader, const gn_space *space, gn_bytes key, gn_scn scn, gn_bytes *row,
+                             bool *found, gn_error *err);
 
 /* ---- a range ---- */
 

@@ -69,6 +69,9 @@ static rocksdb_block_based_table_options_t *table_options(const gn_store_options
     rocksdb_block_based_options_set_block_cache(t, cache);
     rocksdb_cache_destroy(cache); /* the options hold it */
     rocksdb_block_based_options_set_block_size(t, BLOCK_BYTES);
+    /* A look-up of one version by its whole key finds it in its block without a search. */
+    rocksdb_block_based_options_set_data_block_index_type(
+        t, rocksdb_block_based_table_data_block_index_type_binary_search_and_hash);
     rocksdb_block_based_options_set_filter_policy(t, rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS));
     rocksdb_block_based_options_set_whole_key_filtering(t, 0);
     rocksdb_block_based_options_set_format_version(t, 5);

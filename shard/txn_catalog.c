@@ -144,8 +144,7 @@ static gn_code check_definition(gn_txn *txn, const gn_table_desc *desc, const gn
     if (txn->read_only)
         return gn_error_set(err, GN_READ_ONLY_TRANSACTION, "cannot change a table in a read-only transaction");
     if (desc->id < GN_FIRST_SYSTEM_ID)
-        return gn_error_set(err, GN_TABLE_DEFINITION, "%llu is not the id of a table",
-                            (unsigned long long)desc->id);
+        return gn_error_set(err, GN_TABLE_DEFINITION, "%llu is not the id of a table", (unsigned long long)desc->id);
     if (before && desc->data_epoch < before->data_epoch)
         return gn_error_set(err, GN_TABLE_DEFINITION, "the data epoch of table \"%s\" went back", desc->name);
     if (!desc->hidden_key && desc->n_key == 0)
