@@ -51,6 +51,6 @@ create table bad (a int primary key) partition by range (a);
 create table bad (a int primary key) partition by hash (nope);
 create unique index on tenants (x);
 alter table tenants drop column tenant;
-select distribution, count(*), min(slot_lo), max(slot_hi) from gnomon_groups group by distribution order by distribution;
+select count(*) as groups, min(slot_lo), max(slot_hi) from gnomon_groups group by distribution order by groups;
 drop table tenants;
 select count(*) from tenants;
