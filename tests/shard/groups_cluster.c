@@ -446,12 +446,18 @@ bool all_settled(void *ctx)
     if (c->resolving > 0 || !all_lead(c))
         return false;
     for (unsigned g = 1; g <= c->n_groups; g++) {
-        gn_scn scn = gn_shard_last_scn(find_leader(c, g)->shards[g]);
+        gn_shard *led = find_leader(c, g)->shards[g];
+        gn_scn scn = gn_shard_last_scn(led);
+        gn_raft_status newest, status;
+        gn_raft_status_get(gn_shard_raft_group(led), &newest);
         for (unsigned id = 1; id <= c->n_servers; id++) {
             gn_shard *shard = c->servers[id].shards[g];
             if (!shard)
                 continue;
             const gn_prepared_list *list = &shard->prepared;
+            gn_raft_status_get(gn_shard_raft_group(shard), &status);
+            if (status.applied_index != newest.last_index) /* what was just opened has yet to apply its log */
+                return false;
             if (gn_prepared_any(list) || list->n_decided != list->n_aborts - list->aborts_at ||
                 gn_shard_last_scn(shard) != scn || gn_shard_closed_scn(shard) != scn)
                 return false;

@@ -123,6 +123,8 @@ static void check_reads_at(cluster *c, const event *e, gn_scn at)
         const read_item *r = &e->reads[i];
         const version *v = c->versions[r->group][r->key];
         size_t seen = seen_by(c, r), n = c->n_versions[r->group][r->key];
+        if (n == 0)
+            continue;
         if (v[seen].scn >= at || (seen + 1 < n && v[seen + 1].scn < at) || v[seen].n != r->n)
             problem(c, "%s %lld at %llu read group %d key %d as of %llu, not %llu",
                     e->kind == TRANSFER ? "transfer" : "read", (long long)e->tag, (unsigned long long)at, r->group,
@@ -137,6 +139,8 @@ static void check_newest(cluster *c, const event *e)
         const read_item *r = &e->reads[i];
         const version *v = c->versions[r->group][r->key];
         size_t seen = seen_by(c, r);
+        if (!v)
+            continue;
         after = v[seen].scn > after ? v[seen].scn : after;
         if (seen + 1 < c->n_versions[r->group][r->key] && v[seen + 1].scn < before)
             before = v[seen + 1].scn;
