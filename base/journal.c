@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -428,18 +429,18 @@ static gn_code scan_files(recovery *rec, gn_error *err)
     if (!dir)
         return gn_error_errno(err, GN_IO, errno, "could not read directory \"%s\"", rec->j->dir);
     for (struct dirent *e; code == GN_OK && (e = readdir(dir));) {
-        unsigned number;
-        int end = 0;
-        if (sscanf(e->d_name, "%u.journal%n", &number, &end) != 1 || !end || e->d_name[end])
+        char *end;
+        unsigned long number = strtoul(e->d_name, &end, 10);
+        if (number == 0 || number >= UINT_MAX || strcmp(end, ".journal") != 0)
             continue;
-        code = load_file(rec, number, err);
+        code = load_file(rec, (unsigned)number, err);
         rec->runs = gn_xrealloc(rec->runs, (rec->n + 1) * sizeof *rec->runs);
         run *r = &rec->runs[rec->n++];
-        *r = (run){.number = number, .size = rec->file.size};
+        *r = (run){.number = (unsigned)number, .size = rec->file.size};
         if (code == GN_OK)
             scan(rec, r);
         if (number >= rec->j->next_number)
-            rec->j->next_number = number + 1;
+            rec->j->next_number = (unsigned)number + 1;
     }
     closedir(dir);
     return code;

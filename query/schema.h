@@ -58,8 +58,8 @@ typedef struct gn_table_desc {
     uint32_t n_checks;
     gn_check_desc *checks;
     uint64_t data_epoch; /* TRUNCATE raises it; part of the key, so the old rows are gone at once */
-    /* Where rows lie in a cluster: 0 = all in the meta group; else the distribution that maps slots to groups. A row's slot
-     * is the hash of its shard key: of these columns, a subset of the primary key. */
+    /* Where rows lie in a cluster: 0 = all in the meta group; else the distribution that maps slots to groups. A row's
+     * slot is the hash of its shard key: of these columns, a subset of the primary key. */
     uint64_t distribution_id;
     uint32_t n_shard_key;
     uint32_t shard_key[32]; /* column ids */
