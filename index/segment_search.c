@@ -361,7 +361,7 @@ static void note_drift(drift *d, double error)
  * estimates are too small, so their mean error says nothing of the others' but its size. */
 static double likely_least(const drift *d, double estimate)
 {
-    enum { SIGMAS = 3 };
+    enum { SIGMAS = 4 };
     double n = d->n > 1 ? d->n : 1, sigma = sqrt(d->m2 / n + d->mean * d->mean);
     return estimate - SIGMAS * sigma;
 }
