@@ -145,6 +145,40 @@ static void the_owners_queries_change_what_is_promised(void **state)
     free(far);
 }
 
+/* Against a fresh build of what is left, by the same effort. */
+static void deletes_leave_the_recall_of_a_fresh_build(void **state)
+{
+    fixture *f = *state;
+    static const uint32_t kept_of_ten[] = {8, 5, 1}; /* bridged, and made anew */
+    for (size_t i = 0; i < sizeof kept_of_ten / sizeof kept_of_ten[0]; i++) {
+        model m, fresh = {.metric = GN_METRIC_L2, .dimensions = DIM};
+        float *v = fill(f, &m, GN_CODES_AUTO);
+        for (uint32_t id = 0; id < N; id++) {
+            if (id * 2654435761u >> 16 & 1 ? id % 10 >= kept_of_ten[i] : (id + 5) % 10 >= kept_of_ten[i])
+                end_row(f, &m, id, 0, 20);
+        }
+        gn_vindex_set_horizon(f->index, 20);
+        build(f);
+        double merged = recall(f, &m, v + (size_t)N * DIM, QUERIES / 2, 10, 30, 1000, 0);
+        fixture_close(f, false);
+        assert_int_equal(gn_vindex_wipe(f->dir, NULL), GN_OK);
+        fixture_open(f);
+        for (size_t r = 0; r < m.n; r++) {
+            if (m.rows[r].end == OPEN_END)
+                insert_row(f, &fresh, m.rows[r].id, 0, 10, m.rows[r].vector);
+        }
+        build(f);
+        double anew = recall(f, &fresh, v + (size_t)N * DIM, QUERIES / 2, 10, 30, 1000, 0);
+        if (merged < 0.95 * anew)
+            fail_msg("%u of 10 kept: recall %g, of a fresh build %g", kept_of_ten[i], merged, anew);
+        fixture_close(f, false);
+        assert_int_equal(gn_vindex_wipe(f->dir, NULL), GN_OK);
+        model_close(&m);
+        model_close(&fresh);
+        free(v);
+    }
+}
+
 static void impossible_targets_are_refused(void **state)
 {
     fixture *f = *state;
@@ -200,6 +234,7 @@ int main(void)
         TEST(the_owners_queries_change_what_is_promised),
         TEST(impossible_targets_are_refused),
         TEST(sizes_are_as_estimated),
+        TEST(deletes_leave_the_recall_of_a_fresh_build),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
