@@ -44,26 +44,55 @@ static bool hides(void *ctx, const gn_row *row, gn_segment *segment, gn_tail *ta
     return !h->hidden;
 }
 
-static bool accept_row(const searching *s, const gn_row *row)
+/* As far as that can be told without the key. *nearer: branches of the chain that may hide it. */
+static bool is_of_the_time(const searching *s, const gn_row *row, size_t *nearer)
 {
     size_t i = 0;
     while (i < s->search->n_chain && s->search->chain[i].branch != row->branch)
         i++;
-    if (i == s->search->n_chain || row->begin > s->search->chain[i].scn || row->end <= s->search->chain[i].scn)
-        return false;
-    if (i > 0 && !s->one_branch) {
-        hiding h = {.search = s->search, .nearer = i};
-        gn_vview_each_version(s->view, row->key, hides, &h);
-        if (h.hidden)
-            return false;
-    }
-    return !s->search->filter || s->search->filter(s->search->filter_ctx, row->key, row->begin);
+    *nearer = s->one_branch ? 0 : i;
+    return i < s->search->n_chain && row->begin <= s->search->chain[i].scn && row->end > s->search->chain[i].scn;
 }
 
-static bool accept_in_segment(void *ctx, const void *segment, uint32_t at)
+static bool matches(const searching *s, gn_bytes key, uint64_t begin)
 {
+    return !s->search->filter || s->search->filter(s->search->filter_ctx, key, begin);
+}
+
+static bool is_hidden(const searching *s, gn_bytes key, size_t nearer)
+{
+    hiding h = {.search = s->search, .nearer = nearer};
+    if (nearer > 0)
+        gn_vview_each_version(s->view, key, hides, &h);
+    return h.hidden;
+}
+
+static bool accept_row(const searching *s, const gn_row *row)
+{
+    size_t nearer;
+    return is_of_the_time(s, row, &nearer) && !is_hidden(s, row->key, nearer) && matches(s, row->key, row->begin);
+}
+
+static bool accept_in_segment(void *ctx, const void *source, uint32_t at)
+{
+    const searching *s = ctx;
+    const gn_segment *segment = source;
     gn_row row;
-    return gn_segment_row(segment, at, &row) && accept_row(ctx, &row);
+    size_t nearer;
+    gn_segment_version(segment, at, &row);
+    if (!is_of_the_time(s, &row, &nearer))
+        return false;
+    if (nearer == 0 && !s->search->filter)
+        return true;
+    return gn_segment_key(segment, at, &row.key) && !is_hidden(s, row.key, nearer) && matches(s, row.key, row.begin);
+}
+
+/* Where every version is seen. */
+static bool accept_matching_in_segment(void *ctx, const void *source, uint32_t at)
+{
+    const gn_segment *segment = source;
+    gn_bytes key;
+    return gn_segment_key(segment, at, &key) && matches(ctx, key, segment->begin[at]);
 }
 
 static bool accept_in_tail(void *ctx, const void *tail, uint32_t at)
@@ -83,7 +112,7 @@ static sight sight_of(const searching *s, uint64_t branch, uint64_t min_begin, u
             continue;
         if (min_begin > q->chain[i].scn)
             return SEES_NOTHING;
-        bool all = max_begin <= q->chain[i].scn && n_ended == 0 && !q->filter && (i == 0 || s->one_branch);
+        bool all = max_begin <= q->chain[i].scn && n_ended == 0 && (i == 0 || s->one_branch);
         return all ? SEES_ALL : SEES_SOME;
     }
     return SEES_NOTHING;
@@ -158,7 +187,10 @@ static gn_code search_segment(searching *s, gn_segment *seg, bool exact, gn_erro
     sight sees = sight_of_segment(s, seg);
     if (sees == SEES_NOTHING)
         return GN_OK;
-    gn_accept accept = {.fn = sees == SEES_ALL ? NULL : accept_in_segment, .ctx = s};
+    gn_accept accept = {.fn = sees != SEES_ALL    ? accept_in_segment
+                              : s->search->filter ? accept_matching_in_segment
+                                                  : NULL,
+                        .ctx = s};
     s->stats.segments++;
     float share = accept.fn ? share_of(s, seg) : 1;
     bool scan = exact || seg->header->graph != GN_GRAPH_HNSW || seg->header->n_nodes <= s->search->k;
@@ -217,7 +249,8 @@ static gn_code search_parts(searching *s, bool exact, gn_error *err)
         sight sees = sight_of_tail(s, tail);
         if (sees == SEES_NOTHING)
             continue;
-        gn_accept accept = {.fn = sees == SEES_ALL && i + 1 < s->view->n_tails ? NULL : accept_in_tail, .ctx = s};
+        bool all = sees == SEES_ALL && !s->search->filter && i + 1 < s->view->n_tails;
+        gn_accept accept = {.fn = all ? NULL : accept_in_tail, .ctx = s};
         s->stats.tail_rows += gn_tail_rows(tail);
         s->stats.distances += gn_tail_scan(tail, &s->measure, s->query, accept, &s->top);
     }

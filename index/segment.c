@@ -290,7 +290,7 @@ void gn_segment_set_calibration(gn_segment *s, const gn_calibration *calibration
     atomic_store(&s->calibrated, c);
 }
 
-static bool key_of(const gn_segment *s, uint32_t row, gn_bytes *key)
+bool gn_segment_key(const gn_segment *s, uint32_t row, gn_bytes *key)
 {
     uint64_t from = s->key_offsets[row], to = s->key_offsets[row + 1];
     if (from > to || to > s->keys_bytes || to - from > GN_MAX_KEY) {
@@ -305,17 +305,15 @@ bool gn_segment_row(const void *source, uint32_t row, gn_row *out)
 {
     const gn_segment *s = source;
     GN_ASSERT(row < s->header->n_rows);
-    out->begin = s->begin[row];
-    out->end = atomic_load_explicit(&s->end[row], memory_order_acquire);
-    out->branch = s->branch ? s->branch[row] : s->header->branch;
-    return key_of(s, row, &out->key);
+    gn_segment_version(s, row, out);
+    return gn_segment_key(s, row, &out->key);
 }
 
 static bool segment_key_is(const void *owner, uint32_t row, gn_bytes key)
 {
     const gn_segment *s = owner;
     gn_bytes has;
-    return row < s->header->n_rows && key_of(s, row, &has) && gn_bytes_eq(has, key);
+    return row < s->header->n_rows && gn_segment_key(s, row, &has) && gn_bytes_eq(has, key);
 }
 
 uint32_t gn_segment_find(const gn_segment *s, gn_bytes key)

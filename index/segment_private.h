@@ -13,6 +13,7 @@
 #include "index/topk_private.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 typedef struct gn_walk gn_walk; /* scratch of one walk; pooled */
 
@@ -65,7 +66,15 @@ void gn_segment_unref(gn_segment *segment);
 gn_code gn_segment_verify(const gn_segment *segment, const _Atomic bool *cancel, gn_error *err);
 
 bool gn_segment_row(const void *segment, uint32_t row, gn_row *out); /* false, and damaged, on impossible offsets */
-uint32_t gn_segment_find(const gn_segment *segment, gn_bytes key);   /* newest row or UINT32_MAX */
+/* The same in two steps, for who often needs but the first: everything but the key, and the key. */
+static inline void gn_segment_version(const gn_segment *s, uint32_t row, gn_row *out)
+{
+    out->begin = s->begin[row];
+    out->end = atomic_load_explicit(&s->end[row], memory_order_acquire);
+    out->branch = s->branch ? s->branch[row] : s->header->branch;
+}
+bool gn_segment_key(const gn_segment *segment, uint32_t row, gn_bytes *key);
+uint32_t gn_segment_find(const gn_segment *segment, gn_bytes key); /* newest row or UINT32_MAX */
 uint32_t gn_segment_older(const gn_segment *segment, uint32_t row);
 void gn_segment_set_end(gn_segment *segment, uint32_t row, uint64_t end); /* the writer */
 void gn_segment_damage(const gn_segment *segment);

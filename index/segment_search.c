@@ -207,6 +207,14 @@ static void prefetch_links(const gn_segment *s, uint32_t node)
         __builtin_prefetch(links + i, 0, 3);
 }
 
+/* What a filter will ask for. */
+static void prefetch_row(const gn_segment *s, uint32_t node)
+{
+    __builtin_prefetch(s->begin + node);
+    __builtin_prefetch((const void *)(s->end + node));
+    __builtin_prefetch(s->key_offsets + node);
+}
+
 /* A candidate that comes to stand this near to the front is likely to be expanded soon. */
 enum { SOON = 3 };
 
@@ -226,8 +234,11 @@ static bool expand(const gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_p
         if (distance[i] > limit)
             continue;
         size_t p = gn_pool_insert(pool, (gn_candidate){.id = ids[i], .distance = distance[i]});
-        if (p < *at + SOON)
+        if (p < *at + SOON) {
             prefetch_links(s, ids[i]);
+            if (q->accept.fn)
+                prefetch_row(s, ids[i]);
+        }
         lowest = p < lowest ? p : lowest;
     }
     next = lowest < next ? lowest : next;
