@@ -12,7 +12,7 @@ PREFIX ?= /usr/local
 SEEDS ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test bench asan tsan fuzz-smoke lint soak install clean
+.PHONY: help setup build demo test bench asan tsan fuzz-smoke lint soak jepsen-smoke jepsen install clean
 
 help: ## this list
 	@echo "GnomonDB: make TARGET"
@@ -64,6 +64,15 @@ lint: ## clang-format, clang-tidy, shellcheck, the layers of the house
 
 soak: build ## the Raft simulation over SEEDS=n seeds
 	@$(BUILD)/tests/sim/gn_sim_raft --seeds $(SEEDS)
+
+jepsen-smoke: build ## six combinations of workload and fault on real processes, 20 s each
+	@tools/setup.sh tools/packages.txt tools/packages-jepsen.txt
+	@jepsen/matrix --smoke --gnomond $(BUILD)/node/gnomond
+
+jepsen: build ## all combinations, for hours; TIME=s of each, the table goes to build/jepsen/table.md
+	@tools/setup.sh tools/packages.txt tools/packages-jepsen.txt
+	@mkdir -p build/jepsen
+	@jepsen/matrix --time $(or $(TIME),30) --gnomond $(BUILD)/node/gnomond --table build/jepsen/table.md
 
 install: build ## gnomond, its unit and documents under PREFIX
 	@cmake --install $(BUILD) --prefix $(PREFIX)
