@@ -50,6 +50,7 @@ gn_code gn_cluster_open(gn_world *world, const gn_cluster_options *options, gn_c
                                     .account = options->account};
     c->on_failure = options->failed;
     c->failure_ctx = options->failed_ctx;
+    pthread_mutex_init(&c->ddl_lock, NULL);
     pthread_mutex_init(&c->lock, NULL);
     gn_code code = open_parts(c, err);
     if (code != GN_OK) {
@@ -70,6 +71,7 @@ void gn_cluster_close(gn_cluster *c, bool clean)
     if (c->host)
         gn_raft_host_close(c->host);
     gn_placement_release(c->placement);
+    pthread_mutex_destroy(&c->ddl_lock);
     pthread_mutex_destroy(&c->lock);
     free(c->data_dir);
     free(c);

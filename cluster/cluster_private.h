@@ -28,6 +28,7 @@ struct gn_cluster {
     char *data_dir;
     gn_shard_options replica; /* what all replicas are opened with */
     gn_clock clock;
+    bool spread; /* there are data groups, so the meta group goes by the clock too */
     gn_raft_host *host;
     gn_shard *meta; /* this node's replica of the meta group */
     gn_resolver *resolver;
@@ -35,8 +36,9 @@ struct gn_cluster {
     void (*on_failure)(void *ctx, gn_code code, const char *message);
     void *failure_ctx;
 
-    pthread_mutex_t lock;   /* of what follows; held for a few instructions */
-    gn_local_group *groups; /* by id, the meta group among them */
+    pthread_mutex_t ddl_lock; /* one distribution is made at a time */
+    pthread_mutex_t lock;     /* of what follows; held for a few instructions */
+    gn_local_group *groups;   /* by id, the meta group among them */
     size_t n_groups;
     gn_placement *placement;
 };

@@ -78,6 +78,7 @@ gn_code gn_group_create(gn_cluster *c, uint64_t id, const gn_raft_member *member
     options.n_members = n;
     gn_scn_source clock = gn_clock_source(&c->clock);
     options.clock = &clock;
+    options.clock_later = !c->spread;
     options.unresolved = gn_resolver_unresolved;
     options.unresolved_ctx = c;
     code = gn_shard_open(c->world, c->host, &options, &shard, err);
@@ -128,6 +129,7 @@ gn_code gn_groups_open(gn_cluster *c, gn_error *err)
     size_t n;
     gn_raft_member self = {.id = gn_net_self(c->world), .role = GN_RAFT_VOTER};
     gn_code code = list(c, &ids, &n, err);
+    c->spread = n > 1;
     if (code == GN_OK && (n == 0 || ids[0] != GN_META_GROUP))
         code = gn_group_create(c, GN_META_GROUP, &self, 1, err);
     for (size_t i = 0; i < n && code == GN_OK; i++)

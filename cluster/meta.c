@@ -150,31 +150,58 @@ static gn_code record(gn_cluster *c, const gn_distribution *d, const gn_group_pl
     return code;
 }
 
-gn_code gn_cluster_distribution(gn_cluster *c, uint32_t shards, uint32_t replicas, uint64_t *id, gn_error *err)
+/* A database of one group needs no clock, and pays for none until it is spread. */
+static void use_clock(gn_cluster *c)
 {
-    if (shards == 0 || shards > GN_MAX_SHARDS)
-        return gn_error_set(err, GN_INVALID_PARAMETER, "shards must be between 1 and %d", GN_MAX_SHARDS);
+    if (c->spread)
+        return;
+    gn_shard_use_clock(c->meta);
+    gn_clock_raise(&c->clock, gn_shard_last_scn(c->meta));
+    c->spread = true;
+}
+
+static uint64_t find_distribution(gn_cluster *c, uint32_t shards, uint32_t *replicas, uint32_t *n_nodes)
+{
+    uint64_t id = 0;
     gn_placement *p = gn_meta_placement(c);
-    *id = 0;
-    if (replicas == 0)
-        replicas = p->n_nodes < DEFAULT_REPLICAS ? p->n_nodes : DEFAULT_REPLICAS;
-    for (uint32_t i = 0; i < p->n_distributions && !*id; i++)
-        if (p->distributions[i].shards == shards && p->distributions[i].replicas == replicas)
-            *id = p->distributions[i].id;
-    uint32_t nodes = p->n_nodes;
+    *n_nodes = p->n_nodes;
+    if (*replicas == 0)
+        *replicas = p->n_nodes < DEFAULT_REPLICAS ? p->n_nodes : DEFAULT_REPLICAS;
+    for (uint32_t i = 0; i < p->n_distributions && !id; i++)
+        if (p->distributions[i].shards == shards && p->distributions[i].replicas == *replicas)
+            id = p->distributions[i].id;
     gn_placement_release(p);
-    if (*id)
-        return GN_OK;
-    if (replicas == 0 || replicas > GN_MAX_REPLICAS || replicas > nodes)
-        return gn_error_set(err, GN_INVALID_PARAMETER, "replicas must be between 1 and %u, the number of nodes", nodes);
+    return id;
+}
+
+static gn_code make_distribution(gn_cluster *c, uint32_t shards, uint32_t replicas, uint64_t *id, gn_error *err)
+{
     gn_distribution d = {.shards = shards, .replicas = replicas};
     gn_group_place *groups = gn_xcalloc(shards, sizeof *groups);
+    use_clock(c);
     gn_code code = make_groups(c, &d, groups, err);
     if (code == GN_OK)
         code = record(c, &d, groups, err);
-    free(groups);
     if (code == GN_OK)
         code = gn_meta_refresh(c, err);
+    free(groups);
     *id = d.id;
+    return code;
+}
+
+gn_code gn_cluster_distribution(gn_cluster *c, uint32_t shards, uint32_t replicas, uint64_t *id, gn_error *err)
+{
+    uint32_t n_nodes;
+    gn_code code = GN_OK;
+    if (shards == 0 || shards > GN_MAX_SHARDS)
+        return gn_error_set(err, GN_INVALID_PARAMETER, "shards must be between 1 and %d", GN_MAX_SHARDS);
+    pthread_mutex_lock(&c->ddl_lock);
+    *id = find_distribution(c, shards, &replicas, &n_nodes);
+    if (!*id && (replicas > GN_MAX_REPLICAS || replicas > n_nodes))
+        code =
+            gn_error_set(err, GN_INVALID_PARAMETER, "replicas must be between 1 and %u, the number of nodes", n_nodes);
+    else if (!*id)
+        code = make_distribution(c, shards, replicas, id, err);
+    pthread_mutex_unlock(&c->ddl_lock);
     return code;
 }

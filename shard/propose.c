@@ -168,6 +168,31 @@ void gn_propose(gn_proposer *p, gn_commit_op *op)
         drive(p);
 }
 
+/* ---- from no clock to one ---- */
+
+enum { LOOK_AGAIN_NS = 200000 };
+
+/* What comes meanwhile waits, as if somebody drove, so that in the log all that has no SCN of the clock is before all
+ * that has one. Whoever proposes has counted itself before it looked which way to go. */
+void gn_shard_use_clock(gn_shard *shard)
+{
+    gn_proposer *p = &shard->proposer;
+    GN_ASSERT(shard->clock.next);
+    if (shard->clocked)
+        return;
+    pthread_mutex_lock(&p->room.lock);
+    GN_ASSERT(!p->busy);
+    p->busy = true;
+    pthread_mutex_unlock(&p->room.lock);
+    shard->clocked = true;
+    while (shard->unclocked > 0) {
+        gn_event never;
+        gn_event_init(&never, shard->world);
+        gn_event_wait(&never, gn_now_ns(shard->world) + LOOK_AGAIN_NS);
+    }
+    drive(p);
+}
+
 /* ---- reads ---- */
 
 typedef struct ask {
@@ -187,7 +212,7 @@ static void ask_answered(gn_scn_request *request, gn_code code, gn_scn first)
 
 gn_code gn_shard_ask_clock(gn_shard *shard, gn_scn *scn, gn_error *err)
 {
-    if (!shard->clock.next)
+    if (!shard->clocked)
         return gn_error_set(err, GN_NOT_IN_STATE, "the group has no clock");
     ask a = {.request = {.n = 1, .above = gn_shard_last_scn(shard), .done = ask_answered}};
     gn_event_init(&a.event, shard->world);

@@ -84,13 +84,18 @@ gn_code gn_shard_run_command(gn_shard *shard, gn_bytes command, gn_commit_op *op
     op->request = (gn_raft_request){.done = command_done, .command = command};
     gn_event_init(&op->event, shard->world);
     gn_strand_lend(shard->world);
-    if (shard->clock.next) {
+    atomic_fetch_add(&shard->unclocked, 1); /* before the look at `clocked`: see gn_shard_use_clock */
+    bool clocked = shard->clocked;
+    if (clocked) {
+        atomic_fetch_sub(&shard->unclocked, 1);
         op->shard = shard;
         gn_propose(&shard->proposer, op);
     } else {
         gn_raft_submit(shard->group, &op->request);
     }
     gn_event_wait(&op->event, UINT64_MAX);
+    if (!clocked)
+        atomic_fetch_sub(&shard->unclocked, 1);
     if (op->code == GN_CRASH_SHUTDOWN && (failed = gn_shard_failed(shard)) != GN_OK)
         gn_error_detail(&op->err, "%s", gn_code_text(failed));
     return op->code;
@@ -250,6 +255,7 @@ static gn_shard *shard_alloc(gn_world *world, gn_raft_host *host, const gn_shard
     gn_wakeup_init(&s->keeper_wakeup, world);
     if (o->clock)
         s->clock = *o->clock;
+    s->clocked = o->clock && !o->clock_later;
     s->unresolved = o->unresolved;
     s->unresolved_ctx = o->unresolved_ctx;
     s->unresolved_after_ns = (o->unresolved_after_ms ? o->unresolved_after_ms : DEFAULT_UNRESOLVED_MS) * 1000000;

@@ -46,6 +46,7 @@ typedef struct gn_shard_options {
     gn_account *account;        /* caches and vector indexes charge here; may be NULL */
     /* The database's clock; copied. NULL: this group is the whole database and its leader's own clock does. */
     const gn_scn_source *clock;
+    bool clock_later; /* the clock is not used until gn_shard_use_clock */
     /* A prepared transaction waits for its decision, or a decision for being forgotten, for longer than
      * unresolved_after_ms (0 = 3000); again after each such time. Only where the group is led. On the keeper or on a
      * strand that waits for it; must not block, nor call this shard. May be NULL. */
@@ -66,6 +67,10 @@ gn_scn gn_shard_last_scn(gn_shard *shard); /* newest applied */
 /* Nothing will be added at or below it: below the last SCN while transactions are prepared. Never falls. */
 gn_scn gn_shard_closed_scn(gn_shard *shard);
 gn_raft_group *gn_shard_raft_group(gn_shard *shard);
+/* From now on the database has several groups: this one proposes by the clock, whose next SCN must be above the last
+ * one here. Returns when nothing is under way that was proposed without it. From a strand; one at a time; may be
+ * repeated. */
+void gn_shard_use_clock(gn_shard *shard);
 /* Calls `unresolved` for what waits for a decision now, however short: after a start, when the coordinators that this
  * node was are known to be gone. At most some dozens at once; the rest comes in time. */
 void gn_shard_tell_unresolved(gn_shard *shard);

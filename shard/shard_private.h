@@ -79,7 +79,9 @@ struct gn_shard {
     gn_queue *queue;
     char *dir;
     uint64_t group_id, retention_ms, memtable_bytes, block_cache_bytes;
-    gn_scn_source clock; /* zeroed: none */
+    gn_scn_source clock;        /* zeroed: none */
+    _Atomic bool clocked;       /* it is used */
+    _Atomic uint64_t unclocked; /* commands under way that were proposed without it */
     void (*unresolved)(void *ctx, gn_shard *shard, uint64_t txn_id, uint64_t primary_group);
     void *unresolved_ctx;
     uint64_t unresolved_after_ns;

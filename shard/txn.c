@@ -37,7 +37,7 @@ static gn_code choose_scn(gn_txn *txn, const gn_txn_options *o, gn_scn *scn, gn_
 {
     gn_shard *shard = txn->shard;
     *scn = o->read_scn;
-    bool ask = *scn == 0 && (o->global || (shard->clock.next && gn_prepared_any(&shard->prepared)));
+    bool ask = *scn == 0 && (o->global || (shard->clocked && gn_prepared_any(&shard->prepared)));
     txn->exact = o->global || ask;
     return ask ? gn_shard_ask_clock(shard, scn, err) : GN_OK;
 }
@@ -50,11 +50,11 @@ static gn_code settle_past(gn_txn *txn, const gn_txn_options *o, gn_scn *scn, gn
         gn_code code = choose_scn(txn, o, scn, err);
         if (code == GN_OK)
             code = read_index(shard, err);
-        if (code == GN_OK && shard->clock.next)
+        if (code == GN_OK && shard->clocked)
             code = gn_proposer_barrier(&shard->proposer, &txn->patience, err);
         if (code != GN_OK)
             return code;
-        again = *scn == 0 && shard->clock.next && gn_prepared_any(&shard->prepared); /* prepared meanwhile */
+        again = *scn == 0 && shard->clocked && gn_prepared_any(&shard->prepared); /* prepared meanwhile */
     }
     return *scn ? gn_prepared_await_definitions(&shard->prepared, *scn, &txn->patience, err) : GN_OK;
 }
@@ -286,7 +286,7 @@ gn_code gn_txn_commit(gn_txn *txn, gn_scn *scn, gn_error *err)
 
 static gn_code check_part(const gn_txn *txn, uint64_t txn_id, uint32_t n_groups, gn_error *err)
 {
-    if (!txn->shard->clock.next)
+    if (!txn->shard->clocked)
         return gn_error_set(err, GN_NOT_IN_STATE, "the group has no clock");
     if (txn_id == 0 || n_groups == 0)
         return gn_error_set(err, GN_INVALID_PARAMETER, "a part of a transaction needs its id and its groups");
