@@ -22,10 +22,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define BATCH_BYTES (8u << 20)         /* gathered into one batch, beyond its first write */
 #define WRITE_BUFFER_BYTES (16u << 20) /* of one memtable; so much of the journal, about, is needed at any time */
+#define OPENING_BYTES (8u << 20)       /* must be free when a node starts */
 #define BLOCK_CACHE_BYTES (4u << 20)   /* entries are read back by slow followers and after a restart only */
 
 typedef struct real_disk {
@@ -388,6 +390,21 @@ static gn_code make_dir(const char *dir, gn_error *err)
     return code;
 }
 
+/* RocksDB 7.8 writes when it opens a database, and on a full disk fails an assertion of its own instead of answering. A
+ * node that found room enough here may still run out of it later; that is an error of a write, and handled as one. */
+static gn_code need_room(const char *dir, gn_error *err)
+{
+    struct statvfs room;
+    if (statvfs(dir, &room) != 0)
+        return gn_error_errno(err, GN_IO, errno, "could not ask how much room is in \"%s\"", dir);
+    uint64_t bytes = (uint64_t)room.f_bavail * room.f_frsize;
+    if (bytes >= OPENING_BYTES)
+        return GN_OK;
+    gn_error_set(err, GN_DISK_FULL, "no space left in \"%s\": %llu bytes are free, and a start needs %u", dir,
+                 (unsigned long long)bytes, OPENING_BYTES);
+    return gn_error_hint(err, "Nothing is lost; make room and start again.");
+}
+
 static void free_disk(real_disk *disk)
 {
     if (disk->db)
@@ -428,6 +445,8 @@ static real_disk *new_disk(gn_world *world)
 gn_code gn_real_log_disk_open(gn_world *world, const char *dir, gn_log_disk **out, gn_error *err)
 {
     gn_code code = make_dir(dir, err);
+    if (code == GN_OK)
+        code = need_room(dir, err);
     if (code != GN_OK)
         return code;
     real_disk *disk = new_disk(world);

@@ -137,6 +137,28 @@ def test_full_disk_loses_nothing_acknowledged(program):
                 connection.execute("INSERT INTO t VALUES (-1, 'goes on')")
 
 
+def test_start_on_a_full_disk_is_refused(program):
+    with scratch() as directory, small_disk(directory, 64), running(program, directory) as server:
+        server.start()
+        with connect(server) as connection:
+            connection.execute("CREATE TABLE t (id integer PRIMARY KEY)")
+            connection.execute("INSERT INTO t VALUES (1)")
+        server.kill()
+        filler = directory / "data" / "filler"
+        with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as file:
+            while file.write(bytes(4096)):
+                pass
+        try:
+            server.start()
+            raise AssertionError("it started on a full disk")
+        except gnomond.StartError as error:
+            expect("status 1;" in str(error) and "no space left" in str(error), f"refused without naming the full disk:\n{error}")
+        filler.unlink()
+        server.start()
+        with connect(server) as connection:
+            expect(connection.execute("SELECT id FROM t").fetchall() == [(1,)], "the row is lost")
+
+
 def flip_bit(path, rng):
     content = bytearray(path.read_bytes())
     place = rng.randrange(len(content))
