@@ -6,6 +6,7 @@
  *   build CODES M EF_CONSTRUCTION THREADS     begins anew with all vectors
  *   search EF K ROUNDS                        all queries, ROUNDS times; the fastest round counts
  *   filter EF K PERCENT                       the same, where only that share of the rows matches
+ *   keys EF K PERCENT                         the same, over a list of those rows' keys
  *   target PERMILLE K ROUNDS                  by the calibration
  *   delete PERCENT | merge | reopen | stats
  *
@@ -182,8 +183,28 @@ static size_t count_hits(const bench *b, size_t q, uint32_t k, uint32_t percent,
     return hits;
 }
 
-static void search(bench *b, uint32_t ef, float target, uint32_t k, uint32_t rounds, uint32_t percent)
+/* The keys of all rows that match, as a secondary index would give them. */
+static gn_bytes *matching_keys(const bench *b, uint32_t percent, size_t *n)
 {
+    uint32_t *ids = malloc((b->n + 1) * sizeof *ids);
+    gn_bytes *keys = malloc((b->n + 1) * sizeof *keys);
+    *n = 0;
+    for (size_t i = 0; i < b->n && ids && keys; i++) {
+        if (!id_matches((uint32_t)i, percent))
+            continue;
+        ids[*n] = (uint32_t)i;
+        keys[*n] = gn_bytes_of(&ids[*n], sizeof *ids);
+        ++*n;
+    }
+    return keys;
+}
+
+typedef enum way { PLAIN, FILTERED, BY_KEYS } way;
+
+static void search(bench *b, uint32_t ef, float target, uint32_t k, uint32_t rounds, uint32_t percent, way how)
+{
+    size_t n_keys = 0;
+    gn_bytes *keys = how == BY_KEYS ? matching_keys(b, percent, &n_keys) : NULL;
     matching filter = {.percent = percent};
     gn_branch_at now = {.branch = 0, .scn = b->scn + 1};
     double best = 1e9, best_wall = 1e9, *times = calloc(b->n_queries, sizeof *times);
@@ -204,9 +225,11 @@ static void search(bench *b, uint32_t ef, float target, uint32_t k, uint32_t rou
                             .target_recall = target,
                             .chain = &now,
                             .n_chain = 1,
-                            .filter = percent < 100 ? match : NULL,
+                            .filter = how == FILTERED ? match : NULL,
                             .filter_ctx = &filter,
                             .filter_share = (float)percent / 100,
+                            .keys = keys,
+                            .n_keys = n_keys,
                             .arena = b->arena};
             double began = thread_seconds();
             check(gn_vview_search(b->view, &s, &found, &n, &last, &err), "search", &err);
@@ -229,6 +252,9 @@ static void search(bench *b, uint32_t ef, float target, uint32_t k, uint32_t rou
            ef ? ef : last.ef, want ? (double)hits / (double)want : 1, (double)b->n_queries / best,
            (double)b->n_queries / best_wall, times[b->n_queries / 2] * 1e6, times[b->n_queries * 99 / 100] * 1e6,
            (double)distances / (double)b->n_queries, short_results);
+    if (n_keys)
+        free((void *)(uintptr_t)keys[0].data);
+    free(keys);
     free(times);
 }
 
@@ -289,11 +315,13 @@ static bool command(bench *b, const char *line)
     if (sscanf(line, "build %31s %u %u %u", codes, &x, &y, &z) == 4)
         build(b, codes, x, y, z);
     else if (sscanf(line, "search %u %u %u", &x, &y, &z) == 3 && y <= MAX_K)
-        search(b, x, 0, y, z, 100);
+        search(b, x, 0, y, z, 100, PLAIN);
     else if (sscanf(line, "filter %u %u %u", &x, &y, &z) == 3 && y <= MAX_K)
-        search(b, x, 0, y, 2, z);
+        search(b, x, 0, y, 2, z, FILTERED);
+    else if (sscanf(line, "keys %u %u %u", &x, &y, &z) == 3 && y <= MAX_K)
+        search(b, x, 0, y, 2, z, BY_KEYS);
     else if (sscanf(line, "target %u %u %u", &x, &y, &z) == 3 && x < 1000 && y <= MAX_K)
-        search(b, 0, (float)x / 1000, y, z, 100);
+        search(b, 0, (float)x / 1000, y, z, 100, PLAIN);
     else if (sscanf(line, "delete %u", &x) == 1)
         delete_share(b, x);
     else if (strcmp(word, "merge") == 0)

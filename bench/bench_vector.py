@@ -270,15 +270,19 @@ def plot(curves, dataset, folder):
 
 def special(engine, dataset):
     """What peers do differently or not at all: filters, deletes, opening."""
-    plain = {}
-    for ef in (24, 64):
-        plain[ef] = engine.ask(f"search {ef} 10 3")
+    for permille in (900, 950, 990):
+        a = engine.ask(f"target {permille} 10 3")
+        report(engine.name, dataset, f"recall@10 for a target of {permille / 1000}", a["recall"], "share")
+        report(engine.name, dataset, f"searches for a target of {permille / 1000}", a["qps"], "1/s")
     for percent in (1, 10, 50, 90):
         for ef in (24, 64):
             a = engine.ask(f"filter {ef} 10 {percent}")
             report(engine.name, dataset, f"searches at ef {ef}, {percent} % match", a["qps"], "1/s")
             report(engine.name, dataset, f"recall@10 at ef {ef}, {percent} % match", a["recall"], "share")
             report(engine.name, dataset, f"short results, {percent} % match", a["short"], "searches")
+    for percent in (1, 10):
+        a = engine.ask(f"keys 24 10 {percent}")
+        report(engine.name, dataset, f"searches over a list of {percent} %", a["qps"], "1/s")
     engine.ask("delete 50")
     engine.ask("merge")
     for ef in (24, 64):

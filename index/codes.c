@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 /* Training looks at no more: the estimates of a covariance or of centroids get no better where it matters. */
-enum { MAX_SAMPLE = 4096, MAX_SAMPLE_FLOATS = 4 << 20, MIN_SAMPLE = 64, MAX_LEARNED_DIMENSIONS = 4096 };
+enum { MAX_SAMPLE = 4096, MAX_SAMPLE_FLOATS = 4 << 20, MIN_SAMPLE = 64, MAX_LEARNED_DIMENSIONS = 2048, MAX_AXES = 504 };
 
 static const char *const names[GN_CODES_KNOWN] = {"auto", "none",    "f16",    "bf16",   "sq8",
                                                   "sq4",  "reduced", "rabitq", "binary", "product"};
@@ -355,7 +355,7 @@ static const float ENOUGH_VARIANCE = 0.95f;
 
 static gn_codec *train_reduced(const gn_code_options *o, const gn_sample *s, const float *mean)
 {
-    static const uint32_t tries[] = {184, 504};
+    static const uint32_t tries[] = {184, MAX_AXES};
     gn_codec *c = NULL;
     for (size_t i = 0; i < sizeof tries / sizeof tries[0] && !c; i++) {
         uint32_t n_axes = tries[i] < o->dimensions * 2 / 3 ? tries[i] : o->dimensions * 2 / 3;
@@ -374,6 +374,15 @@ static gn_codec *train_reduced(const gn_code_options *o, const gn_sample *s, con
         free(energy);
     }
     return c;
+}
+
+size_t gn_codec_training_bytes(uint32_t dimensions, size_t n)
+{
+    size_t wide = gn_round_up(dimensions, 16), learned = dimensions <= MAX_LEARNED_DIMENSIONS ? wide : 0;
+    size_t sample = n * wide < MAX_SAMPLE_FLOATS ? n * wide : MAX_SAMPLE_FLOATS;
+    /* The sample, once by columns; a covariance; axes, twice, or as many as there are dimensions for product codes. */
+    size_t axes = learned > MAX_AXES ? learned : MAX_AXES;
+    return (2 * sample + learned * learned + 3 * axes * learned) * sizeof(float) + dimensions * wide + (1u << 20);
 }
 
 static size_t pick_sample(const float *const *from, size_t n, uint32_t dimensions, const float **to)

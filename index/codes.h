@@ -53,6 +53,7 @@ typedef struct gn_codec gn_codec;
  * options that cannot be. */
 gn_code gn_codec_train(const gn_code_options *options, const float *const *sample, size_t n, gn_codec **out,
                        gn_error *err);
+size_t gn_codec_training_bytes(uint32_t dimensions, size_t n);        /* memory that a training takes, at most */
 gn_codec *gn_codec_plain(gn_metric_kind metric, uint32_t dimensions); /* FLOAT32 */
 /* Over params that stay where they are, 64-byte aligned. Believes nothing: GN_INDEX_CORRUPT on impossible sizes; other
  * damage gives wrong distances, never an access outside. */

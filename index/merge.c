@@ -306,15 +306,34 @@ static gn_code train(const job *j, gn_code_kind kind, gn_codec **out, gn_error *
 /* A graph is built with codes that compare well, whatever kind the file is to have. */
 static gn_code train_codecs(job *j, gn_error *err)
 {
-    gn_code_kind kind = j->merge->codes.kind;
-    bool good = kind == GN_CODES_FLOAT32 || kind == GN_CODES_FLOAT16 || kind == GN_CODES_BFLOAT16 ||
-                kind == GN_CODES_SQ8 || kind == GN_CODES_REDUCED;
-    gn_code code = train(j, good ? kind : GN_CODES_AUTO, &j->walked, err);
-    if (code == GN_OK && !good && kind != GN_CODES_AUTO)
+    gn_merge *m = j->merge;
+    gn_code_kind kind = m->codes.kind;
+    bool both = kind == GN_CODES_AUTO || kind == GN_CODES_SQ8 || kind == GN_CODES_REDUCED;
+    size_t bytes = gn_codec_training_bytes(m->dimensions, j->n);
+    if (!gn_account_charge(m->account, bytes)) {
+        j->walked = gn_codec_plain(m->metric, m->dimensions); /* needs nothing */
+        return GN_OK;
+    }
+    gn_code code = train(j, both ? kind : GN_CODES_AUTO, &j->walked, err);
+    if (code == GN_OK && !both)
         code = train(j, kind, &j->stored, err);
-    if (code == GN_OK)
-        j->scratch = gn_code_query_create(j->stored ? j->stored : j->walked);
+    gn_account_release(m->account, bytes);
     return code;
+}
+
+/* Where the budget has no room for codes while the graph is built, it is built over the vectors; the file still gets
+ * its codes. */
+static gn_code create_graph(job *j, gn_graph_options *o, gn_error *err)
+{
+    gn_code code = gn_graph_create(o, &j->graph, err);
+    if (code != GN_OUT_OF_MEMORY || gn_codec_exact(j->walked))
+        return code;
+    if (j->stored)
+        gn_codec_destroy(j->walked);
+    else
+        j->stored = j->walked;
+    o->codec = j->walked = gn_codec_plain(j->merge->metric, j->merge->dimensions);
+    return gn_graph_create(o, &j->graph, err);
 }
 
 static gn_code build_graph(job *j, gn_error *err)
@@ -331,9 +350,10 @@ static gn_code build_graph(job *j, gn_error *err)
                           .blocks = j->blocks,
                           .levels = j->levels,
                           .account = m->account};
-    code = gn_graph_create(&o, &j->graph, err);
+    code = create_graph(j, &o, err);
     if (code != GN_OK)
         return code;
+    j->scratch = gn_code_query_create(j->stored ? j->stored : j->walked);
     memcpy(j->graph->absent, j->absent, j->n * sizeof *j->absent);
     if (j->n_base)
         code = take_over_links(j, err);
