@@ -40,6 +40,7 @@
     X(UNIQUE, "23505", "duplicate key value violates unique constraint")                                              \
     X(CHECK, "23514", "row violates check constraint")                                                                \
     X(ACTIVE_TRANSACTION, "25001", "a transaction is already in progress")                                            \
+    X(NO_SAVEPOINT, "3B001", "savepoint does not exist")                                                              \
     X(NO_TRANSACTION, "25P01", "there is no transaction in progress")                                                 \
     X(READ_ONLY_TRANSACTION, "25006", "read-only transaction")                                                        \
     X(DEPENDENT_OBJECTS, "2BP01", "dependent objects still exist")                                                    \

@@ -25,6 +25,12 @@ gn_scn gn_dtxn_read_scn(const gn_dtxn *txn);
 gn_code gn_dtxn_commit(gn_dtxn *txn, gn_scn *scn, gn_error *err);
 void gn_dtxn_abort(gn_dtxn *txn); /* NULL is fine */
 
+/* ---- savepoints: as gn_txn_mark_take and its kin, over all parts ---- */
+typedef struct gn_dtxn_mark gn_dtxn_mark;
+gn_dtxn_mark *gn_dtxn_mark_take(const gn_dtxn *txn);
+void gn_dtxn_mark_free(gn_dtxn_mark *mark); /* NULL is fine */
+gn_code gn_dtxn_rollback_to(gn_dtxn *txn, const gn_dtxn_mark *mark, gn_error *err);
+
 /* ---- catalog: as gn_txn_table and its kin ---- */
 const gn_table_desc *gn_dtxn_table(gn_dtxn *txn, uint64_t table_id);
 const gn_table_desc *gn_dtxn_table_named(gn_dtxn *txn, gn_bytes name);

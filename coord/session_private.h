@@ -69,6 +69,12 @@ typedef enum gn_block {
     GN_BLOCK_EXPLICIT, /* BEGIN */
 } gn_block;
 
+typedef struct gn_savepoint {
+    struct gn_savepoint *outer;
+    gn_dtxn_mark *mark;
+    char name[64];
+} gn_savepoint;
+
 typedef struct gn_pending_build {
     struct gn_pending_build *next;
     uint64_t index_id;
@@ -98,6 +104,7 @@ struct gn_session {
 
     gn_dtxn *txn;
     gn_block block;
+    gn_savepoint *savepoints; /* of an explicit block, the innermost first */
     bool failed; /* of an explicit block: only its end is accepted */
     bool read_only;
     bool started;     /* a statement of this transaction has run */

@@ -4,9 +4,11 @@
  *   NONE --several in one text, or a pipeline--> IMPLICIT --its end--> NONE
  *   NONE, IMPLICIT --BEGIN--> EXPLICIT --COMMIT, ROLLBACK--> NONE
  *
- * An error in EXPLICIT sets `failed`; the shard's transaction is given up at once, what remains is to hear its end. */
+ * An error in EXPLICIT sets `failed`. With a savepoint to go back to the shard's transaction is kept; else it is given
+ * up at once, and what remains is to hear its end. */
 #include "coord/session_private.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 static const int64_t UNIX_TO_PG_US = 946684800000000;
@@ -87,10 +89,78 @@ static void run_builds(gn_session *s, bool wait)
     }
 }
 
+/* ---- savepoints ---- */
+
+static void drop_savepoints(gn_session *s, const gn_savepoint *up_to)
+{
+    while (s->savepoints != up_to) {
+        gn_savepoint *inner = s->savepoints;
+        s->savepoints = inner->outer;
+        gn_dtxn_mark_free(inner->mark);
+        free(inner);
+    }
+}
+
+static gn_code need_block(gn_session *s, const char *what, gn_error *err)
+{
+    if (s->block == GN_BLOCK_EXPLICIT)
+        return GN_OK;
+    return gn_error_set(err, GN_NO_TRANSACTION, "%s can only be used in transaction blocks", what);
+}
+
+static gn_code find_savepoint(gn_session *s, const gn_ast_statement *ast, gn_savepoint **out, gn_error *err)
+{
+    for (*out = s->savepoints; *out && strcmp((*out)->name, ast->name) != 0;)
+        *out = (*out)->outer;
+    return *out ? GN_OK : gn_error_set(err, GN_NO_SAVEPOINT, "savepoint \"%s\" does not exist", ast->name);
+}
+
+static gn_code set_savepoint(gn_session *s, const gn_ast_statement *ast, gn_error *err)
+{
+    gn_code code = need_block(s, "SAVEPOINT", err);
+    if (code == GN_OK)
+        code = gn_session_need_txn(s, false, err);
+    if (code != GN_OK)
+        return code;
+    gn_savepoint *point = gn_xcalloc(1, sizeof *point);
+    snprintf(point->name, sizeof point->name, "%s", ast->name);
+    point->mark = gn_dtxn_mark_take(s->txn);
+    point->outer = s->savepoints;
+    s->savepoints = point;
+    return GN_OK;
+}
+
+static gn_code release_savepoint(gn_session *s, const gn_ast_statement *ast, gn_error *err)
+{
+    gn_savepoint *point;
+    gn_code code = need_block(s, "RELEASE SAVEPOINT", err);
+    if (code == GN_OK)
+        code = find_savepoint(s, ast, &point, err);
+    if (code == GN_OK)
+        drop_savepoints(s, point->outer);
+    return code;
+}
+
+static gn_code rollback_to_savepoint(gn_session *s, const gn_ast_statement *ast, gn_error *err)
+{
+    gn_savepoint *point;
+    gn_code code = need_block(s, "ROLLBACK TO SAVEPOINT", err);
+    if (code == GN_OK)
+        code = find_savepoint(s, ast, &point, err);
+    if (code != GN_OK)
+        return code;
+    drop_savepoints(s, point);
+    gn_portals_end_runs(s);
+    code = gn_dtxn_rollback_to(s->txn, point->mark, err);
+    s->failed = code != GN_OK;
+    return code;
+}
+
 /* ---- ends ---- */
 
 static void ended(gn_session *s)
 {
+    drop_savepoints(s, NULL);
     s->txn = NULL;
     s->block = GN_BLOCK_NONE;
     s->failed = s->read_only = s->started = s->pipeline = false;
@@ -120,6 +190,7 @@ gn_code gn_session_commit(gn_session *s, gn_error *err)
 static void abort_txn(gn_session *s)
 {
     gn_portals_end_runs(s);
+    drop_savepoints(s, NULL);
     gn_dtxn_abort(s->txn);
     s->txn = NULL;
 }
@@ -139,7 +210,10 @@ void gn_session_fail(gn_session *s)
         gn_session_rollback(s);
         return;
     }
-    abort_txn(s);
+    if (s->savepoints)
+        gn_portals_end_runs(s);
+    else
+        abort_txn(s);
     s->failed = true;
 }
 
@@ -238,10 +312,16 @@ gn_code gn_run_transaction(gn_session *s, const gn_ast_statement *ast, const cha
         else
             return set_modes(s, ast->transaction, err);
         return GN_OK;
+    case GN_S_SAVEPOINT:
+        *tag = "SAVEPOINT";
+        return set_savepoint(s, ast, err);
+    case GN_S_RELEASE:
+        *tag = "RELEASE";
+        return release_savepoint(s, ast, err);
+    case GN_S_ROLLBACK_TO:
+        *tag = "ROLLBACK";
+        return rollback_to_savepoint(s, ast, err);
     default:
-        gn_error_set(err, GN_FEATURE, "savepoints are not supported");
-        gn_error_at(err, ast->position);
-        gn_error_hint(err, "Use one transaction for what must succeed or fail together.");
-        return GN_FEATURE;
+        return gn_error_set(err, GN_INTERNAL, "statement %d does not control transactions", (int)ast->kind);
     }
 }

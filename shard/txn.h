@@ -38,6 +38,16 @@ bool gn_txn_has_writes(const gn_txn *txn);
 gn_code gn_txn_commit(gn_txn *txn, gn_scn *scn, gn_error *err);
 void gn_txn_abort(gn_txn *txn); /* NULL is fine */
 
+/* ---- savepoints ---- */
+
+/* What the transaction has written so far; free it before the transaction ends. */
+typedef struct gn_txn_mark gn_txn_mark;
+gn_txn_mark *gn_txn_mark_take(const gn_txn *txn);
+void gn_txn_mark_free(gn_txn_mark *mark); /* NULL is fine */
+/* Undoes what was written since the mark; NULL: everything. What was read stays read. Ends open scans. GN_FEATURE when
+ * a table's definition was changed since: the transaction can only be aborted then. */
+gn_code gn_txn_rollback_to(gn_txn *txn, const gn_txn_mark *mark, gn_error *err);
+
 /* ---- transactions over several groups: two-phase commit ----
  *
  * The coordinator begins a part in each group at one SCN of the clock, prepares all parts (in parallel), takes the

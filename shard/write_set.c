@@ -472,3 +472,28 @@ bool gn_write_set_pack(const gn_write_set *ws, gn_buf *out, uint64_t *n)
     }
     return !out->failed;
 }
+
+/* ---- back to a mark ---- */
+
+gn_write_set *gn_write_set_at(const gn_write_set *ws, gn_own_mark mark)
+{
+    static const gn_key_span all = {.end_open = true};
+    gn_write_set *then = gn_write_set_create(ws->desc, gn_arena_account(ws->arena));
+    gn_own_cursor cursor;
+    gn_own_row row;
+    gn_code code = GN_OK;
+    then->n_hidden = ws->n_hidden; /* provisional keys that were given out are not given again */
+    gn_own_cursor_open(&cursor, ws, mark, &all, false);
+    while (code == GN_OK && gn_own_cursor_next(&cursor, &row)) {
+        const gn_own_key *node = list_find(ws, row.key);
+        bool base_exists = node && node->base_exists;
+        if (!row.deleted)
+            code = gn_own_put(then, row.key, row.row, base_exists, NULL);
+        else if (base_exists)
+            code = gn_own_delete(then, row.key, NULL);
+    }
+    if (code == GN_OK)
+        return then;
+    gn_write_set_destroy(then);
+    return NULL;
+}
