@@ -225,6 +225,21 @@ def test_transactions_end_as_they_should(server):
         one.execute("DROP TABLE x")
 
 
+def test_nested_transactions_are_savepoints(server):
+    with connect(server) as connection:
+        connection.execute("CREATE TABLE nested (id integer PRIMARY KEY)")
+        with connection.transaction():
+            connection.execute("INSERT INTO nested VALUES (1)")
+            for insert in ("INSERT INTO nested VALUES (2), (1)", "INSERT INTO nested VALUES (3)"):
+                try:
+                    with connection.transaction():
+                        connection.execute(insert)
+                except psycopg.errors.UniqueViolation:
+                    pass
+        rows = connection.execute("SELECT id FROM nested ORDER BY id").fetchall()
+        equal(rows, [(1,), (3,)], "what the inner transactions left")
+
+
 def test_a_pipeline_is_one_transaction(server):
     with connect(server) as connection:
         connection.execute("CREATE TABLE q (id integer PRIMARY KEY)")
