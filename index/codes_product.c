@@ -7,6 +7,7 @@
  *
  * Centroids lie with the coordinate first: [subquantizers][dimensions of a piece][centroids], so that one coordinate is
  * compared with all centroids by one run of arithmetic. */
+#include "base/assert.h"
 #include "index/codes_private.h"
 
 #include <stdlib.h>
@@ -93,6 +94,7 @@ static void recenter(const float *points, const uint8_t *at, size_t n, float *ce
 /* Lloyd's k-means from centroids drawn at random. points: [n][piece]. */
 static void k_means(const float *points, size_t n, float *centroids, uint32_t piece, uint32_t k, uint64_t *random)
 {
+    GN_ASSERT(n > 0);
     uint8_t *at = gn_xcalloc(n, 1);
     for (uint32_t j = 0; j < k; j++) {
         const float *p = points + gn_random_next(random) % n * piece;
