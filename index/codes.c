@@ -75,8 +75,9 @@ static void set_sizes(gn_codec *c)
         c->mid = 7.5f;
         break;
     case GN_CODES_RABITQ:
-        c->code_bytes = h->coords / 8;
+        c->code_bytes = h->coords / 8; /* planes of bits; but two numbers of 4 bits a byte */
         c->stride = gn_round_up(c->code_bytes * h->bits + 12, 64);
+        c->code_bytes = h->bits == 4 ? c->stride : c->code_bytes;
         c->mid = (float)((1u << h->bits) - 1) / 2;
         break;
     case GN_CODES_BINARY:

@@ -146,7 +146,7 @@ static void put_level(const gn_codec *codec, uint8_t *code, uint32_t i, uint32_t
     uint32_t bits = codec->head->bits, half = (codec->head->coords + 1) / 2;
     if (bits == 8) {
         code[i] = (uint8_t)u;
-    } else if (codec->head->kind == GN_CODES_SQ4) {
+    } else if (bits == 4) {
         code[i % half] |= (uint8_t)(i < half ? u : u << 4);
     } else {
         for (uint32_t b = 0; b < bits; b++)
@@ -200,7 +200,7 @@ static void linear_prepare(const gn_codec *codec, gn_code_query *q, const float 
     int64_t sum;
     float *y = q->scratch, norm2 = gn_codec_turn(codec, q, vector, y);
     float scale = round_bytes(y, n, q->bytes, &sum); /* beyond n they are zero since they were made */
-    if (codec->head->kind == GN_CODES_SQ4) {
+    if (codec->head->bits == 4) {
         memcpy(q->scratch_bytes, q->bytes, n);
         memset(q->bytes, 0, 2 * codec->stride);
         memcpy(q->bytes, q->scratch_bytes, half);
@@ -246,7 +246,7 @@ static inline void sum_four(const gn_codec *codec, const int8_t *query, const ui
     uint32_t bits = codec->head->bits;
     if (bits == 8) {
         codec->kernels->dot8_x4(query, four, codec->stride, sum);
-    } else if (codec->head->kind == GN_CODES_SQ4) {
+    } else if (bits == 4) {
         codec->kernels->dot4_x4(query, four, codec->code_bytes, sum);
     } else {
         int32_t plane[4];

@@ -162,6 +162,48 @@ static void a_flipped_bit_in_the_codes_is_detected(void **state)
     free(v);
 }
 
+/* From no room for a graph, over room for one over vectors, to room for codes and training: every build succeeds, and
+ * nothing stays charged. */
+static void a_build_makes_do_with_the_budget_that_there_is(void **state)
+{
+    fixture *f = *state;
+    float *v = clustered_vectors(3, N + 20, DIM, 12);
+    bool flat = false, coded = false;
+    for (size_t more = 0; more <= (8u << 20); more = more ? more * 3 / 2 : 64 << 10) {
+        char path[512];
+        gn_account account;
+        gn_segment *s = NULL;
+        gn_account_init(&account, NULL, "test", 0);
+        f->options = (gn_vindex_options){.metric = GN_METRIC_L2,
+                                         .dimensions = DIM,
+                                         .tail_rows = 1u << 20,
+                                         .codes = GN_CODES_SQ4,
+                                         .account = &account};
+        fixture_open(f);
+        for (uint32_t i = 0; i < N; i++)
+            insert_row(f, NULL, i, 0, 10, v + (size_t)i * DIM);
+        account.limit = gn_account_used(&account) + more;
+        assert_int_equal(gn_vindex_build(f->index, NULL, NULL, NULL, NULL), GN_OK);
+        segment_path(f, path);
+        assert_int_equal(gn_segment_open(path, 1, NULL, &s, NULL), GN_OK);
+        assert_int_equal(s->header->n_nodes, N);
+        flat |= s->header->graph == GN_GRAPH_NONE;
+        coded |= s->header->codes == GN_CODES_SQ4;
+        gn_segment_unref(s);
+        account.limit = 0;
+        const gn_branch_at at = {.scn = 10};
+        result r;
+        assert_int_equal(search(f, v + 5 * DIM, 1, 40, false, &at, 1, 0, &r), 1);
+        assert_int_equal(r.id, 5);
+        fixture_close(f, false);
+        f->options.account = NULL;
+        assert_int_equal(gn_vindex_wipe(f->dir, NULL), GN_OK);
+        gn_account_close(&account);
+    }
+    assert_true(flat && coded);
+    free(v);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
@@ -169,6 +211,7 @@ int main(void)
         TEST(the_first_version_of_the_format_still_opens),
         TEST(codes_that_do_not_fit_are_refused),
         TEST(a_flipped_bit_in_the_codes_is_detected),
+        TEST(a_build_makes_do_with_the_budget_that_there_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
