@@ -158,6 +158,7 @@ void gn_dvector_scan_stats_get(const gn_dvector_scan *s, gn_vector_scan_stats *o
         out->tail_rows += one.tail_rows;
         out->segments += one.segments;
         out->ef = one.ef > out->ef ? one.ef : out->ef;
+        out->recall = i == 0 || one.recall < out->recall ? one.recall : out->recall;
     }
 }
 

@@ -1,6 +1,7 @@
 /* CREATE INDEX, DROP INDEX. */
 #include "base/limits.h"
 #include "coord/ddl_private.h"
+#include "index/codes.h"
 #include "index/distance.h"
 
 #include <stdio.h>
@@ -13,6 +14,31 @@ static gn_code fail(gn_error *err, int position, gn_code code)
 
 /* ---- hnsw ---- */
 
+static gn_code quantization(const gn_ast_option *o, gn_index_desc *index, gn_error *err)
+{
+    char name[16] = "";
+    if (o->value && o->value->kind == GN_A_STRING && o->value->text.len < sizeof name)
+        memcpy(name, o->value->text.data, o->value->text.len);
+    index->codes = (uint8_t)gn_code_kind_named(name);
+    if (index->codes != GN_CODES_KNOWN)
+        return GN_OK;
+    gn_error_set(err, GN_INVALID_PARAMETER, "invalid value for enum option \"%s\"", o->name);
+    gn_error_detail(err, "Valid values are \"auto\", \"none\", \"f16\", \"bf16\", \"sq8\", \"sq4\", \"reduced\", "
+                         "\"rabitq\", \"binary\" and \"product\".");
+    return fail(err, o->position, GN_INVALID_PARAMETER);
+}
+
+static gn_code check_codes(const gn_index_desc *index, uint32_t dimensions, gn_error *err)
+{
+    gn_code_options options = {.kind = (gn_code_kind)index->codes,
+                               .metric = (gn_metric_kind)index->metric,
+                               .dimensions = dimensions,
+                               .bits = index->code_bits,
+                               .subquantizers = index->pq_subquantizers,
+                               .centroids = index->pq_centroids};
+    return gn_code_options_check(&options, err);
+}
+
 static gn_code hnsw_options(const gn_ast_options *options, gn_index_desc *index, gn_error *err)
 {
     index->m = 16;
@@ -24,6 +50,16 @@ static gn_code hnsw_options(const gn_ast_options *options, gn_index_desc *index,
             code = gn_ddl_integer_option(o, 2, GN_MAX_HNSW_M, &index->m, err);
         } else if (strcmp(o->name, "ef_construction") == 0) {
             code = gn_ddl_integer_option(o, 4, GN_MAX_EF_CONSTRUCTION, &index->ef_construction, err);
+        } else if (strcmp(o->name, "quantization") == 0) {
+            code = quantization(o, index, err);
+        } else if (strcmp(o->name, "rabitq_bits") == 0) {
+            code = gn_ddl_integer_option(o, 1, 4, &index->code_bits, err);
+        } else if (strcmp(o->name, "pq_subquantizers") == 0) {
+            code = gn_ddl_integer_option(o, 1, GN_MAX_DIMENSIONS, &index->pq_subquantizers, err);
+        } else if (strcmp(o->name, "pq_centroids") == 0) {
+            code = gn_ddl_integer_option(o, 16, 256, &index->pq_centroids, err);
+        } else if (strcmp(o->name, "rerank") == 0) {
+            code = gn_ddl_integer_option(o, 1, GN_MAX_EF, &index->rerank, err);
         } else {
             gn_error_set(err, GN_INVALID_PARAMETER, "unrecognized parameter \"%s\"", o->name);
             code = fail(err, o->position, GN_INVALID_PARAMETER);
@@ -76,7 +112,9 @@ static gn_code define_hnsw(gn_draft *d, const gn_ast_create_index *ast, gn_index
         return gn_error_set(d->err, GN_FEATURE, "access method \"hnsw\" does not support NULLS FIRST/LAST options");
     int at = gn_table_column_by_id(&d->desc, index->columns[0]);
     gn_code code = hnsw_metric(c, d->desc.columns[at].type, index, d->err);
-    return code == GN_OK ? hnsw_options(&ast->options, index, d->err) : code;
+    if (code == GN_OK)
+        code = hnsw_options(&ast->options, index, d->err);
+    return code == GN_OK ? check_codes(index, (uint32_t)d->desc.columns[at].type.typmod, d->err) : code;
 }
 
 /* ---- btree ---- */

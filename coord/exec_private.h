@@ -29,6 +29,8 @@ typedef struct gn_exec {
     gn_eval eval;     /* eval.arena is `arena` */
     gn_value *params; /* the statement's, then room for two rows of the table */
     uint32_t ef_search;
+    float target_recall;
+    bool vector_exact;
     bool timed;
     gn_operator *root;
     gn_exec_operators operators;
@@ -46,6 +48,8 @@ typedef struct gn_exec_context {
     void *session;
     const struct gn_session_hooks *hooks;
     uint32_t ef_search;
+    float target_recall;
+    bool vector_exact;
     bool timed;
 } gn_exec_context;
 

@@ -265,6 +265,8 @@ static gn_code open_search(vector_source *v, gn_error *err)
                                     .dimensions = dimensions,
                                     .k_hint = v->limit_hint,
                                     .ef = v->x->ef_search,
+                                    .target_recall = v->x->vector_exact ? 0 : v->x->target_recall,
+                                    .exact = v->x->vector_exact,
                                     .ordinals = v->path->ordinals,
                                     .n_ordinals = v->path->n_ordinals};
     v->phase = V_SEARCH;

@@ -1,6 +1,7 @@
 /* EXPLAIN: the plan as a chain of nodes, each with its properties, printed as PostgreSQL's text or as JSON. ANALYZE
  * runs the statement and takes the figures from its operators. */
 #include "coord/session_private.h"
+#include "index/codes.h"
 
 #include <stdio.h>
 #include <strings.h>
@@ -140,9 +141,19 @@ static const char *const *result_names(explainer *e, const gn_query *q)
 static void explain_vector(explainer *e, node *n, const gn_path *path)
 {
     static const char *const metrics[] = {[GN_METRIC_L2] = "l2", [GN_METRIC_IP] = "ip", [GN_METRIC_COSINE] = "cosine"};
+    const gn_settings *set = &e->s->settings;
+    char how[80], codes[40] = "";
+    if (set->vector_exact)
+        snprintf(how, sizeof how, "exact");
+    else if (set->target_recall > 0)
+        snprintf(how, sizeof how, "target_recall=%g", (double)set->target_recall);
+    else
+        snprintf(how, sizeof how, "ef_search=%u", set->ef_search);
+    if (path->index->codes)
+        snprintf(codes, sizeof codes, ", quantization=%s", gn_code_kind_name((gn_code_kind)path->index->codes));
     add(n, "Vector Index",
-        text(e, "hnsw, %s, m=%u, ef_construction=%u, ef_search=%u", metrics[path->index->metric], path->index->m,
-             path->index->ef_construction, e->s->settings.ef_search),
+        text(e, "hnsw, %s, m=%u, ef_construction=%u%s, %s", metrics[path->index->metric], path->index->m,
+             path->index->ef_construction, codes, how),
         false);
     if (!e->analyze || !n->op)
         return;
@@ -152,6 +163,8 @@ static void explain_vector(explainer *e, node *n, const gn_path *path)
         text(e, "distances=%llu searches=%llu segments=%u tail=%llu ef=%u", (unsigned long long)stats.distances,
              (unsigned long long)stats.searches, stats.segments, (unsigned long long)stats.tail_rows, stats.ef),
         false);
+    if (e->s->settings.target_recall > 0 && stats.recall > 0)
+        add(n, "Recall", text(e, "at least %.3f by calibration", (double)stats.recall), false);
 }
 
 static bool reads_all(const gn_query *q)

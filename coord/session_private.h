@@ -105,7 +105,7 @@ struct gn_session {
     gn_dtxn *txn;
     gn_block block;
     gn_savepoint *savepoints; /* of an explicit block, the innermost first */
-    bool failed; /* of an explicit block: only its end is accepted */
+    bool failed;              /* of an explicit block: only its end is accepted */
     bool read_only;
     bool started;     /* a statement of this transaction has run */
     bool pipeline;    /* the implicit block is one of the extended protocol */

@@ -16,7 +16,7 @@
 
 enum { MAX_SETTING_TEXT = 4096 };
 
-typedef enum setting_type { T_BOOL, T_INT, T_MS, T_KB, T_ENUM, T_STRING } setting_type;
+typedef enum setting_type { T_BOOL, T_INT, T_REAL, T_MS, T_KB, T_ENUM, T_STRING } setting_type;
 
 enum {
     F_REPORT = 1,   /* clients are told at start and when it changes */
@@ -122,6 +122,11 @@ static const setting_def defs[GN_SET_COUNT] = {
                                       .description = "Of this transaction: always serializable."},
     [GN_SET_TRANSACTION_READ_ONLY] = {"transaction_read_only", T_BOOL, "off",
                                       .description = "Whether this transaction may not write."},
+    [GN_SET_VECTOR_EXACT] = {"vector.exact", T_BOOL, "off",
+                             .description = "Vector searches measure every row instead of walking graphs."},
+    [GN_SET_VECTOR_TARGET_RECALL] = {"vector.target_recall", T_REAL, "0", 0, 1,
+                                     .description = "The recall that a vector search is to have, instead of "
+                                                    "hnsw.ef_search; 0 = none, 1 = exact."},
     [GN_SET_WORK_MEM] = {"work_mem", T_KB, "4096", 64, INT_MAX,
                          .description = "Accepted; statement_memory bounds statements."},
     [GN_SET_XMLOPTION] = {"xmloption", T_ENUM, "content", .options = "content,document", .description = "Accepted."},
@@ -215,7 +220,7 @@ static bool parse_number(const setting_def *def, const char *text, double *out, 
         }
         v *= units[i].factor;
     }
-    *out = rint(v);
+    *out = def->type == T_REAL ? v : rint(v);
     return true;
 }
 
@@ -335,6 +340,15 @@ static gn_code canonical(gn_setting_id id, const char *text, char *out, size_t s
         }
         snprintf(out, size, "%.0f", v + 0.0);
         return GN_OK;
+    case T_REAL:
+        if (!parse_number(def, text, &v, &hint))
+            return bad_value(err, def, text), GN_INVALID_PARAMETER;
+        if (!(v >= (double)def->min && v <= (double)def->max))
+            return gn_error_set(err, GN_INVALID_PARAMETER,
+                                "%g is outside the valid range for parameter \"%s\" (%lld .. %lld)", v, def->name,
+                                (long long)def->min, (long long)def->max);
+        snprintf(out, size, "%g", v);
+        return GN_OK;
     case T_ENUM:
         return check_enum(def, text, out, size, err);
     case T_STRING:
@@ -386,6 +400,8 @@ static void derive(gn_settings *s)
     s->statement_timeout_ms = strtoull(current(s, GN_SET_STATEMENT_TIMEOUT), NULL, 10);
     s->statement_memory = strtoull(current(s, GN_SET_STATEMENT_MEMORY), NULL, 10) * 1024;
     s->ef_search = (uint32_t)strtoul(current(s, GN_SET_HNSW_EF_SEARCH), NULL, 10);
+    s->target_recall = strtof(current(s, GN_SET_VECTOR_TARGET_RECALL), NULL);
+    s->vector_exact = is_on(s, GN_SET_VECTOR_EXACT) || s->target_recall >= 1;
     s->enable_indexscan = is_on(s, GN_SET_ENABLE_INDEXSCAN);
     s->enable_seqscan = is_on(s, GN_SET_ENABLE_SEQSCAN);
     s->default_read_only = is_on(s, GN_SET_DEFAULT_TRANSACTION_READ_ONLY);

@@ -51,6 +51,8 @@ typedef enum gn_setting_id {
     GN_SET_TRANSACTION_DEFERRABLE,
     GN_SET_TRANSACTION_ISOLATION,
     GN_SET_TRANSACTION_READ_ONLY,
+    GN_SET_VECTOR_EXACT,
+    GN_SET_VECTOR_TARGET_RECALL,
     GN_SET_WORK_MEM,
     GN_SET_XMLOPTION,
     GN_SET_COUNT
@@ -86,6 +88,8 @@ typedef struct gn_settings {
     uint64_t statement_timeout_ms; /* 0 = none */
     uint64_t statement_memory;     /* bytes; 0 = the database's default */
     uint32_t ef_search;
+    float target_recall; /* 0 = by ef_search */
+    bool vector_exact;
     bool enable_indexscan, enable_seqscan;
     bool default_read_only;
     int min_severity; /* client_min_messages: 0 info and lower, 1 notice, 2 warning, 3 error */

@@ -39,7 +39,7 @@ enum column_field {
     C_MISSING,
     C_FIELDS = C_MISSING
 };
-enum index_field { I_ID = 1, I_NAME, I_KIND, I_FLAGS, I_COLUMNS, I_METRIC, I_M, I_EF, I_FIELDS = I_EF };
+enum index_field { I_ID = 1, I_NAME, I_KIND, I_FLAGS, I_COLUMNS, I_METRIC, I_M, I_EF, I_CODES, I_FIELDS = I_CODES };
 enum { F_NOT_NULL = 1, F_DROPPED = 2, F_IDENTITY = 4, F_ALWAYS = 8 };
 enum { F_UNIQUE = 1, F_PRIMARY = 2, F_CONSTRAINT = 4 };
 enum { F_DESCENDING = 1, F_NULLS_FIRST = 2 };
@@ -128,6 +128,9 @@ static void put_index(msgpack_packer *p, const gn_index_desc *x)
     msgpack_pack_uint32(p, x->m);
     msgpack_pack_int(p, I_EF);
     msgpack_pack_uint32(p, x->ef_construction);
+    msgpack_pack_int(p, I_CODES);
+    const uint32_t codes[] = {x->codes, x->code_bits, x->pq_subquantizers, x->pq_centroids, x->rerank};
+    put_ids(p, codes, sizeof codes / sizeof codes[0]);
 }
 
 bool gn_table_desc_encode(const gn_table_desc *desc, gn_buf *out)
@@ -272,6 +275,26 @@ static void get_index_columns(gn_unpack *u, gn_index_desc *x)
     }
 }
 
+static uint32_t get_ids(gn_unpack *u, uint32_t out[GN_MAX_INDEX_COLUMNS])
+{
+    uint32_t n = gn_unpack_array(u, GN_MAX_INDEX_COLUMNS);
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = get_u32(u);
+    return n;
+}
+
+static void get_codes(gn_unpack *u, gn_index_desc *x)
+{
+    uint32_t fields[GN_MAX_INDEX_COLUMNS] = {0};
+    if (get_ids(u, fields) < 5)
+        u->failed = true;
+    x->codes = (uint8_t)fields[0];
+    x->code_bits = fields[1];
+    x->pq_subquantizers = fields[2];
+    x->pq_centroids = fields[3];
+    x->rerank = fields[4];
+}
+
 static void get_index(gn_unpack *u, gn_index_desc *x)
 {
     unsigned flags = 0;
@@ -301,6 +324,9 @@ static void get_index(gn_unpack *u, gn_index_desc *x)
             break;
         case I_EF:
             x->ef_construction = get_u32(u);
+            break;
+        case I_CODES:
+            get_codes(u, x);
             break;
         default:
             gn_unpack_skip(u);
@@ -339,14 +365,6 @@ static void get_checks(gn_unpack *u, gn_arena *arena, gn_table_desc *d)
         get_name(u, d->checks[i].name);
         d->checks[i].sql = get_text(u, arena);
     }
-}
-
-static uint32_t get_ids(gn_unpack *u, uint32_t out[GN_MAX_INDEX_COLUMNS])
-{
-    uint32_t n = gn_unpack_array(u, GN_MAX_INDEX_COLUMNS);
-    for (uint32_t i = 0; i < n; i++)
-        out[i] = get_u32(u);
-    return n;
 }
 
 static void get_table(gn_unpack *u, gn_arena *arena, gn_table_desc *d)

@@ -34,6 +34,8 @@ typedef struct gn_index_desc {
     /* hnsw */
     uint8_t metric; /* gn_metric_kind */
     uint32_t m, ef_construction;
+    uint8_t codes; /* gn_code_kind: what graphs are walked over; the rest is for some kinds, 0 = the kind's default */
+    uint32_t code_bits, pq_subquantizers, pq_centroids, rerank;
 } gn_index_desc;
 
 typedef struct gn_check_desc {

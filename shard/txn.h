@@ -149,8 +149,9 @@ typedef struct gn_vector_scan_spec {
     const gn_index_desc *index;
     const float *query;
     uint32_t dimensions;
-    uint64_t k_hint; /* 0 = 100 */
-    uint32_t ef;     /* 0 = default */
+    uint64_t k_hint;     /* 0 = 100 */
+    uint32_t ef;         /* 0 = default */
+    float target_recall; /* instead of ef; 0 = none. As gn_vsearch has it */
     bool exact;
     const uint32_t *ordinals;
     uint32_t n_ordinals;
@@ -160,6 +161,7 @@ typedef struct gn_vector_scan gn_vector_scan;
 typedef struct gn_vector_scan_stats {
     uint64_t distances, searches, tail_rows;
     uint32_t segments, ef;
+    float recall; /* what the index's calibration says of the search; 0 = unknown, 1 = exact */
 } gn_vector_scan_stats;
 gn_code gn_vector_scan_open(gn_txn *txn, const gn_vector_scan_spec *spec, gn_vector_scan **out, gn_error *err);
 gn_code gn_vector_scan_next(gn_vector_scan *scan, gn_batch *batch, gn_bytes *keys, gn_error *err);

@@ -579,6 +579,11 @@ static gn_code open_vindex(gn_feed *f, gn_error *err)
                            .m = f->index.m,
                            .ef_construction = f->index.ef_construction,
                            .seed = f->index_id,
+                           .codes = (gn_code_kind)f->index.codes,
+                           .code_bits = f->index.code_bits,
+                           .pq_subquantizers = f->index.pq_subquantizers,
+                           .pq_centroids = f->index.pq_centroids,
+                           .rerank = f->index.rerank,
                            .account = f->feeds->shard->account};
     return gn_vindex_open(f->feeds->shard->world, f->dir, &o, &f->vindex, err);
 }

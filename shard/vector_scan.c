@@ -168,6 +168,7 @@ static gn_code search_index(gn_vector_scan *s, gn_error *err)
     gn_vsearch search = {.query = spec->query,
                          .k = (uint32_t)s->k,
                          .ef = spec->ef,
+                         .target_recall = spec->target_recall,
                          .exact = spec->exact,
                          .chain = s->txn->chain.links,
                          .n_chain = s->txn->chain.n,
@@ -184,6 +185,8 @@ static gn_code search_index(gn_vector_scan *s, gn_error *err)
     s->stats.distances += stats.distances;
     s->stats.tail_rows = stats.tail_rows;
     s->stats.segments = stats.segments;
+    s->stats.ef = stats.ef ? stats.ef : s->stats.ef;
+    s->stats.recall = stats.recall;
     s->found = gn_arena_calloc(s->arena, n, sizeof *s->found);
     if (!s->found)
         return gn_error_oom(err, s->txn->account);

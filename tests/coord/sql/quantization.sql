@@ -1,0 +1,23 @@
+--! differs
+create table v (id int primary key, e vector(64));
+insert into v select i, array_cat(array[i % 7, i % 11, i % 13, i], array_fill((i % 5)::int, array[60]))::vector(64) from generate_series(1, 3000) i;
+create index v_sq8 on v using hnsw (e vector_l2_ops) with (m = 8, ef_construction = 40, quantization = 'sq8');
+explain select id from v order by e <-> array_cat(array[1, 2, 3, 400], array_fill(1, array[60]))::vector(64) limit 3;
+select id from v order by e <-> array_cat(array[1, 2, 3, 400], array_fill(1, array[60]))::vector(64) limit 3;
+set vector.target_recall = 0.9;
+explain select id from v order by e <-> array_cat(array[1, 2, 3, 400], array_fill(1, array[60]))::vector(64) limit 3;
+set vector.exact = on;
+explain select id from v order by e <-> array_cat(array[1, 2, 3, 400], array_fill(1, array[60]))::vector(64) limit 3;
+select id from v order by e <-> array_cat(array[1, 2, 3, 400], array_fill(1, array[60]))::vector(64) limit 3;
+reset vector.exact;
+set vector.target_recall = 1.5;
+set vector.target_recall = 'much';
+drop index v_sq8;
+create index v_r on v using hnsw (e vector_cosine_ops) with (quantization = rabitq, rabitq_bits = 3, rerank = 100);
+create index v_p on v using hnsw (e vector_ip_ops) with (quantization = 'product', pq_subquantizers = 8, pq_centroids = 16);
+create index bad on v using hnsw (e vector_l2_ops) with (quantization = 'zip');
+create index bad on v using hnsw (e vector_l2_ops) with (quantization = 'rabitq', rabitq_bits = 5);
+create index bad on v using hnsw (e vector_l2_ops) with (quantization = 'product', pq_subquantizers = 7);
+reset vector.target_recall;
+select id from v order by e <=> array_cat(array[1, 2, 3, 400], array_fill(1, array[60]))::vector(64) limit 1;
+select count(*) from v;
