@@ -59,9 +59,9 @@ static void merged(list *lists, uint32_t n, gn_merge_order order, const char *wa
         assert_int_equal(gn_merge_next(m, &batch, keys, &err), GN_OK);
         for (uint32_t r = 0; r < batch.n_rows; r++) {
             gn_bytes b = batch.columns[0].bytes[r];
-            snprintf(text + strlen(text), sizeof text - strlen(text), "%.*s ", (int)b.len, (const char *)b.data);
-            int number = atoi((const char *)b.data);
-            assert_int_equal(keys[r].data[0] << 8 | keys[r].data[1], number);
+            size_t at = strlen(text);
+            snprintf(text + at, sizeof text - at, "%.*s ", (int)b.len, (const char *)b.data);
+            assert_int_equal(keys[r].data[0] << 8 | keys[r].data[1], atoi(text + at));
         }
     } while (batch.n_rows);
     assert_string_equal(text, wanted);
