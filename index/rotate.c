@@ -3,6 +3,7 @@
  * after each, so that everything gets mixed with everything (as RaBitQ's authors do; Gao and Long, 2024). */
 #include "base/assert.h"
 #include "index/codes_private.h"
+#include "index/half_private.h"
 
 #include <math.h>
 
@@ -10,6 +11,15 @@ void gn_rotate_signs(uint64_t seed, uint32_t coords, uint8_t *signs)
 {
     for (size_t i = 0; i < (size_t)GN_ROTATE_ROUNDS * coords / 8; i++)
         signs[i] = (uint8_t)(gn_random_next(&seed) >> 32);
+}
+
+/* Turns the signs over where a bit is set, without a branch that is guessed wrong half of the time. */
+static void flip(float *v, const uint8_t *signs, uint32_t coords)
+{
+    for (uint32_t i = 0; i < coords; i += 8) {
+        for (uint32_t j = 0; j < 8; j++)
+            v[i + j] = gn_float_of_bits(gn_bits_of_float(v[i + j]) ^ ((uint32_t)signs[i / 8] >> j & 1) << 31);
+    }
 }
 
 static void hadamard(float *v, uint32_t n)
@@ -44,8 +54,7 @@ void gn_rotate(const uint8_t *signs, uint32_t coords, float *v)
     while (power * 2 <= coords)
         power *= 2;
     for (uint32_t round = 0; round < GN_ROTATE_ROUNDS; round++, signs += coords / 8) {
-        for (uint32_t i = 0; i < coords; i++)
-            v[i] = signs[i / 8] >> (i % 8) & 1 ? -v[i] : v[i];
+        flip(v, signs, coords);
         hadamard(v + (round % 2 ? coords - power : 0), power);
         if (power != coords)
             butterfly(v, coords);
