@@ -42,8 +42,13 @@ class _Version:
                 and not any(op.type != FAIL and op.begin < query.end for op in self.ended))
 
 
-def _versions(operations, seed, dimensions):
-    versions = {}
+class _Before:
+    """Made the rows that were there before the history began."""
+    type, begin, end = OK, -2, -1
+
+
+def _versions(operations, seed, dimensions, preloaded):
+    versions = {(row, 0): _Version(_Before, vector(seed, dimensions, row, 0)) for row in range(preloaded)}
     for op in operations:
         if op.f in ("insert", "update") and op.type != FAIL:
             row, version = op.argument
@@ -90,10 +95,11 @@ def _missing(answer, surely, point, k):
     return nearer - there, nearer
 
 
-def check(operations, seed, dimensions):
-    """insert: argument [row, 0]; update (to), delete (from): argument [row, version], value [row, version, rows touched]; exact, index: argument [point, k], value [[row version distance] ...]."""
+def check(operations, seed, dimensions, preloaded=0):
+    """insert: argument [row, 0]; update (to), delete (from): argument [row, version], value [row, version, rows touched];
+    exact, index: argument [point, k], value [[row version distance] ...]. Rows below preloaded were there before."""
     result, recalls = Result(), []
-    versions = _versions(operations, seed, dimensions)
+    versions = _versions(operations, seed, dimensions, preloaded)
     for op in operations:
         if op.f in ("update", "delete") and op.type == OK and op.value[2] != 1:
             result.anomaly("own-row-missing", f"{op!r} touched {op.value[2]} rows; only this client changes it")

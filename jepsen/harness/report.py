@@ -6,7 +6,8 @@ STATUS = {"valid": 0, "invalid": 1, "error": 2, "unknown": 3, "unsupported": 77}
 def describe(result):
     """A few lines for people."""
     lines = [f"{result['workload']} {result['nemesis']}: {result['verdict'].upper()}   "
-             f"(seed {result['seed']}, {result['nodes']} node{'s' if result['nodes'] != 1 else ''}, {result['time']:g} s)"]
+             f"(seed {result['seed']}, {result['nodes']} node{'s' if result['nodes'] != 1 else ''}, "
+             f"{result['shards']} shards, {result['time']:g} s)"]
     lines.append(f"  operations {result['operations']}: ok {result['ok']}, fail {result['fail']}, info {result['info']}; "
                  f"checked in {result['check_seconds']} s")
     if "faults" in result:

@@ -126,11 +126,16 @@ class Test:
     def _set_up(self, client):
         try:
             client.connect()
-            self.workload.setup(client, " WITH (shards = 8, replicas = 3)" if len(self.cluster.nodes) > 1 else "")
+            self.workload.setup(client, self._table_options())
         except (Refused, Unknown, NoConnection) as error:
             self.findings.append(str(error))
         finally:
             client.close()
+
+    def _table_options(self):
+        options = {"shards": self.arguments.shards, "replicas": min(3, len(self.cluster.nodes))}
+        used = [f"{name} = {value}" for name, value in options.items() if value > 1]
+        return f" WITH ({', '.join(used)})" if used else ""
 
     def _load(self):
         began = time.monotonic()
@@ -215,8 +220,8 @@ class Test:
         events = self.recorder.events()
         path = self.directory / "history.edn"
         arguments = self.arguments
-        header = {"workload": arguments.workload, "nemesis": arguments.nemesis, "nodes": arguments.nodes, "seed": self.seed,
-                  "time": arguments.time, "concurrency": self.concurrency, "parameters": self.parameters}
+        header = {"workload": arguments.workload, "nemesis": arguments.nemesis, "nodes": arguments.nodes, "shards": arguments.shards,
+                  "seed": self.seed, "time": arguments.time, "concurrency": self.concurrency, "parameters": self.parameters}
         history.write(events, path, header)
         for each in self.nemeses:
             self.findings.extend(each.findings)
@@ -241,7 +246,7 @@ def judge(header, events):
     counts = {kind: sum(op.type == kind for op in operations) for kind in ("ok", "fail", "info")}
     began = time.monotonic()
     outcome = workload.check(operations)
-    return {**{key: header.get(key) for key in ("workload", "nemesis", "nodes", "seed", "time", "concurrency")},
+    return {**{key: header.get(key) for key in ("workload", "nemesis", "nodes", "shards", "seed", "time", "concurrency")},
             "verdict": outcome.verdict, "unknown": outcome.unknown, "operations": len(operations), **counts,
             "anomalies": outcome.counts, "examples": outcome.examples, "notes": outcome.notes,
             "check_seconds": round(time.monotonic() - began, 2)}

@@ -1,5 +1,6 @@
 """Vectors: every client inserts, updates and deletes rows of its own; all ask for nearest neighbours, by the index and by an
-exact scan. A row whose last change has an unknown outcome is left alone from then on."""
+exact scan. A row whose last change has an unknown outcome is left alone from then on. Some rows are there before the index
+is built, so that it begins with a graph; what comes later is in its tail first."""
 
 import itertools
 
@@ -17,22 +18,34 @@ class Knn(Workload):
     name = "knn"
     rate = 150
     dimensions = 8
-    tables = ("CREATE TABLE items (id integer PRIMARY KEY, version integer NOT NULL, embedding vector(8) NOT NULL){options}",
-              "CREATE INDEX items_embedding ON items USING hnsw (embedding vector_l2_ops)")
+    preloaded, batch = 2000, 250
+    tables = ("CREATE TABLE items (id integer PRIMARY KEY, version integer NOT NULL, embedding vector(8) NOT NULL){options}",)
 
     def __init__(self, parameters):
         super().__init__(parameters)
-        self._rows, self._numbers, self._queries = {}, itertools.count(), itertools.count()
+        self._rows, self._queries = {}, itertools.count()
+        self._numbers, self._unowned = itertools.count(self.preloaded), list(range(self.preloaded))
 
     @classmethod
     def draw(cls, rng):
-        return {"seed": rng.randrange(1 << 30)}
+        return {"seed": rng.randrange(1 << 30), "preloaded": cls.preloaded}
+
+    def setup(self, client, table_options=""):
+        super().setup(client, table_options)
+        for first in range(0, self.preloaded, self.batch):
+            rows = [f"({row}, 0, '{self._vector(row, 0)}')" for row in range(first, first + self.batch)]
+            with client.operation(timeout=30):
+                client.write("INSERT INTO items VALUES " + ", ".join(rows))
+        with client.operation(timeout=60):
+            client.write("CREATE INDEX items_embedding ON items USING hnsw (embedding vector_l2_ops)")
 
     def _vector(self, row, version):
         return _text(knn.vector(self.parameters["seed"], self.dimensions, row, version))
 
     def next(self, rng, worker):
         mine = self._rows.setdefault(worker, {})  # row -> version
+        if self._unowned and rng.random() < 0.1:
+            mine[self._unowned.pop()] = 0
         kind = rng.random()
         if kind < 0.15:
             return "exact", [next(self._queries), rng.choice((1, 5, 10))]
@@ -71,4 +84,4 @@ class Knn(Workload):
                 + [("exact", [next(self._queries), 10]) for _ in range(3)])
 
     def check(self, operations):
-        return knn.check(operations, self.parameters["seed"], self.dimensions)
+        return knn.check(operations, self.parameters["seed"], self.dimensions, self.parameters.get("preloaded", 0))
