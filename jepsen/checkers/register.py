@@ -16,7 +16,7 @@ from checkers import Result
 from harness.history import FAIL, INFO
 
 READ, WRITE, CAS = "read", "write", "cas"
-BUDGET = 3_000_000  # configurations looked at for one key
+BUDGET = 500_000  # configurations looked at for one key
 
 
 class _Open:

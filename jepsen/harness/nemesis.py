@@ -7,6 +7,7 @@ it did, in words, for the history. `Unsupported` means: not on this machine, or 
 import glob
 import os
 import random
+import re
 import shutil
 
 from harness import cluster as clusters
@@ -220,7 +221,7 @@ class Clock(Nemesis):
         path.with_suffix(".new").replace(path)
 
     def _jump(self):
-        return self.rng.choice((-1, 1)) * self.rng.choice((0.1, 1, 10, 600, 86400))
+        return self.rng.choice((-1, 1)) * self.rng.choice((0.1, 1, 10, 600, 86400, 1_000_000_000))
 
     def disrupt(self):
         nodes, jumps = self._some_nodes(), []
@@ -299,10 +300,8 @@ class BitFlip(Nemesis):
     @staticmethod
     def kind(path):
         """Files of one kind differ in digits only."""
-        name = "".join("#" if c.isdigit() else c for c in path.name)
-        while "##" in name:
-            name = name.replace("##", "#")
-        return f"{path.parent.name.split('-')[0]}/{name}"
+        folder = re.sub(r"[0-9]+", "#", path.parent.name.split("-")[0])
+        return folder + "/" + re.sub(r"[0-9]+", "#", path.name)
 
     def _choose(self, node):
         files = [path for path in sorted(node.data.rglob("*"))

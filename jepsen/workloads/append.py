@@ -7,7 +7,7 @@ from checkers import append
 from harness.edn import Keyword
 from workloads import Workload
 
-KEYS_AT_ONCE, APPENDS_PER_KEY = 6, 40
+KEYS_AT_ONCE, APPENDS_PER_KEY = 10, 40
 APPEND, READ = Keyword("append"), Keyword("r")
 
 
