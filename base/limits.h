@@ -31,6 +31,8 @@
     X(GN_MAX_ARRAY_ITEMS, 1u << 24, "items", "one array")                                             \
     X(GN_MAX_RAFT_MESSAGE, 8u << 20, "bytes", "entries in one AppendEntries, beyond its first entry") \
     X(GN_MAX_RAFT_MANIFEST, 16u << 20, "bytes", "the manifest of a Raft snapshot")                    \
+    X(GN_MAX_NET_FRAME, 544u << 20, "bytes", "one frame between nodes")                               \
+    X(GN_MAX_RPC, 528u << 20, "bytes", "a request between nodes, or its answer")                      \
     X(GN_MAX_PEERS, 64u, "servers", "members of one Raft group")                                      \
     X(GN_MAX_HTTP_HEADER, 16384u, "bytes", "the header of one HTTP request")                          \
     X(GN_MAX_CONFIG_FILE, 1u << 20, "bytes", "a configuration file")
@@ -45,6 +47,10 @@ _Static_assert(GN_MAX_STATEMENT <= GN_MAX_FRAME, "a statement fits a frame");
 _Static_assert(GN_MAX_FIELD <= GN_MAX_ROW, "a field fits a row");
 _Static_assert(GN_MAX_ROW <= GN_MAX_TXN, "a row fits a transaction");
 _Static_assert(GN_MAX_TXN < GN_MAX_ENTRY, "a transaction with its framing fits a log entry");
+_Static_assert(GN_MAX_ENTRY < GN_MAX_RPC, "a log entry with its framing fits a request");
+_Static_assert(GN_MAX_RPC < GN_MAX_NET_FRAME && GN_MAX_ENTRY + GN_MAX_RAFT_MESSAGE < GN_MAX_NET_FRAME &&
+                   GN_MAX_RAFT_MANIFEST < GN_MAX_NET_FRAME,
+               "what nodes say to each other fits a frame");
 _Static_assert(GN_MAX_DIMENSIONS * 4u <= GN_MAX_FIELD, "a vector fits a field");
 
 #endif

@@ -49,23 +49,71 @@ static uint64_t random_u64(gn_world *world)
     return scrambled;
 }
 
+/* ---- the network seam ---- */
+
 static gn_node_id net_self(gn_world *world)
 {
     return real_world_of(world)->node_id;
 }
 
-static void net_listen(gn_world *world, uint8_t channel, gn_queue *queue, gn_net_handler handler, void *ctx)
+static void net_listen(gn_world *base, uint8_t channel, gn_queue *queue, gn_net_handler handler, void *ctx)
 {
-    real_world_of(world)->listeners[channel] = (real_listener){.queue = queue, .handler = handler, .ctx = ctx};
+    real_world *world = real_world_of(base);
+    pthread_rwlock_wrlock(&world->net_lock);
+    world->listeners[channel] = (real_listener){.queue = queue, .handler = handler, .ctx = ctx};
+    pthread_rwlock_unlock(&world->net_lock);
 }
 
-/* A single node has no peers: every frame is one to an unknown peer. */
-static void net_send(gn_world *world, gn_node_id to, uint8_t channel, gn_bytes frame)
+static void net_send(gn_world *base, gn_node_id to, uint8_t channel, gn_bytes frame)
 {
-    (void)to;
-    (void)channel;
-    (void)frame;
-    gn_counter_add(real_world_of(world)->dropped, 1);
+    real_world *world = real_world_of(base);
+    pthread_rwlock_rdlock(&world->net_lock);
+    bool sent = world->network.send && world->network.send(world->network.ctx, to, channel, frame);
+    pthread_rwlock_unlock(&world->net_lock);
+    if (!sent)
+        gn_counter_add(world->dropped, 1);
+}
+
+void gn_world_real_network(gn_world *base, const gn_network *network)
+{
+    real_world *world = real_world_of(base);
+    pthread_rwlock_wrlock(&world->net_lock);
+    world->network = network ? *network : (gn_network){0};
+    pthread_rwlock_unlock(&world->net_lock);
+}
+
+static real_listener listener_of(real_world *world, uint8_t channel)
+{
+    pthread_rwlock_rdlock(&world->net_lock);
+    real_listener listener = world->listeners[channel];
+    pthread_rwlock_unlock(&world->net_lock);
+    return listener;
+}
+
+/* On the listener's queue, where alone it is changed: who has stopped listening gets nothing. */
+static void deliver(gn_task *task)
+{
+    gn_net_frame *frame = GN_CONTAINER(task, gn_net_frame, task);
+    real_listener listener = listener_of(real_world_of(frame->world), frame->channel);
+    if (listener.handler)
+        listener.handler(listener.ctx, frame->from, frame->bytes);
+    frame->done(frame);
+}
+
+/* The task is posted under the lock: a queue is destroyed only after its listener was taken away. */
+void gn_world_real_receive(gn_world *base, gn_net_frame *frame)
+{
+    real_world *world = real_world_of(base);
+    frame->world = base;
+    frame->task = (gn_task){.run = deliver};
+    pthread_rwlock_rdlock(&world->net_lock);
+    const real_listener *listener = &world->listeners[frame->channel];
+    bool heard = listener->handler != NULL;
+    if (heard)
+        gn_queue_post(listener->queue, &frame->task);
+    pthread_rwlock_unlock(&world->net_lock);
+    if (!heard)
+        frame->done(frame);
 }
 
 static const gn_world_ops real_ops = {
@@ -106,6 +154,7 @@ gn_world *gn_world_real_create(const gn_world_options *options)
     real_world *world = gn_xcalloc(1, sizeof *world);
     world->base.ops = &real_ops;
     world->node_id = options->node_id;
+    pthread_rwlock_init(&world->net_lock, NULL);
     world->dropped = gn_counter("gnomon_net_dropped_frames_total", NULL, "Frames to peers that could not be sent.");
     world->pool = gn_real_pool_create(threads);
     world->timers = gn_real_timers_create(&world->base);
@@ -119,5 +168,6 @@ void gn_world_real_destroy(gn_world *base)
     real_world *world = real_world_of(base);
     gn_real_timers_destroy(world->timers);
     gn_real_pool_destroy(world->pool);
+    pthread_rwlock_destroy(&world->net_lock);
     free(world);
 }

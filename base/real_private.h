@@ -5,6 +5,8 @@
 #include "base/metrics.h"
 #include "base/world_vtable.h"
 
+#include <pthread.h>
+
 typedef struct real_pool real_pool;
 typedef struct real_timers real_timers;
 
@@ -19,7 +21,9 @@ typedef struct real_world {
     gn_node_id node_id;
     real_pool *pool;
     real_timers *timers;
-    real_listener listeners[256]; /* by channel; a transport delivers to them */
+    pthread_rwlock_t net_lock;    /* of what follows; a handler runs without it */
+    real_listener listeners[256]; /* by channel; changed on the listener's queue once there is one */
+    gn_network network;
     gn_metric *dropped;
 } real_world;
 

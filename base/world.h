@@ -148,6 +148,28 @@ typedef struct gn_world_options {
 } gn_world_options;
 
 gn_world *gn_world_real_create(const gn_world_options *options);
+
+/* What carries frames between real nodes. Without one every frame is one to an unknown peer, and dropped. */
+typedef struct gn_network {
+    void *ctx;
+    /* Copies the frame, never blocks. False: dropped. Any thread. */
+    bool (*send)(void *ctx, gn_node_id to, uint8_t channel, gn_bytes frame);
+} gn_network;
+/* Copied. NULL takes it away: returns when nobody is inside its `send` any more. Any thread. */
+void gn_world_real_network(gn_world *world, const gn_network *network);
+
+/* A frame that the network received; its memory is the network's again when `done` runs, on any thread. */
+typedef struct gn_net_frame {
+    gn_node_id from;
+    uint8_t channel;
+    gn_bytes bytes;
+    void (*done)(struct gn_net_frame *frame);
+    gn_task task; /* the world's from here on */
+    gn_world *world;
+} gn_net_frame;
+/* Hands it to whoever listens on its channel; to nobody if nobody does. Any thread. What is not done yet is what the
+ * receiver has not come to: a network that stops reading then passes the pressure back. */
+void gn_world_real_receive(gn_world *world, gn_net_frame *frame);
 /* All queues, strands, timers and disks must be gone. */
 void gn_world_real_destroy(gn_world *world);
 

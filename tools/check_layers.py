@@ -9,15 +9,16 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PUBLIC = {"client/gnomon.h"}  # what client and ops may see of the rest
 ALLOWED = {
     "base": set(),
+    "net": {"base"},
     "index": {"base"},
     "query": {"base", "index"},
     "raft": {"base"},
     "shard": {"base", "index", "query", "raft"},
-    "cluster": {"base", "index", "query", "raft", "shard"},
-    "coord": {"base", "index", "query", "raft", "shard", "cluster"},
-    "node": {"base", "index", "query", "raft", "shard", "cluster", "coord"},
+    "cluster": {"base", "net", "index", "query", "raft", "shard"},
+    "coord": {"base", "net", "index", "query", "raft", "shard", "cluster"},
+    "node": {"base", "net", "index", "query", "raft", "shard", "cluster", "coord"},
     "client": {"base"},
-    "ops": {"base", "client"},
+    "ops": {"base", "net", "client"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 
