@@ -61,6 +61,15 @@ void gn_raft_status_get(gn_raft_group *group, gn_raft_status *out)
     pthread_mutex_unlock(&group->status_lock);
 }
 
+gn_node_id gn_raft_leader(gn_raft_group *group, uint64_t *term)
+{
+    pthread_mutex_lock(&group->status_lock);
+    gn_node_id leader = group->status.leader;
+    *term = group->status.term;
+    pthread_mutex_unlock(&group->status_lock);
+    return leader;
+}
+
 /* ---- requests ---- */
 
 static void refuse(gn_raft_request *request, gn_code code)

@@ -145,6 +145,8 @@ typedef struct gn_raft_status {
     gn_raft_member members[64];
 } gn_raft_status;
 
+/* Who leads as far as is known here (0: nobody), and in which term. Cheap; any thread. */
+gn_node_id gn_raft_leader(gn_raft_group *group, uint64_t *term);
 void gn_raft_status_get(gn_raft_group *group, gn_raft_status *out); /* a recent copy; any thread */
 
 #endif

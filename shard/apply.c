@@ -473,6 +473,7 @@ static void publish(gn_applier *ap, uint64_t last_index)
     shard->last_scn = ap->last_scn;
     shard->closed_scn = gn_prepared_closed(&shard->prepared, ap->last_scn);
     shard->applied_index = last_index;
+    gn_shard_applied(shard, last_index);
     pthread_mutex_unlock(&shard->view_lock);
     gn_prepared_publish(&shard->prepared);
     if (old)

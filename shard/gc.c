@@ -52,9 +52,8 @@ gn_scn gn_gc_candidate(gn_shard *shard)
     return c;
 }
 
-gn_scn gn_gc_horizon(void *ctx)
+gn_scn gn_gc_horizon(gn_shard *shard)
 {
-    gn_shard *shard = ctx;
     uint64_t now_ms = gn_wall_us(shard->world) / 1000;
     pthread_mutex_lock(&shard->horizon_lock);
     pthread_mutex_lock(&shard->view_lock);
@@ -68,6 +67,15 @@ gn_scn gn_gc_horizon(void *ctx)
             gn_log_warn("shard", "no garbage is collected", GN_KV_STR("error", err.message));
     }
     horizon = shard->durable_horizon;
+    pthread_mutex_unlock(&shard->horizon_lock);
+    return horizon;
+}
+
+gn_scn gn_gc_published_horizon(void *ctx)
+{
+    gn_shard *shard = ctx;
+    pthread_mutex_lock(&shard->horizon_lock);
+    gn_scn horizon = shard->durable_horizon;
     pthread_mutex_unlock(&shard->horizon_lock);
     return horizon;
 }

@@ -58,8 +58,9 @@ static gn_code collect(gn_shard *shard, uint64_t *swept_at, gn_error *err)
     *swept_at = now;
     if (shard->dead_versions > SWEEP_AT_LEAST + live_rows(shard) / 5)
         return gn_gc_sweep(shard, err);
+    gn_scn horizon = gn_gc_horizon(shard); /* what the store's compactions go by until the next time */
     if (gn_feeds_durable(shard->feeds) < UINT64_MAX)
-        gn_feeds_horizon(shard->feeds, gn_gc_horizon(shard));
+        gn_feeds_horizon(shard->feeds, horizon);
     return GN_OK;
 }
 

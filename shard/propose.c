@@ -100,7 +100,7 @@ static void submit_batch(gn_proposer *p)
     gn_scn scn = p->scn;
     for (gn_commit_op *op = p->batch, *next; op; op = next) {
         next = op->next;
-        op->request.only_term = p->term;
+        op->request.only_term = op->only_term ? op->only_term : p->term;
         if (needs_scn(op) && p->term != UINT64_MAX) {
             if (p->code != GN_OK) {
                 op->no_clock = true;

@@ -65,7 +65,7 @@ static sequence *sequence_of(gn_sequences *s, uint64_t id)
 }
 
 static gn_code run(gn_shard *shard, uint64_t id, gn_sequence_op what, int64_t start, int64_t value, int64_t *first,
-                   gn_error *err)
+                   bool here, gn_error *err)
 {
     gn_command c = {.kind = GN_COMMAND_SEQUENCE, .sequence_id = id, .op = what, .start = start, .value = value};
     c.clock = gn_shard_clock(shard);
@@ -75,7 +75,8 @@ static gn_code run(gn_shard *shard, uint64_t id, gn_sequence_op what, int64_t st
     gn_command_encode_sequence(&c, &bytes);
     GN_ASSERT(!bytes.failed);
     gn_commit_op op = {0};
-    gn_code code = gn_shard_run_command(shard, gn_buf_bytes(&bytes), &op);
+    gn_code code = here ? gn_shard_run_command_here(shard, gn_buf_bytes(&bytes), 0, &op)
+                        : gn_shard_run_command(shard, gn_buf_bytes(&bytes), NULL, &op);
     gn_buf_close(&bytes);
     if (code == GN_OK)
         *first = op.first;
@@ -101,7 +102,7 @@ static gn_code more(gn_sequences *s, sequence *q, int64_t start, uint32_t n, gn_
     uint32_t block = q->id == OBJECT_IDS ? n : n > q->block ? n : q->block;
     pthread_mutex_unlock(&s->lock);
     int64_t first = 0;
-    code = run(s->shard, q->id, GN_SEQUENCE_NEXT, start, block, &first, err);
+    code = run(s->shard, q->id, GN_SEQUENCE_NEXT, start, block, &first, false, err);
     pthread_mutex_lock(&s->lock);
     q->fetching = false;
     if (code == GN_OK) {
@@ -167,7 +168,7 @@ gn_code gn_shard_sequence_raise(gn_shard *shard, uint64_t sequence_id, int64_t v
     else if (!in_hand)
         q->next = q->end;
     pthread_mutex_unlock(&s->lock);
-    return in_hand ? GN_OK : run(shard, sequence_id, GN_SEQUENCE_RAISE, 1, value, &ignored, err);
+    return in_hand ? GN_OK : run(shard, sequence_id, GN_SEQUENCE_RAISE, 1, value, &ignored, false, err);
 }
 
 void gn_sequences_give_back(gn_sequences *s)
@@ -175,7 +176,7 @@ void gn_sequences_give_back(gn_sequences *s)
     for (size_t i = 0; i < s->n; i++) {
         sequence *q = s->items[i];
         int64_t ignored;
-        if (q->next < q->end && run(s->shard, q->id, GN_SEQUENCE_RETURN, q->next, q->end, &ignored, NULL) != GN_OK)
+        if (q->next < q->end && run(s->shard, q->id, GN_SEQUENCE_RETURN, q->next, q->end, &ignored, true, NULL) != GN_OK)
             return;
         q->end = q->next;
     }

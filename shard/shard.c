@@ -56,49 +56,9 @@ gn_code gn_shard_failed(gn_shard *shard)
     return (gn_code)shard->failed;
 }
 
-/* ---- commands ---- */
-
 gn_scn gn_shard_clock(gn_shard *shard)
 {
     return gn_wall_us(shard->world) / 1000 << GN_SCN_COUNTER_BITS;
-}
-
-static void command_done(gn_raft_request *request, gn_code code)
-{
-    gn_commit_op *op = GN_CONTAINER(request, gn_commit_op, request);
-    if (code != GN_OK) {
-        op->code = code;
-        gn_error_set(&op->err, code, "%s",
-                     op->no_clock ? "the clock of the database cannot be reached" : gn_code_text(code));
-    }
-    if (op->shard)
-        gn_proposer_done(&op->shard->proposer, op);
-    gn_event_signal(&op->event);
-}
-
-gn_code gn_shard_run_command(gn_shard *shard, gn_bytes command, gn_commit_op *op)
-{
-    gn_code failed = gn_shard_failed(shard);
-    if (failed != GN_OK)
-        return op->code = gn_error_set(&op->err, failed, "%s", gn_code_text(failed));
-    op->request = (gn_raft_request){.done = command_done, .command = command};
-    gn_event_init(&op->event, shard->world);
-    gn_strand_lend(shard->world);
-    atomic_fetch_add(&shard->unclocked, 1); /* before the look at `clocked`: see gn_shard_use_clock */
-    bool clocked = shard->clocked;
-    if (clocked) {
-        atomic_fetch_sub(&shard->unclocked, 1);
-        op->shard = shard;
-        gn_propose(&shard->proposer, op);
-    } else {
-        gn_raft_submit(shard->group, &op->request);
-    }
-    gn_event_wait(&op->event, UINT64_MAX);
-    if (!clocked)
-        atomic_fetch_sub(&shard->unclocked, 1);
-    if (op->code == GN_CRASH_SHUTDOWN && (failed = gn_shard_failed(shard)) != GN_OK)
-        gn_error_detail(&op->err, "%s", gn_code_text(failed));
-    return op->code;
 }
 
 /* ---- state ---- */
@@ -115,7 +75,7 @@ gn_store_options gn_shard_store_options(gn_shard *shard)
 {
     return (gn_store_options){.block_cache_bytes = shard->block_cache_bytes,
                               .memtable_bytes = shard->memtable_bytes,
-                              .horizon = gn_gc_horizon,
+                              .horizon = gn_gc_published_horizon,
                               .horizon_ctx = shard};
 }
 
@@ -207,6 +167,7 @@ gn_code gn_shard_load_state(gn_shard *shard, gn_store *store, gn_error *err)
     shard->last_scn = s.last_scn;
     shard->closed_scn = gn_prepared_closed(&shard->prepared, s.last_scn);
     shard->log_floor = s.log_floor;
+    gn_shard_applied(shard, s.applied_index);
     pthread_mutex_unlock(&shard->view_lock);
     gn_schema_release(old);
     gn_table_states_close(&old_tables);
@@ -256,6 +217,8 @@ static gn_shard *shard_alloc(gn_world *world, gn_raft_host *host, const gn_shard
     if (o->clock)
         s->clock = *o->clock;
     s->clocked = o->clock && !o->clock_later;
+    s->leader = o->leader;
+    gn_wait_room_init(&s->applied, world);
     s->unresolved = o->unresolved;
     s->unresolved_ctx = o->unresolved_ctx;
     s->unresolved_after_ns = (o->unresolved_after_ms ? o->unresolved_after_ms : DEFAULT_UNRESOLVED_MS) * 1000000;
@@ -381,6 +344,7 @@ void gn_shard_close(gn_shard *shard, bool clean)
     gn_wakeup_close(&shard->keeper_wakeup);
     gn_proposer_close(&shard->proposer);
     gn_prepared_close(&shard->prepared);
+    gn_wait_room_close(&shard->applied);
     pthread_mutex_destroy(&shard->view_lock);
     pthread_mutex_destroy(&shard->horizon_lock);
     free(shard->dir);

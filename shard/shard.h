@@ -6,7 +6,7 @@
 #ifndef GN_SHARD_SHARD_H
 #define GN_SHARD_SHARD_H
 
-#include "base/memory.h"
+#include "base/buf.h"
 #include "query/schema.h"
 #include "raft/host.h"
 
@@ -35,6 +35,19 @@ typedef struct gn_scn_source {
     void (*next)(void *ctx, gn_scn_request *request);
 } gn_scn_source;
 
+/* ---- the way to a group's leader ----
+ *
+ * Any replica serves transactions: it asks its leader up to where it must have applied before it reads, and hands it
+ * the command that a commit is. Validation is done when the command is applied, everywhere alike. */
+typedef struct gn_leader_link {
+    void *ctx;
+    /* Has gn_shard_serve of the group's replica on that node answer; what it returned comes back. GN_UNAVAILABLE or
+     * GN_NOT_LEADER: it did nothing; GN_TIMEOUT, GN_CANCELED and GN_SHUTDOWN: it may have run, or run yet. Blocks; from
+     * a strand. NULL: only a leader serves. */
+    gn_code (*ask)(void *ctx, uint64_t group_id, gn_node_id node, gn_bytes request, uint64_t deadline_ns,
+                   const _Atomic bool *cancel, gn_buf *answer, gn_error *err);
+} gn_leader_link;
+
 typedef struct gn_shard_options {
     const char *dir;               /* the replica's directory; created */
     uint64_t group_id;             /* Raft group, never 0 */
@@ -47,6 +60,7 @@ typedef struct gn_shard_options {
     /* The database's clock; copied. NULL: this group is the whole database and its leader's own clock does. */
     const gn_scn_source *clock;
     bool clock_later; /* the clock is not used until gn_shard_use_clock */
+    gn_leader_link leader; /* zeroed: none */
     /* A prepared transaction waits for its decision, or a decision for being forgotten, for longer than
      * unresolved_after_ms (0 = 3000); again after each such time. Only where the group is led. On the keeper or on a
      * strand that waits for it; must not block, nor call this shard. May be NULL. */
@@ -61,6 +75,8 @@ gn_code gn_shard_open(gn_world *world, gn_raft_host *host, const gn_shard_option
                       gn_error *err);
 /* clean: flushes, so that the next open replays nothing. */
 void gn_shard_close(gn_shard *shard, bool clean);
+/* Answers another replica of the group if this one leads it (else GN_NOT_LEADER). From a strand. */
+gn_code gn_shard_serve(gn_shard *shard, gn_bytes request, gn_buf *answer, gn_error *err);
 /* Waits until this node leads the group and can read. GN_TIMEOUT. */
 gn_code gn_shard_wait_ready(gn_shard *shard, uint64_t deadline_ns, gn_error *err);
 gn_scn gn_shard_last_scn(gn_shard *shard); /* newest applied */

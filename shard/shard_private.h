@@ -82,6 +82,9 @@ struct gn_shard {
     gn_scn_source clock;        /* zeroed: none */
     _Atomic bool clocked;       /* it is used */
     _Atomic uint64_t unclocked; /* commands under way that were proposed without it */
+    gn_leader_link leader;
+    gn_wait_room applied;  /* who waits for an index to be applied; its lock is taken inside view_lock */
+    uint64_t applied_seen; /* under that lock */
     void (*unresolved)(void *ctx, gn_shard *shard, uint64_t txn_id, uint64_t primary_group);
     void *unresolved_ctx;
     uint64_t unresolved_after_ns;
@@ -143,11 +146,21 @@ typedef struct gn_commit_op {
     /* the proposer's */
     gn_shard *shard; /* NULL: submitted without it */
     bool no_clock;   /* why it is refused */
+    uint64_t only_term; /* 0 = whichever this node leads in */
     struct gn_commit_op *next, *flight_next, *flight_prev;
     uint64_t ticket;
 } gn_commit_op;
-/* Submits and waits. The outcome is returned; op->err says more. From a strand. */
-gn_code gn_shard_run_command(gn_shard *shard, gn_bytes command, gn_commit_op *op);
+/* ---- leader.c ---- */
+/* Has the group's leader propose the command, which is this node or another, and waits for what became of it; over
+ * changes of leader too, which a command survives by its transaction id. The outcome is returned; op->err says more.
+ * patience: NULL, or when to give up; it cannot be cancelled. From a strand. */
+gn_code gn_shard_run_command(gn_shard *shard, gn_bytes command, const gn_patience *patience, gn_commit_op *op);
+/* The same, if this node leads. */
+gn_code gn_shard_run_command_here(gn_shard *shard, gn_bytes command, uint64_t only_term, gn_commit_op *op);
+/* After this, all that was acknowledged before has been applied here, and so has all whose SCN was asked for before.
+ */
+gn_code gn_shard_catch_up(gn_shard *shard, const gn_patience *patience, gn_error *err);
+void gn_shard_applied(gn_shard *shard, uint64_t index); /* under view_lock: who waits for it goes on */
 
 /* ---- apply.c ---- */
 gn_applier *gn_applier_create(gn_shard *shard);
@@ -166,7 +179,9 @@ void gn_reader_unregister(gn_shard *shard, gn_reader_mark *mark);
 gn_scn gn_gc_candidate(gn_shard *shard);
 /* Raises the horizon to that and gives it: what only reads below it could see may be removed. It is kept in a file, so
  * that after a restart such reads are still refused. */
-gn_scn gn_gc_horizon(void *shard);
+gn_scn gn_gc_horizon(gn_shard *shard);
+/* The horizon as it was last raised: for the store's own threads, which must not ask the world for anything. */
+gn_scn gn_gc_published_horizon(void *shard);
 gn_code gn_gc_sweep(gn_shard *shard, gn_error *err);
 gn_code gn_gc_garbage(gn_shard *shard, bool *more, gn_error *err);
 /* A vector index whose files are behind by more than lag_ms is written: it holds the log back. */

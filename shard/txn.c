@@ -6,31 +6,6 @@
 
 /* ---- begin ---- */
 
-typedef struct read_op {
-    gn_raft_request request;
-    gn_event event;
-    gn_code code;
-} read_op;
-
-static void read_done(gn_raft_request *request, gn_code code)
-{
-    read_op *op = GN_CONTAINER(request, read_op, request);
-    op->code = code;
-    gn_event_signal(&op->event);
-}
-
-/* After this, all that was acknowledged before has been applied here. */
-static gn_code read_index(gn_shard *shard, gn_error *err)
-{
-    read_op op = {.request.done = read_done};
-    gn_event_init(&op.event, shard->world);
-    gn_raft_read_index(shard->group, &op.request);
-    gn_event_wait(&op.event, UINT64_MAX);
-    if (op.code != GN_OK)
-        return gn_error_set(err, op.code, "%s", gn_code_text(op.code));
-    return GN_OK;
-}
-
 /* The SCN at which to read; 0: the newest that is applied, at the time when the view is taken. What was acknowledged
  * before is at or below that as long as nobody is prepared: who is may have been committed by its first group. */
 static gn_code choose_scn(gn_txn *txn, const gn_txn_options *o, gn_scn *scn, gn_error *err)
@@ -49,9 +24,7 @@ static gn_code settle_past(gn_txn *txn, const gn_txn_options *o, gn_scn *scn, gn
     for (bool again = true; again;) {
         gn_code code = choose_scn(txn, o, scn, err);
         if (code == GN_OK)
-            code = read_index(shard, err);
-        if (code == GN_OK && shard->clocked)
-            code = gn_proposer_barrier(&shard->proposer, &txn->patience, err);
+            code = gn_shard_catch_up(shard, &txn->patience, err);
         if (code != GN_OK)
             return code;
         again = *scn == 0 && shard->clocked && gn_prepared_any(&shard->prepared); /* prepared meanwhile */
@@ -259,7 +232,7 @@ static gn_code propose(gn_txn *txn, gn_command c, gn_commit_op *op, gn_error *er
         gn_write_set_clear(txn->sets[i]);
     if (code == GN_OK && (!empty || c.kind == GN_COMMAND_PREPARE)) {
         code = gn_prepared_await_write(&txn->shard->prepared, gn_buf_bytes(&command), &txn->patience, err);
-        if (code == GN_OK && (code = gn_shard_run_command(txn->shard, gn_buf_bytes(&command), op)) != GN_OK && err)
+        if (code == GN_OK && (code = gn_shard_run_command(txn->shard, gn_buf_bytes(&command), &txn->patience, op)) != GN_OK && err)
             *err = op->err;
     }
     gn_buf_close(&command);
@@ -322,7 +295,7 @@ static gn_code run_decision(gn_shard *shard, gn_command c, gn_commit_op *op, gn_
     c.clock = gn_shard_clock(shard);
     gn_command_encode_decision(&c, &command);
     GN_ASSERT(!command.failed);
-    gn_code code = gn_shard_run_command(shard, gn_buf_bytes(&command), op);
+    gn_code code = gn_shard_run_command(shard, gn_buf_bytes(&command), NULL, op);
     if (code != GN_OK && err)
         *err = op->err;
     gn_buf_close(&command);
@@ -355,6 +328,6 @@ gn_code gn_shard_decision(gn_shard *shard, uint64_t txn_id, gn_decision *out, gn
     gn_code code = gn_shard_failed(shard);
     if (code != GN_OK)
         return gn_error_set(err, code, "%s", gn_code_text(code));
-    code = read_index(shard, err);
+    code = gn_shard_catch_up(shard, &(gn_patience){0}, err);
     return code == GN_OK ? gn_prepared_decision(&shard->prepared, txn_id, out) : code;
 }

@@ -99,8 +99,7 @@ static void random_command(const gn_table_desc *const *tables, gn_scn now, gn_bu
 
 static gn_code run(fixture *fx, gn_bytes command, gn_commit_op *op)
 {
-    *op = (gn_commit_op){0};
-    return gn_shard_run_command(fx->shard, command, op);
+    return gn_shard_run_command(fx->shard, command, NULL, op);
 }
 
 static void replicas_come_to_the_same_bytes(void **state)
