@@ -2,7 +2,7 @@
 
 #include "base/assert.h"
 
-static size_t item_size(gn_physical physical)
+size_t gn_physical_size(gn_physical physical)
 {
     switch (physical) {
     case GN_P_BOOL:
@@ -32,7 +32,7 @@ gn_code gn_batch_init(gn_batch *batch, const gn_type *types, uint32_t n_columns,
         gn_column *c = &batch->columns[i];
         c->type = types[i];
         c->nulls = gn_arena_calloc(arena, GN_BATCH_ROWS / 64, sizeof(uint64_t));
-        c->data = gn_arena_calloc(arena, GN_BATCH_ROWS, item_size(gn_type_physical(types[i])));
+        c->data = gn_arena_calloc(arena, GN_BATCH_ROWS, gn_physical_size(gn_type_physical(types[i])));
         if (!c->nulls || !c->data)
             return gn_error_oom(err, gn_arena_account(arena));
     }

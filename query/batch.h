@@ -29,6 +29,7 @@ typedef struct gn_batch {
     gn_arena *arena; /* owns column memory and the bytes; reset by whoever refills the batch */
 } gn_batch;
 
+size_t gn_physical_size(gn_physical physical); /* of a column's items */
 /* Columns of these types, in the arena. */
 gn_code gn_batch_init(gn_batch *batch, const gn_type *types, uint32_t n_columns, gn_arena *arena, gn_error *err);
 

@@ -82,7 +82,6 @@ gn_code gn_function_call(const gn_function *f, gn_type result, const gn_eval *ev
 
 /* Fresh memory for a column of n_rows rows. */
 gn_code gn_column_create(gn_type type, uint32_t n_rows, const gn_eval *eval, gn_column *out);
-size_t gn_physical_size(gn_physical physical);
 
 /* For loops that a user can make long: GN_CANCELED once the statement is to end. */
 gn_code gn_eval_cancelled(const gn_eval *eval);

@@ -138,16 +138,6 @@ gn_code gn_eval_copy(const gn_eval *eval, gn_bytes bytes, gn_value *out)
     return GN_OK;
 }
 
-size_t gn_physical_size(gn_physical physical)
-{
-    static const uint8_t sizes[] = {
-        [GN_P_BOOL] = 1, [GN_P_I16] = 2, [GN_P_I32] = 4,    [GN_P_I64] = 8,
-        [GN_P_F32] = 4,  [GN_P_F64] = 8, [GN_P_BYTES] = 16,
-    };
-    _Static_assert(sizeof(gn_bytes) == 16, "a column of bytes");
-    return sizes[physical];
-}
-
 gn_code gn_column_create(gn_type type, uint32_t n_rows, const gn_eval *eval, gn_column *out)
 {
     gn_column c = {.type = type};

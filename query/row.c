@@ -12,8 +12,6 @@
 
 #include "base/assert.h"
 #include "base/limits.h"
-#include "query/array.h"
-#include "query/numeric.h"
 
 enum { ROW_VERSION = 1, DELTA_FOLLOWS = 31 };
 enum payload_kind { K_ZERO, K_1, K_2, K_4, K_8, K_VARIABLE };
@@ -174,28 +172,13 @@ static int64_t payload_int(const row_reader *r)
     return unused == 64 ? 0 : (int64_t)((uint64_t)v << unused) >> unused;
 }
 
-/* Types whose values have one size, or a multiple of one: what reads them later does not look. */
-static bool is_sound(gn_type type, gn_bytes payload)
-{
-    size_t len = payload.len;
-    if (type.is_array)
-        return gn_array_is_valid(payload, gn_type_of((gn_type_id)type.id));
-    if (type.id == GN_T_UUID || type.id == GN_T_INTERVAL)
-        return len == 16;
-    if (type.id == GN_T_VECTOR)
-        return len > 0 && len % sizeof(float) == 0 && len / sizeof(float) <= GN_MAX_DIMENSIONS;
-    if (type.id == GN_T_NUMERIC)
-        return gn_numeric_is_valid(payload);
-    return true;
-}
-
 static bool take_payload(const row_reader *r, gn_type type, gn_value *out)
 {
     *out = (gn_value){.type = type};
     gn_physical physical = gn_type_physical(type);
     if (physical == GN_P_BYTES) {
         out->as.bytes = r->payload;
-        return r->kind == K_VARIABLE && is_sound(type, r->payload);
+        return r->kind == K_VARIABLE && gn_value_bytes_sound(type, r->payload);
     }
     if (r->kind == K_VARIABLE)
         return false;

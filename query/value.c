@@ -1,6 +1,9 @@
 /* Values: dispatch to the operations of each type, and what all types have in common. */
 #include "query/value.h"
 
+#include "base/limits.h"
+#include "query/array.h"
+#include "query/numeric.h"
 #include "query/value_private.h"
 
 #include <strings.h>
@@ -23,6 +26,20 @@ const gn_type_ops *gn_type_ops_of(gn_type type)
     if (type.is_array)
         return scalar_ops[type.id] && type.id != GN_T_UNKNOWN ? &gn_array_ops : NULL;
     return scalar_ops[type.id];
+}
+
+bool gn_value_bytes_sound(gn_type type, gn_bytes bytes)
+{
+    size_t len = bytes.len;
+    if (type.is_array)
+        return gn_array_is_valid(bytes, gn_type_of((gn_type_id)type.id));
+    if (type.id == GN_T_UUID || type.id == GN_T_INTERVAL)
+        return len == 16;
+    if (type.id == GN_T_VECTOR)
+        return len > 0 && len % sizeof(float) == 0 && len / sizeof(float) <= GN_MAX_DIMENSIONS;
+    if (type.id == GN_T_NUMERIC)
+        return gn_numeric_is_valid(bytes);
+    return true;
 }
 
 static gn_code unsupported(gn_type type, gn_error *err)

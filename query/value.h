@@ -71,6 +71,10 @@ gn_code gn_value_cast(const gn_value *value, gn_type to, gn_cast_context context
 /* Deep copy into the arena. */
 gn_code gn_value_copy(const gn_value *value, gn_arena *arena, gn_value *out, gn_error *err);
 
+/* Can bytes from storage or another node be taken for a value of this GN_P_BYTES type? Whoever reads the value later
+ * does not look at sizes again. */
+bool gn_value_bytes_sound(gn_type type, gn_bytes bytes);
+
 /* UTF-8 without NUL? On failure *bad is the byte offset. */
 bool gn_utf8_valid(gn_bytes text, size_t *bad);
 
