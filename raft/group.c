@@ -162,7 +162,7 @@ static bool awaits_write(const gn_raft_group *group)
     return group->part[filling ^ 1].in || (group->part[filling].in && !group->host->failed);
 }
 
-static bool quiescent(const gn_raft_group *group)
+bool gn_raft_group_quiescent(const gn_raft_group *group)
 {
     return !group->applying && !awaits_write(group) && !gn_raft_snapshot_busy(group);
 }
@@ -190,7 +190,7 @@ static void report_open(gn_raft_group *group)
 void gn_raft_group_advance(gn_raft_group *group)
 {
     if (group->closing) {
-        if (quiescent(group))
+        if (gn_raft_group_quiescent(group))
             finish_close(group);
         return;
     }
@@ -212,7 +212,7 @@ void gn_raft_group_advance(gn_raft_group *group)
         gn_raft_read_advance(group);
     if (!group->stopped)
         gn_raft_snapshot_advance(group);
-    if (!group->stopped) {
+    if (!group->stopped && group->started) { /* it may have begun anew */
         gn_raft_outbox_flush(group);
         gn_raft_deadline_update(group);
         report_open(group);
@@ -229,6 +229,7 @@ void gn_raft_group_created(gn_raft_group *group)
     group->creating = false;
     gn_raft_step_start(group);
     group->open_index = group->raft.commit_index;
+    gn_raft_install_tell_undone(group);
 }
 
 /* Term 1 and, as entry 1, the configuration: the same bytes on every member. */
@@ -256,6 +257,41 @@ static void end_install(gn_raft_group *group)
         gn_raft_batch_put(group, GN_RAFT_KIND_SNAPSHOT, 0, snapshot, gn_bytes_of(snapshot->data, snapshot->len));
     }
     gn_raft_batch_part(group)->create = true;
+}
+
+/* What the core and the log had in memory, forgotten. */
+static void forget(gn_raft_group *group)
+{
+    group->raft.update = NULL;
+    raft_close(&group->raft, NULL);
+    group->started = false;
+    gn_raft_snapshot_close(group);
+    group->snapshot_bytes = group->taken_bytes = group->install_bytes = NULL;
+    group->snapshot = group->taken = group->install_record = (gn_raft_snapshot_record){0};
+    group->install_metadata = (struct raft_snapshot_metadata){0};
+    group->install = GN_RAFT_INSTALL_NONE;
+    gn_raft_log_reset(group, 0, 0);
+    group->changes_fired = group->average_entry = 0;
+    group->n_sent = group->n_outbox = 0;
+    group->lead_first = 0;
+    group->leader = 0;
+}
+
+void gn_raft_group_reopen(gn_raft_group *group)
+{
+    gn_error err = {0};
+    GN_ASSERT(gn_raft_group_quiescent(group) && group->started && !group->leads);
+    gn_raft_deadline_remove(group);
+    fail_requests(group, GN_UNAVAILABLE);
+    forget(group);
+    gn_code code = gn_raft_recover(group, group->applied, &err);
+    if (code != GN_OK) {
+        gn_raft_group_stop(group, code, err.message);
+        return;
+    }
+    GN_ASSERT(group->recovery->interrupted && !group->recovery->installed);
+    end_install(group);
+    gn_raft_group_publish(group);
 }
 
 static void open_task(gn_task *task)

@@ -245,6 +245,8 @@ static void register_metrics(gn_raft_metrics *m)
     m->messages_bad = gn_counter("gnomon_raft_messages_bad_total", NULL, "Messages refused as malformed or damaged");
     m->snapshots_taken = gn_counter("gnomon_raft_snapshots_taken_total", NULL, "Snapshots taken");
     m->snapshots_installed = gn_counter("gnomon_raft_snapshots_installed_total", NULL, "Snapshots installed");
+    m->snapshots_put_off = gn_counter("gnomon_raft_snapshots_put_off_total", NULL,
+                                      "Snapshots whose files could not be had and that were put off");
     m->groups = gn_gauge("gnomon_raft_groups", NULL, "Groups open on this node");
     m->leaders = gn_gauge("gnomon_raft_leaders", NULL, "Groups that this node leads");
 }

@@ -83,7 +83,9 @@ typedef struct gn_raft_fsm {
 
 /* code other than GN_OK: no snapshot this time (not fatal). snapshot is copied, its data taken. Any thread. */
 void gn_raft_snapshot_taken(gn_raft_group *group, gn_code code, const gn_raft_snapshot *snapshot);
-/* code other than GN_OK: the group stops. Any thread. */
+/* GN_UNAVAILABLE: not now, and the state machine is as it was before. The group goes back to where a crash would have
+ * left it, takes part in elections, and gets a snapshot again, perhaps a newer one: so an install whose files cannot be
+ * had must end with this after a while rather than wait. Any other code but GN_OK: the group stops. Any thread. */
 void gn_raft_snapshot_installed(gn_raft_group *group, gn_code code);
 
 typedef struct gn_raft_options {

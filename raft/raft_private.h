@@ -34,7 +34,10 @@ enum {
     GN_RAFT_PENDING_REQUESTS = 1 << 16, /* waiting for one group, of each kind; more are refused */
     GN_RAFT_OUTBOX = 8192,              /* messages of one group held until its term is durable; more are lost */
     GN_RAFT_GATHER_NS = 1000000,        /* the longest wait for more commands before a write */
-    GN_RAFT_INSTALL_TIMEOUT_MS = 60000, /* after which a snapshot is sent again */
+    /* After which a manifest is sent again. Who installs it does not listen; who lost it, or put it off, and rejects
+     * the heartbeats of a leader that has taken a newer snapshot since, is heard by the core only after this time. */
+    GN_RAFT_INSTALL_TIMEOUT_MS = 5000,
+    GN_RAFT_CATCH_UP_MS = 120000, /* a round of catching up before a promotion; the first may be a snapshot */
 };
 
 /* ---- records: the log as it lies on disk and goes over the wire (log_store.c) ---- */
@@ -301,12 +304,15 @@ struct gn_raft_group {
         GN_RAFT_INSTALL_BEGINS, /* its record is being written */
         GN_RAFT_INSTALL_RUNS,   /* in the state machine */
         GN_RAFT_INSTALL_ENDS,   /* the snapshot's record is being written */
+        GN_RAFT_INSTALL_UNDONE, /* the state machine could not: waits for writes under way, then goes back */
     } install;
     struct raft_snapshot_metadata install_metadata;
     gn_raft_segment *install_bytes;
     gn_raft_snapshot_record install_record;
     gn_code install_code;
     gn_task install_task;
+    gn_node_id undone_leader; /* whose snapshot was put off, to be told; 0 = nobody */
+    uint64_t undone_index;
     struct gn_raft_sent {
         gn_node_id to;
         uint64_t index, ms;
@@ -333,7 +339,7 @@ typedef struct gn_raft_peer {
 typedef struct gn_raft_metrics {
     gn_metric *entries, *batches, *batch_entries, *sync_seconds, *bytes, *term_changes, *elections, *applied, *reads,
         *read_rounds, *messages_sent, *messages_received, *messages_bad, *snapshots_taken, *snapshots_installed,
-        *groups, *leaders;
+        *snapshots_put_off, *groups, *leaders;
 } gn_raft_metrics;
 
 struct gn_raft_host {
@@ -403,6 +409,10 @@ void gn_raft_group_publish(gn_raft_group *group); /* the status, before an opera
 void gn_raft_group_advance(gn_raft_group *group);
 void gn_raft_group_stop(gn_raft_group *group, gn_code code, const char *why);
 void gn_raft_group_created(gn_raft_group *group);
+/* Nothing is on its way to disk, nor with the state machine. */
+bool gn_raft_group_quiescent(const gn_raft_group *group);
+/* Begins anew from what the disk has, as after a crash. The group must be quiescent. */
+void gn_raft_group_reopen(gn_raft_group *group);
 void gn_raft_group_route(gn_raft_group *group, gn_raft_request *request);
 bool gn_raft_can_read(const gn_raft_group *group);
 bool gn_raft_state_durable(const gn_raft_group *group);
@@ -486,6 +496,7 @@ void gn_raft_install_begin(gn_raft_group *group, const struct raft_snapshot_meta
                            struct raft_buffer *chunk);
 void gn_raft_install_recorded(gn_raft_group *group);
 void gn_raft_install_durable(gn_raft_group *group);
+void gn_raft_install_tell_undone(gn_raft_group *group); /* after the group began anew */
 void gn_raft_snapshot_close(gn_raft_group *group);
 bool gn_raft_snapshot_busy(const gn_raft_group *group); /* the state machine owes an answer, or a write is under way */
 

@@ -9,7 +9,11 @@
  * After a crash between RUNS and ENDS the state machine may be ahead of the log, or the log contradict it: entries of
  * an old leader can reach beyond the snapshot. So the record of BEGINS is the whole record of the snapshot, and the
  * opening of the group ends the install with it, or takes it back where the state machine had not done its part
- * (recovery.c). */
+ * (recovery.c).
+ *
+ * A state machine that cannot get what the manifest names says so, unchanged (UNDONE). The core has forgotten its log
+ * by then, listens to no further snapshot and grants no vote while an install runs; so the group begins anew from the
+ * disk, exactly as after a crash at this point: with the old log, a vote, and an ear for a newer snapshot. */
 #include "raft/raft_private.h"
 
 #include <stdlib.h>
@@ -233,7 +237,9 @@ static void installed_task(gn_task *task)
     gn_raft_group *group = GN_CONTAINER(task, gn_raft_group, install_task);
     gn_raft_host *host = group->host;
     GN_ASSERT(group->install == GN_RAFT_INSTALL_RUNS);
-    if (group->install_code != GN_OK) {
+    if (group->install_code == GN_UNAVAILABLE && !group->stopped && !group->closing) {
+        group->install = GN_RAFT_INSTALL_UNDONE;
+    } else if (group->install_code != GN_OK) {
         group->install = GN_RAFT_INSTALL_ENDS;
         gn_raft_group_stop(group, group->install_code, "the state machine could not install a snapshot");
     } else if (group->stopped || group->closing) {
@@ -269,6 +275,37 @@ void gn_raft_install_durable(gn_raft_group *group)
     gn_raft_step(group, &event);
 }
 
+/* The leader would wait for the end of the install for long: it takes no heed of a rejected heartbeat if it has taken
+ * another snapshot since. So it is told as the core tells of an install that failed: the snapshot's own index is
+ * rejected. */
+void gn_raft_install_tell_undone(gn_raft_group *group)
+{
+    enum { RESULT_VERSION = 2, HAS_CAPACITY = 1 }; /* as the core's own answers */
+    if (group->undone_leader == 0)
+        return;
+    struct raft_message message = {.type = RAFT_APPEND_ENTRIES_RESULT, .server_id = group->undone_leader};
+    message.append_entries_result = (struct raft_append_entries_result){
+        .version = RESULT_VERSION,
+        .features = HAS_CAPACITY,
+        .term = group->term,
+        .rejected = group->undone_index,
+        .last_log_index = group->last_index < group->undone_index ? group->last_index : group->undone_index - 1,
+    };
+    group->undone_leader = 0;
+    gn_raft_outbox_add(group, &message);
+    gn_raft_group_touch(group);
+}
+
+static void undo(gn_raft_group *group)
+{
+    gn_log_info("raft", "snapshot put off", GN_KV_U64("group", group->id),
+                GN_KV_U64("index", group->install_record.index));
+    gn_counter_add(group->host->metrics.snapshots_put_off, 1);
+    group->undone_leader = group->leader;
+    group->undone_index = group->install_record.index;
+    gn_raft_group_reopen(group);
+}
+
 /* ---- both ---- */
 
 bool gn_raft_snapshot_busy(const gn_raft_group *group)
@@ -281,6 +318,10 @@ void gn_raft_snapshot_advance(gn_raft_group *group)
     if (group->install != GN_RAFT_INSTALL_NONE && group->answered) {
         drop_answer(group);
         finish_request(group, GN_UNAVAILABLE);
+    }
+    if (group->install == GN_RAFT_INSTALL_UNDONE && gn_raft_group_quiescent(group)) {
+        undo(group);
+        return;
     }
     if (group->install == GN_RAFT_INSTALL_WAITS && !group->applying && !group->taking && !group->taken_bytes)
         install_start(group);

@@ -230,7 +230,7 @@ static void configure(gn_raft_group *group)
     raft_set_pre_vote(raft, true);
     raft_set_max_inflight_entries(raft, GN_RAFT_STEP_ENTRIES);
     raft_set_max_catch_up_rounds(raft, 10);
-    raft_set_max_catch_up_round_duration(raft, 2 * GN_RAFT_INSTALL_TIMEOUT_MS); /* the first may be a snapshot */
+    raft_set_max_catch_up_round_duration(raft, GN_RAFT_CATCH_UP_MS);
 }
 
 void gn_raft_step_start(gn_raft_group *group)

@@ -122,6 +122,13 @@ static void on_snapshot_install(void *ctx, gn_raft_group *group, const void *dat
 {
     recorder *r = ctx;
     pthread_mutex_lock(&r->lock);
+    if (r->put_off > 0) {
+        r->put_off--;
+        r->were_put_off++;
+        pthread_mutex_unlock(&r->lock);
+        gn_raft_snapshot_installed(group, GN_UNAVAILABLE);
+        return;
+    }
     clear(r);
     for (const char *at = data, *end = at + len; at < end; at += strlen(at) + 1)
         add(r, at, strlen(at));

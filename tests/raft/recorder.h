@@ -25,6 +25,8 @@ typedef struct recorder {
     bool held;
     bool hold_snapshot, held_snapshot;
     bool hold_install, held_install;
+    unsigned put_off; /* so many installs are answered with "not now" */
+    size_t were_put_off;
     gn_code apply_code, snapshot_code, install_code;
     /* Sees each entry applied, and each leadership begun (entry NULL). May be NULL. */
     void (*watch)(void *ctx, const gn_raft_entry *entry, uint64_t term);

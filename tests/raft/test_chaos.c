@@ -233,8 +233,11 @@ static void disturb(void)
     case 7:
         operate();
         break;
-    default:
-        break;
+    default: { /* the files of the next snapshots cannot be had */
+        unsigned id = some_node();
+        if (c.node[id].group)
+            c.node[id].recorder->put_off = (unsigned)below(4);
+    }
     }
     revive_failed();
 }
