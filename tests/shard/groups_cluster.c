@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 void problem(cluster *c, const char *format, ...)
@@ -71,6 +72,38 @@ static void next_scns(void *ctx, gn_scn_request *request)
     start_strand(s->c, s->c->clients, answer_request, asked);
 }
 
+/* ---- the way from a replica to its leader: may be cut, slow, lose the request or the answer ---- */
+
+static gn_code lost(cluster *c)
+{
+    pause_for(c->clients, SECOND);
+    return GN_TIMEOUT;
+}
+
+static gn_code ask_leader(void *ctx, uint64_t group_id, gn_node_id node, gn_bytes request, uint64_t deadline_ns,
+                          const _Atomic bool *cancel, gn_buf *answer, gn_error *err)
+{
+    server *from = ctx;
+    cluster *c = from->c;
+    server *to = &c->servers[node];
+    (void)deadline_ns;
+    (void)cancel;
+    pause_for(c->clients, gn_sim_random(c->sim, gn_sim_chance(c->sim, 0.1) ? 50 * MS : MS));
+    unsigned incarnation = to->incarnation;
+    if (from->dying || to->dying || c->cut[from->id] || c->cut[node] || gn_sim_chance(c->sim, 0.02))
+        return lost(c);
+    if (!to->shards[group_id])
+        return GN_UNAVAILABLE;
+    to->calls++;
+    gn_code code = gn_shard_serve(to->shards[group_id], request, answer, err);
+    to->calls--;
+    if (c->plant == FOLLOWER_DOES_NOT_WAIT && answer->len == 8) /* up to where it has to have applied */
+        memset(answer->data, 0, answer->len);
+    pause_for(c->clients, gn_sim_random(c->sim, MS));
+    bool gone = from->dying || to->incarnation != incarnation || c->cut[from->id] || c->cut[node];
+    return gone || gn_sim_chance(c->sim, 0.02) ? lost(c) : code;
+}
+
 /* ---- servers ---- */
 
 static void unresolved(void *ctx, gn_shard *shard, uint64_t txn_id, uint64_t primary_group);
@@ -110,6 +143,8 @@ static void open_server(cluster *c, unsigned id)
                               .unresolved = unresolved,
                               .unresolved_ctx = s,
                               .unresolved_after_ms = 200};
+        if (c->any_serves)
+            o.leader = (gn_leader_link){.ctx = s, .ask = ask_leader};
         ASSERT_OK(gn_shard_open(s->world, s->host, &o, &s->shards[g], &err), &err);
     }
 }
@@ -164,13 +199,20 @@ server *find_leader(cluster *c, unsigned group)
     return best;
 }
 
+/* NULL: it has no replica, or is down. */
+static server *any_server(cluster *c, unsigned group)
+{
+    server *s = &c->servers[1 + gn_sim_random(c->sim, c->n_servers)];
+    return s->shards[group] && !s->dying ? s : NULL;
+}
+
 /* ---- calls: a strand of the clients' goes into a server, and may get no answer ---- */
 
 bool call_begin(cluster *c, unsigned group, call *out)
 {
     pause_for(c->clients, gn_sim_random(c->sim, MS));
     server *s = NULL;
-    for (int i = 0; i < 40 && !(s = find_leader(c, group)); i++)
+    for (int i = 0; i < 40 && !(s = c->any_serves ? any_server(c, group) : find_leader(c, group)); i++)
         pause_for(c->clients, 50 * MS);
     if (!s)
         return false;
@@ -252,7 +294,7 @@ static void resolve(void *arg)
 static void unresolved(void *ctx, gn_shard *shard, uint64_t txn_id, uint64_t primary_group)
 {
     server *s = ctx;
-    if (s->dying || s->c->nobody_resolves || s->c->resolving > 20 || s->c->n_strands > 1900)
+    if (s->dying || s->c->nobody_resolves || s->c->resolving > 20 || s->c->n_strands > 7500)
         return;
     resolving *r = calloc(1, sizeof *r);
     *r = (resolving){s->c, (unsigned)shard->group_id, (unsigned)primary_group, txn_id};
@@ -396,11 +438,11 @@ static void make_dir(cluster *c)
     assert_non_null(mkdtemp(c->dir));
 }
 
-void cluster_start(cluster *c, uint64_t seed, plant bug)
+static void start_cluster(cluster *c, uint64_t seed, plant bug, bool any_serves)
 {
-    *c = (cluster){.plant = bug, .clock = 1000, .snapshot_bytes = seed % 2 ? 20000 : 3000};
+    *c = (cluster){.plant = bug, .clock = 1000, .snapshot_bytes = seed % 2 ? 20000 : 3000, .any_serves = any_serves};
     make_dir(c);
-    bool replicated = bug == NO_PLANT && seed % 5 == 0;
+    bool replicated = any_serves || (bug == NO_PLANT && seed % 5 == 0);
     c->n_servers = replicated && seed % 10 == 0 ? 5 : 3;
     c->n_groups = replicated ? 2 : 2 + (unsigned)(seed % 2);
     c->n_replicas = replicated ? 3 : 1;
@@ -416,6 +458,16 @@ void cluster_start(cluster *c, uint64_t seed, plant bug)
     c->working = 1;
     start_strand(c, c->clients, fill, c);
     assert_true(gn_sim_run_until(c->sim, cluster_idle, c, 60 * SECOND));
+}
+
+void cluster_start(cluster *c, uint64_t seed, plant bug)
+{
+    start_cluster(c, seed, bug, false);
+}
+
+void cluster_start_any_serves(cluster *c, uint64_t seed, plant bug)
+{
+    start_cluster(c, seed, bug, true);
 }
 
 void cluster_stop(cluster *c)
@@ -436,6 +488,7 @@ void cluster_stop(cluster *c)
 
 void cut_off(cluster *c, unsigned id, bool yes)
 {
+    c->cut[id] = yes;
     gn_sim_cut(c->sim, id, 0, yes);
     gn_sim_cut(c->sim, 0, id, yes);
 }

@@ -32,6 +32,7 @@ typedef enum plant {
     NOTHING_IS_HELD,
     NEWEST_WITHOUT_BARRIER,
     NEWEST_WITHOUT_CLOCK,
+    FOLLOWER_DOES_NOT_WAIT,
     N_PLANTS,
 } plant;
 
@@ -87,10 +88,12 @@ typedef struct cluster {
     gn_scn clock;
     gn_table_desc *table;
     bool clock_down, nobody_resolves;
+    bool any_serves; /* replicas reach their leaders, so clients ask whichever */
+    bool cut[SERVERS_MAX + 1];
     unsigned held_up;        /* a server that waits for the clock's answers */
     uint64_t snapshot_bytes; /* of log, after which one is taken */
     int working, resolving;
-    gn_strand *strands[2000];
+    gn_strand *strands[8000];
     size_t n_strands;
     event history[HISTORY_MAX];
     size_t n_history;
@@ -132,6 +135,8 @@ gn_txn *part_take(part *p, call *k);
 bool all_lead(void *ctx);
 bool cluster_idle(void *ctx);
 void cluster_start(cluster *c, uint64_t seed, plant bug);
+/* The same, of several replicas of each group, any of which serves. */
+void cluster_start_any_serves(cluster *c, uint64_t seed, plant bug);
 void cluster_stop(cluster *c);
 void cut_off(cluster *c, unsigned id, bool yes);
 /* Nobody is prepared, nothing is left to be forgotten, and all replicas have everything. */
