@@ -48,10 +48,12 @@ typedef struct gn_rpc_call {
     gn_error error;
     /* the module's from here on */
     struct gn_rpc_call *next, *prev;
-    gn_task task;
-    uint64_t number, sent_ns, heard_ns;
-    unsigned tries;
-    bool queued, canceled;
+    struct rpc_peer *peer;
+    uint64_t number, started_ns, sent_ns, due_ns;
+    size_t place;
+    gn_code code;
+    unsigned tries, resends, pins;
+    bool pending, confirmed;
 } gn_rpc_call;
 
 void gn_rpc_start(gn_rpc *rpc, gn_rpc_call *call);
