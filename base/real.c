@@ -67,9 +67,9 @@ static void net_listen(gn_world *base, uint8_t channel, gn_queue *queue, gn_net_
 static void net_send(gn_world *base, gn_node_id to, uint8_t channel, gn_bytes frame)
 {
     real_world *world = real_world_of(base);
-    pthread_rwlock_rdlock(&world->net_lock);
+    pthread_rwlock_rdlock(&world->network_lock);
     bool sent = world->network.send && world->network.send(world->network.ctx, to, channel, frame);
-    pthread_rwlock_unlock(&world->net_lock);
+    pthread_rwlock_unlock(&world->network_lock);
     if (!sent)
         gn_counter_add(world->dropped, 1);
 }
@@ -77,9 +77,9 @@ static void net_send(gn_world *base, gn_node_id to, uint8_t channel, gn_bytes fr
 void gn_world_real_network(gn_world *base, const gn_network *network)
 {
     real_world *world = real_world_of(base);
-    pthread_rwlock_wrlock(&world->net_lock);
+    pthread_rwlock_wrlock(&world->network_lock);
     world->network = network ? *network : (gn_network){0};
-    pthread_rwlock_unlock(&world->net_lock);
+    pthread_rwlock_unlock(&world->network_lock);
 }
 
 static real_listener listener_of(real_world *world, uint8_t channel)
@@ -155,6 +155,7 @@ gn_world *gn_world_real_create(const gn_world_options *options)
     world->base.ops = &real_ops;
     world->node_id = options->node_id;
     pthread_rwlock_init(&world->net_lock, NULL);
+    pthread_rwlock_init(&world->network_lock, NULL);
     world->dropped = gn_counter("gnomon_net_dropped_frames_total", NULL, "Frames to peers that could not be sent.");
     world->pool = gn_real_pool_create(threads);
     world->timers = gn_real_timers_create(&world->base);
@@ -168,6 +169,7 @@ void gn_world_real_destroy(gn_world *base)
     real_world *world = real_world_of(base);
     gn_real_timers_destroy(world->timers);
     gn_real_pool_destroy(world->pool);
+    pthread_rwlock_destroy(&world->network_lock);
     pthread_rwlock_destroy(&world->net_lock);
     free(world);
 }

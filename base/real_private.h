@@ -23,6 +23,9 @@ typedef struct real_world {
     real_timers *timers;
     pthread_rwlock_t net_lock;    /* of what follows; a handler runs without it */
     real_listener listeners[256]; /* by channel; changed on the listener's queue once there is one */
+    /* Apart from net_lock: a network of one process receives for another world inside its send, and that one for this.
+     */
+    pthread_rwlock_t network_lock; /* of what follows; held by whoever is inside its send */
     gn_network network;
     gn_metric *dropped;
 } real_world;

@@ -412,6 +412,102 @@ static void a_frame_to_an_unknown_peer_is_dropped_and_counted(void **state)
     assert_int_equal(gn_counter_value(dropped), before + 1);
 }
 
+/* ---- a network ---- */
+
+typedef struct end {
+    gn_world *world, *other;
+    gn_node_id id;
+    gn_queue *queue;
+    int heard; /* the queue's */
+    gn_event enough;
+} end;
+
+enum { N_VOLLEYS = 2000, PING_CHANNEL = 4, DEAF_CHANNEL = 5 };
+
+typedef struct carried {
+    gn_net_frame net;
+    uint8_t byte;
+} carried;
+
+static _Atomic int n_carried, n_done;
+
+static void carried_done(gn_net_frame *net)
+{
+    atomic_fetch_add(&n_done, 1);
+    free(GN_CONTAINER(net, carried, net));
+}
+
+/* Receives for the other world inside the send of this one, as both do at once. */
+static bool carry(void *ctx, gn_node_id to, uint8_t channel, gn_bytes frame)
+{
+    end *from = ctx;
+    (void)to;
+    carried *c = gn_xcalloc(1, sizeof *c);
+    c->byte = frame.data[0];
+    c->net =
+        (gn_net_frame){.from = from->id, .channel = channel, .bytes = gn_bytes_of(&c->byte, 1), .done = carried_done};
+    atomic_fetch_add(&n_carried, 1);
+    gn_world_real_receive(from->other, &c->net);
+    return true;
+}
+
+static void hear(void *ctx, gn_node_id from, gn_bytes frame)
+{
+    end *e = ctx;
+    assert_true(gn_queue_is_current(e->queue));
+    assert_int_equal(frame.data[0], 42);
+    assert_int_equal(from, e->id == 7 ? 8 : 7);
+    if (++e->heard == N_VOLLEYS)
+        gn_event_signal(&e->enough);
+    else if (e->heard < N_VOLLEYS)
+        gn_net_send(e->world, from, PING_CHANNEL, frame);
+}
+
+typedef struct listening {
+    gn_task task;
+    end *end;
+    gn_event done;
+} listening;
+
+static void stop_listening(gn_task *task)
+{
+    listening *l = GN_CONTAINER(task, listening, task);
+    gn_net_listen(l->end->world, PING_CHANNEL, l->end->queue, NULL, NULL);
+    gn_event_signal(&l->done);
+}
+
+static void a_network_carries_frames_both_ways_at_once(void **state)
+{
+    (void)state;
+    gn_world *second = gn_world_real_create(&(gn_world_options){.threads = 2, .node_id = 8});
+    end ends[2] = {{.world = world, .other = second, .id = 7}, {.world = second, .other = world, .id = 8}};
+    uint8_t byte = 42;
+    for (int i = 0; i < 2; i++) {
+        ends[i].queue = gn_queue_create(ends[i].world, "net");
+        gn_event_init(&ends[i].enough, ends[i].world);
+        gn_net_listen(ends[i].world, PING_CHANNEL, ends[i].queue, hear, &ends[i]);
+        gn_world_real_network(ends[i].world, &(gn_network){.ctx = &ends[i], .send = carry});
+    }
+    for (int i = 0; i < 4; i++) { /* balls from either side: each end hears at least as many as it needs */
+        gn_net_send(world, 8, PING_CHANNEL, gn_bytes_of(&byte, 1));
+        gn_net_send(second, 7, PING_CHANNEL, gn_bytes_of(&byte, 1));
+    }
+    gn_net_send(world, 8, DEAF_CHANNEL, gn_bytes_of(&byte, 1)); /* nobody listens */
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(gn_event_wait(&ends[i].enough, UINT64_MAX), GN_OK);
+    for (int i = 0; i < 2; i++) {
+        listening l = {.task.run = stop_listening, .end = &ends[i]};
+        gn_event_init(&l.done, ends[i].world);
+        gn_queue_post(ends[i].queue, &l.task);
+        gn_event_wait(&l.done, UINT64_MAX);
+        gn_queue_destroy(ends[i].queue);
+    }
+    gn_world_real_network(world, NULL);
+    gn_world_real_network(second, NULL);
+    gn_world_real_destroy(second);
+    assert_int_equal(n_done, n_carried); /* heard or not */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -425,6 +521,7 @@ int main(void)
         cmocka_unit_test(a_stopped_timer_does_not_fire_even_if_it_was_due),
         cmocka_unit_test(clocks_and_randomness_go_on),
         cmocka_unit_test(a_frame_to_an_unknown_peer_is_dropped_and_counted),
+        cmocka_unit_test(a_network_carries_frames_both_ways_at_once),
     };
     return cmocka_run_group_tests(tests, open_world, close_world);
 }
