@@ -123,7 +123,8 @@ static void raise_floor(rpc_peer *peer, uint64_t floor)
 {
     if (floor > peer->floor)
         peer->floor = floor;
-    for (rpc_entry *entry; (entry = peer->above.first) && entry->number < peer->floor;) {
+    for (rpc_entry *entry = peer->above.first, *next; entry && entry->number < peer->floor; entry = next) {
+        next = entry->next;
         if (entry->state == RPC_SEEN) {
             forget(entry);
             continue;
@@ -142,8 +143,10 @@ void gn_rpc_take_progress(rpc_peer *peer, const rpc_progress *progress)
             settle(entry);
     }
     raise_floor(peer, progress->floor);
-    while (peer->below.first && peer->below.first->number < progress->pending)
-        forget(peer->below.first);
+    for (rpc_entry *entry = peer->below.first, *next; entry && entry->number < progress->pending; entry = next) {
+        next = entry->next;
+        forget(entry);
+    }
 }
 
 void gn_rpc_drop_old_answers(gn_rpc *rpc, rpc_peer *peer, uint64_t now)
