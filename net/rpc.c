@@ -154,6 +154,8 @@ static void forget_peer(gn_rpc *rpc, rpc_peer **link)
     GN_ASSERT(peer->calls.n == 0);
     *link = peer->next;
     rpc->n_peers--;
+    if (peer->last_number > rpc->last_number)
+        rpc->last_number = peer->last_number;
     gn_rpc_map_remove(&rpc->by_id, peer->id);
     gn_rpc_forget_asker(peer);
     gn_rpc_map_close(&peer->calls);
@@ -225,6 +227,7 @@ rpc_peer *gn_rpc_peer(gn_rpc *rpc, gn_node_id id)
     peer = gn_xcalloc(1, sizeof *peer);
     peer->id = id;
     peer->used_ns = gn_now_ns(rpc->world);
+    peer->last_number = rpc->last_number;
     peer->incarnation = id == rpc->self ? rpc->incarnation : 0;
     peer->next = rpc->peers;
     rpc->peers = peer;

@@ -32,7 +32,8 @@ void gn_rpc_stop(gn_rpc *rpc);
 
 /* Caller-owned; stays until `done`, which runs exactly once, on any thread (maybe before gn_rpc_start returns), and
  * must not block. Codes, beside those that the handler gave (then `error` has its words):
- *   GN_UNAVAILABLE  it did not run: refused there (no such method, overloaded, stopping), or never sent;
+ *   GN_UNAVAILABLE  it did not run: refused there (no such method, overloaded, stopping), or never sent, since the
+ *                   node has not said a word yet;
  *   GN_TIMEOUT      the deadline passed, or the node went silent: it may have run, or run yet;
  *   GN_CANCELED     gn_rpc_cancel: as GN_TIMEOUT;
  *   GN_LIMIT        the request is larger than GN_MAX_RPC;
@@ -80,7 +81,9 @@ void gn_rpc_answer(gn_rpc_request *request, gn_code code, gn_bytes response, con
 /* Handlers are given before the first request can come, or after: until then requests are refused. */
 /* Runs on the module's queue: must not block, answers now or later. */
 void gn_rpc_serve(gn_rpc *rpc, uint16_t method, void (*handler)(void *ctx, gn_rpc_request *request), void *ctx);
-/* Runs on a strand: may block. What it returns is the answer; `response` is empty at first, bounded by GN_MAX_RPC. */
+/* Runs on a strand: may block. Handlers that wait for other nodes' handlers may use up the strands of all of them and
+ * wait in a ring: such a method needs a deadline, or must not be called by another such. What it returns is the answer;
+ * `response` is empty at first, bounded by GN_MAX_RPC. */
 void gn_rpc_serve_strand(gn_rpc *rpc, uint16_t method,
                          gn_code (*handler)(void *ctx, gn_node_id from, gn_bytes request, gn_buf *response,
                                             gn_error *err),

@@ -209,7 +209,8 @@ struct gn_rpc {
     rpc_map by_id;
     rpc_peer *peers;
     unsigned n_peers;
-    gn_rpc_call **due; /* a heap by due_ns of all pending calls */
+    uint64_t last_number; /* of peers forgotten, which may remember us: the next begins above */
+    gn_rpc_call **due;    /* a heap by due_ns of all pending calls */
     size_t n_due, cap_due;
     uint64_t n_started, n_started_at_tick;
     uint64_t timer_due; /* 0: not running */

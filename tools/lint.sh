@@ -25,7 +25,7 @@ format() {
 
 # Only what this checkout owns is read; generated and third-party sources are not.
 tidy() {
-    git ls-files -z 'base/*.c' 'index/*.c' 'query/*.c' 'raft/*.c' 'shard/*.c' 'cluster/*.c' 'coord/*.c' 'node/*.c' |
+    git ls-files -z 'base/*.c' 'net/*.c' 'index/*.c' 'query/*.c' 'raft/*.c' 'shard/*.c' 'cluster/*.c' 'coord/*.c' 'node/*.c' |
         xargs -0 -r -P "$(nproc)" -n 6 clang-tidy-14 --quiet -p "$build" 2>/dev/null
 }
 

@@ -369,6 +369,94 @@ static void a_long_call_keeps_nothing_of_the_short_ones(void **state)
     fleet_destroy(f);
 }
 
+/* ---- large ones ---- */
+
+typedef struct counted {
+    size_t bytes;
+} counted;
+
+static bool count_bytes(void *ctx, gn_node_id from, gn_node_id to, uint8_t channel, gn_bytes frame)
+{
+    (void)from;
+    (void)to;
+    assert_true(channel == GN_RPC_BULK_CHANNEL || frame.len <= RPC_BULK + 1000);
+    ((counted *)ctx)->bytes += frame.len;
+    return true;
+}
+
+static void a_large_request_under_way_is_not_sent_again(void **state)
+{
+    (void)state;
+    fleet *f = fleet_create(15, 2, 0);
+    counted sent = {0};
+    meet(f);
+    gn_sim_link slow = {.min_ns = 240 * MS, .max_ns = 240 * MS};
+    gn_sim_link_set(f->sim, 0, 0, &slow);
+    gn_sim_on_frame(f->sim, count_bytes, &sent);
+    fleet_ask(f, 1, 2, LATER, 3000000, 0);
+    finish(f);
+    assert_int_equal(f->asked[1]->code, GN_OK);
+    assert_true(sent.bytes > 3000000 && sent.bytes < 3010000);
+    fleet_destroy(f);
+}
+
+static void large_requests_get_through_loss(void **state)
+{
+    (void)state;
+    fleet *f = fleet_create(16, 2, 0);
+    counted sent = {0};
+    fleet_links(f, 0.2, 0.1, 20 * MS);
+    gn_sim_on_frame(f->sim, count_bytes, &sent);
+    for (int i = 0; i < 40; i++)
+        fleet_ask(f, 1, 2, i % 2 ? LARGE : ECHO, i % 4 ? 100000 : 2000000, 0);
+    finish(f);
+    for (unsigned i = 0; i < f->n_asked; i++)
+        assert_int_equal(f->asked[i]->code, GN_OK);
+    fleet_destroy(f);
+}
+
+/* ---- peers ---- */
+
+static void peers_that_forgot_each_other_meet_again(void **state)
+{
+    (void)state;
+    fleet *f = fleet_create(17, 2, 0);
+    for (int i = 0; i < 10; i++) {
+        meet(f);
+        gn_sim_run_for(f->sim, i % 2 ? 30 * MINUTE : MINUTE);
+        if (i % 2)
+            assert_int_equal(gn_rpc_stats_of(f->nodes[1]->rpc).peers, 0);
+    }
+    for (int i = 0; i < 5; i++) { /* one forgets the other alone */
+        fleet_ask(f, 2, 1, LATER, 8, 0);
+        meet(f);
+        gn_sim_pause(f->sim, 2, true);
+        gn_sim_run_for(f->sim, 30 * MINUTE);
+        gn_sim_pause(f->sim, 2, false);
+    }
+    meet(f);
+    fleet_destroy(f);
+}
+
+/* Whoever was stopped itself does not take the others for dead. */
+static void a_paused_asker_finds_its_peers_alive(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        fleet *f = fleet_create(seed, 2, 0);
+        f->longest_ns = 3 * SECOND;
+        meet(f);
+        asked *a = fleet_ask(f, 1, 2, LATER, 8, 0);
+        gn_sim_run_for(f->sim, gn_sim_random(f->sim, 300 * MS));
+        gn_sim_pause(f->sim, 1, true);
+        gn_sim_run_for(f->sim, 20 * SECOND);
+        gn_sim_pause(f->sim, 1, false);
+        finish(f);
+        assert_int_equal(a->code, GN_OK);
+        fleet_destroy(f);
+    }
+}
+
 /* ---- an asker that floods ---- */
 
 static void flood(gn_world *world, gn_node_id to, uint64_t target, uint64_t first, unsigned n, uint16_t method)
@@ -493,6 +581,10 @@ int main(void)
         cmocka_unit_test(requests_wait_for_strands),
         cmocka_unit_test(nothing_is_kept_of_what_is_over),
         cmocka_unit_test(a_long_call_keeps_nothing_of_the_short_ones),
+        cmocka_unit_test(a_large_request_under_way_is_not_sent_again),
+        cmocka_unit_test(large_requests_get_through_loss),
+        cmocka_unit_test(peers_that_forgot_each_other_meet_again),
+        cmocka_unit_test(a_paused_asker_finds_its_peers_alive),
         cmocka_unit_test(a_flood_of_requests_is_refused_in_the_end),
         cmocka_unit_test(a_waiting_strand_sees_that_it_is_canceled),
         cmocka_unit_test(destroying_ends_what_waits),
