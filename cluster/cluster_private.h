@@ -32,6 +32,8 @@ struct gn_cluster {
     gn_raft_host *host;
     gn_shard *meta; /* this node's replica of the meta group */
     gn_resolver *resolver;
+    struct gn_rpc *rpc;     /* NULL: this node is the cluster */
+    struct gn_parts *parts; /* of transactions, on other nodes and of them; with rpc */
     _Atomic bool failed;
     void (*on_failure)(void *ctx, gn_code code, const char *message);
     void *failure_ctx;

@@ -3,11 +3,10 @@
  * (docs/decisions/cluster.md). */
 #include "base/assert.h"
 #include "cluster/dtxn_private.h"
-#include "cluster/resolver_private.h"
 
 #include <stdlib.h>
 
-/* ---- one part preparing, on a strand of its own but for the first ---- */
+/* ---- parts preparing: those that are here on strands of their own but for the first ---- */
 
 typedef struct preparing {
     gn_part *part;
@@ -28,13 +27,18 @@ static void prepare(void *arg)
 
 static void prepare_all(gn_dtxn *txn, preparing *all, uint32_t n)
 {
-    for (uint32_t i = 1; i < n; i++)
-        all[i].strand = gn_strand_start(txn->cluster->world, "prepare", prepare, &all[i]);
     for (uint32_t i = 0; i < n; i++)
-        if (!all[i].strand)
+        if (all[i].part->remote)
+            gn_remote_prepare_start(all[i].part->remote, all[i].txn_id, all[i].groups, all[i].n);
+        else if (i > 0)
+            all[i].strand = gn_strand_start(txn->cluster->world, "prepare", prepare, &all[i]);
+    for (uint32_t i = 0; i < n; i++)
+        if (!all[i].part->remote && !all[i].strand)
             prepare(&all[i]);
-    for (uint32_t i = 1; i < n; i++)
-        if (all[i].strand)
+    for (uint32_t i = 0; i < n; i++)
+        if (all[i].part->remote)
+            all[i].code = gn_remote_prepare_await(all[i].part->remote, &all[i].err);
+        else if (all[i].strand)
             gn_strand_join(all[i].strand);
 }
 
@@ -55,7 +59,7 @@ static void abort_prepared(gn_dtxn *txn, preparing *all, uint32_t n)
             groups[told++] = all[i].part->group_id;
     }
     gn_error err = {0};
-    if (any && gn_shard_decide(all[0].part->shard, all[0].txn_id, false, 0, NULL, &err) == GN_OK)
+    if (any && gn_group_decide(txn->cluster, groups[0], all[0].txn_id, false, 0, NULL, &err) == GN_OK)
         gn_resolver_finish(txn->cluster->resolver, all[0].txn_id, groups, told, false, 0);
     free(groups); /* without the first group's word the others will ask for it themselves */
 }
@@ -64,7 +68,7 @@ static gn_code decide(gn_dtxn *txn, const preparing *all, uint32_t n, gn_scn *sc
 {
     gn_decision decision = {0};
     gn_scn c = gn_clock_next(&txn->cluster->clock, 1, 0);
-    gn_code code = gn_shard_decide(all[0].part->shard, all[0].txn_id, true, c, &decision, err);
+    gn_code code = gn_group_decide(txn->cluster, all[0].groups[0], all[0].txn_id, true, c, &decision, err);
     bool committed = code == GN_OK && decision.state == GN_COMMITTED;
     if (code == GN_OK)
         gn_resolver_finish(txn->cluster->resolver, all[0].txn_id, all[0].groups, n, committed,
@@ -113,14 +117,13 @@ gn_code gn_dtxn_commit(gn_dtxn *txn, gn_scn *scn, gn_error *err)
     for (int wrote = 1; wrote >= 0; wrote--)
         for (uint32_t i = 0; i < txn->n_parts; i++) {
             gn_part *part = txn->parts[i];
-            bool writes = gn_txn_has_writes(part->txn);
+            bool writes = gn_part_has_writes(part);
             if (writes == wrote && (writes || (part->reads && !txn->options.read_only)))
                 parts[n++] = part;
             writers += wrote && writes;
         }
     if (writers > 0 && n == 1) {
-        code = gn_txn_commit(parts[0]->txn, &at, err);
-        parts[0]->txn = NULL;
+        code = gn_part_commit(parts[0], &at, err);
     } else if (writers > 0) {
         code = commit_parts(txn, parts, n, &at, err);
     }

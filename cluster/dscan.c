@@ -1,10 +1,11 @@
-/* Scans over the groups of a table. One group is asked directly; several become streams that are merged. */
+/* Scans over the groups of a table. One group is asked directly; several become streams that are merged. Groups that
+ * are elsewhere are asked all at once. */
 #include "cluster/dtxn_private.h"
 #include "cluster/merge_private.h"
 
 #include <stdlib.h>
 
-/* ---- streams over local parts ---- */
+/* ---- streams over parts ---- */
 
 static gn_code scan_stream_next(void *stream, gn_batch *batch, gn_bytes *keys, gn_error *err)
 {
@@ -26,65 +27,142 @@ static void vector_stream_close(void *stream)
     gn_vector_scan_close(stream);
 }
 
-/* ---- scans ---- */
+static gn_code remote_stream_next(void *stream, gn_batch *batch, gn_bytes *keys, gn_error *err)
+{
+    return gn_remote_scan_next(stream, batch, keys, err);
+}
 
-struct gn_dscan {
-    gn_scan *only;   /* of one group */
-    gn_merge *merge; /* of several */
-};
+static void remote_stream_close(void *stream)
+{
+    gn_remote_scan_close(stream);
+}
 
-static gn_code open_streams(gn_dtxn *txn, const gn_scan_spec *spec, gn_stream *streams, uint32_t *n,
-                            const gn_group_place *groups, uint32_t n_groups, gn_error *err)
+/* ---- open ---- */
+
+/* The specification of either kind; the other is NULL. */
+typedef struct opening {
+    const gn_scan_spec *rows;
+    const gn_vector_scan_spec *vectors;
+    bool with_keys; /* whatever the specification says: the merge needs them */
+    gn_part **parts;
+    gn_stream *streams; /* .stream NULL: not open */
+    uint32_t n;
+} opening;
+
+static gn_code find_parts(gn_dtxn *txn, opening *o, const gn_group_place *groups, gn_error *err)
 {
     gn_code code = GN_OK;
-    for (uint32_t i = 0; i < n_groups && code == GN_OK; i++) {
-        gn_part *part;
-        gn_scan *scan;
-        code = gn_dtxn_part(txn, groups[i].id, &part, err);
+    for (uint32_t i = 0; i < o->n && code == GN_OK; i++) {
+        code = gn_dtxn_part(txn, groups ? groups[i].id : GN_META_GROUP, &o->parts[i], err);
         if (code == GN_OK)
-            code = gn_scan_open(part->txn, spec, &scan, err);
-        if (code == GN_OK) {
-            part->reads = true;
-            streams[(*n)++] = (gn_stream){.next = scan_stream_next, .close = scan_stream_close, .stream = scan};
-        }
+            o->parts[i]->reads = true;
     }
     return code;
 }
 
-static void close_streams(const gn_stream *streams, uint32_t n)
+static gn_code start_remote(opening *o, gn_error *err)
 {
-    for (uint32_t i = 0; i < n; i++)
-        streams[i].close(streams[i].stream);
+    gn_code code = GN_OK;
+    gn_scan_spec rows = o->rows ? *o->rows : (gn_scan_spec){0}; /* what is sent need not stay */
+    rows.without_keys &= !o->with_keys;
+    for (uint32_t i = 0; i < o->n && code == GN_OK; i++) {
+        gn_remote_part *part = o->parts[i]->remote;
+        gn_remote_scan *scan;
+        if (!part)
+            continue;
+        code = o->rows ? gn_remote_scan_start(part, &rows, &scan, err)
+                       : gn_remote_vector_scan_start(part, o->vectors, &scan, err);
+        if (code == GN_OK)
+            o->streams[i] = (gn_stream){.next = remote_stream_next, .close = remote_stream_close, .stream = scan};
+    }
+    return code;
 }
+
+static gn_code open_here(opening *o, uint32_t i, gn_error *err)
+{
+    gn_scan *scan;
+    gn_vector_scan *vector_scan;
+    gn_code code = o->rows ? gn_scan_open(o->parts[i]->txn, o->rows, &scan, err)
+                           : gn_vector_scan_open(o->parts[i]->txn, o->vectors, &vector_scan, err);
+    if (code == GN_OK && o->rows)
+        o->streams[i] = (gn_stream){.next = scan_stream_next, .close = scan_stream_close, .stream = scan};
+    else if (code == GN_OK)
+        o->streams[i] = (gn_stream){.next = vector_stream_next, .close = vector_stream_close, .stream = vector_scan};
+    return code;
+}
+
+static gn_code await_remote(opening *o, gn_error *err)
+{
+    gn_code code = GN_OK;
+    for (uint32_t i = 0; i < o->n && code == GN_OK; i++)
+        if (o->parts[i]->remote)
+            code = gn_remote_scan_await(o->streams[i].stream, err);
+    return code;
+}
+
+static void opening_close(opening *o)
+{
+    free(o->parts);
+    free(o->streams);
+}
+
+/* On success the streams are the caller's to close. */
+static gn_code open_streams(gn_dtxn *txn, opening *o, const gn_group_place *groups, gn_error *err)
+{
+    o->parts = gn_xcalloc(o->n, sizeof *o->parts);
+    o->streams = gn_xcalloc(o->n, sizeof *o->streams);
+    gn_code code = find_parts(txn, o, groups, err);
+    if (code == GN_OK)
+        code = start_remote(o, err);
+    for (uint32_t i = 0; i < o->n && code == GN_OK; i++)
+        if (!o->parts[i]->remote)
+            code = open_here(o, i, err);
+    if (code == GN_OK)
+        code = await_remote(o, err);
+    for (uint32_t i = 0; i < o->n && code != GN_OK; i++)
+        if (o->streams[i].stream)
+            o->streams[i].close(o->streams[i].stream);
+    return code;
+}
+
+/* ---- scans ---- */
+
+struct gn_dscan {
+    gn_scan *only;    /* of one group that is here, */
+    gn_stream stream; /* of one group that is elsewhere, */
+    gn_merge *merge;  /* of several */
+};
 
 gn_code gn_dscan_open(gn_dtxn *txn, const gn_scan_spec *spec, bool ordered, gn_dscan **out, gn_error *err)
 {
-    const gn_group_place *groups = NULL, meta = {.id = GN_META_GROUP};
-    uint32_t n_groups = 1, n = 0;
+    const gn_group_place *groups = NULL;
+    opening o = {.rows = spec, .with_keys = ordered, .n = 1};
     gn_code code = GN_OK;
     if (spec->table->distribution_id)
-        code = gn_dtxn_groups(txn, spec->table, spec->index ? NULL : &spec->range, &groups, &n_groups, err);
-    if (code != GN_OK)
-        return code;
-    gn_stream *streams = gn_xcalloc(n_groups, sizeof *streams);
-    code = open_streams(txn, spec, streams, &n, groups ? groups : &meta, n_groups, err);
-    if (code != GN_OK) {
-        close_streams(streams, n);
-    } else {
+        code = gn_dtxn_groups(txn, spec->table, spec->index ? NULL : &spec->range, &groups, &o.n, err);
+    o.with_keys &= o.n > 1;
+    if (code == GN_OK)
+        code = open_streams(txn, &o, groups, err);
+    if (code == GN_OK) {
         gn_merge_order order = !ordered ? GN_MERGE_NONE : spec->reverse ? GN_MERGE_KEY_DESCENDING : GN_MERGE_KEY;
-        *out = gn_xcalloc(1, sizeof **out);
-        if (n == 1)
-            (*out)->only = streams[0].stream;
+        gn_dscan *scan = *out = gn_xcalloc(1, sizeof **out);
+        if (o.n > 1)
+            scan->merge = gn_merge_open(o.streams, o.n, spec->n_ordinals, order, txn->options.account);
+        else if (o.parts[0]->remote)
+            scan->stream = o.streams[0];
         else
-            (*out)->merge = gn_merge_open(streams, n, spec->n_ordinals, order, txn->options.account);
+            scan->only = o.streams[0].stream;
     }
-    free(streams);
+    opening_close(&o);
     return code;
 }
 
 gn_code gn_dscan_next(gn_dscan *scan, gn_batch *batch, gn_bytes *keys, gn_error *err)
 {
-    return scan->only ? gn_scan_next(scan->only, batch, keys, err) : gn_merge_next(scan->merge, batch, keys, err);
+    if (scan->only)
+        return gn_scan_next(scan->only, batch, keys, err);
+    return scan->merge ? gn_merge_next(scan->merge, batch, keys, err)
+                       : scan->stream.next(scan->stream.stream, batch, keys, err);
 }
 
 void gn_dscan_close(gn_dscan *scan)
@@ -93,58 +171,44 @@ void gn_dscan_close(gn_dscan *scan)
         return;
     gn_scan_close(scan->only);
     gn_merge_close(scan->merge);
+    if (scan->stream.stream)
+        scan->stream.close(scan->stream.stream);
     free(scan);
 }
 
 /* ---- vector scans ---- */
 
 struct gn_dvector_scan {
-    gn_vector_scan **parts; /* for their statistics; the merge owns them */
+    gn_stream *streams; /* one for each group; the merge, if there is one, closes them */
     uint32_t n;
     gn_merge *merge;
 };
 
 gn_code gn_dvector_scan_open(gn_dtxn *txn, const gn_vector_scan_spec *spec, gn_dvector_scan **out, gn_error *err)
 {
-    const gn_group_place *groups = NULL, meta = {.id = GN_META_GROUP};
-    uint32_t n_groups = 1;
+    const gn_group_place *groups = NULL;
+    opening o = {.vectors = spec, .n = 1};
     gn_code code = GN_OK;
     if (spec->table->distribution_id)
-        code = gn_dtxn_groups(txn, spec->table, NULL, &groups, &n_groups, err);
-    if (code != GN_OK)
-        return code;
-    gn_dvector_scan *s = gn_xcalloc(1, sizeof *s);
-    gn_stream *streams = gn_xcalloc(n_groups, sizeof *streams);
-    s->parts = gn_xcalloc(n_groups, sizeof *s->parts);
-    for (uint32_t i = 0; i < n_groups && code == GN_OK; i++) {
-        gn_part *part;
-        code = gn_dtxn_part(txn, groups ? groups[i].id : meta.id, &part, err);
-        if (code == GN_OK)
-            code = gn_vector_scan_open(part->txn, spec, &s->parts[s->n], err);
-        if (code == GN_OK) {
-            part->reads = true;
-            streams[s->n] =
-                (gn_stream){.next = vector_stream_next, .close = vector_stream_close, .stream = s->parts[s->n]};
-            s->n++;
-        }
-    }
-    if (code != GN_OK)
-        close_streams(streams, s->n);
-    else if (s->n > 1)
-        s->merge = gn_merge_open(streams, s->n, spec->n_ordinals + 1, GN_MERGE_DISTANCE, txn->options.account);
-    free(streams);
+        code = gn_dtxn_groups(txn, spec->table, NULL, &groups, &o.n, err);
+    if (code == GN_OK)
+        code = open_streams(txn, &o, groups, err);
     if (code == GN_OK) {
-        *out = s;
-    } else {
-        free(s->parts);
-        free(s);
+        gn_dvector_scan *s = *out = gn_xcalloc(1, sizeof *s);
+        s->streams = o.streams;
+        s->n = o.n;
+        o.streams = NULL;
+        if (s->n > 1)
+            s->merge = gn_merge_open(s->streams, s->n, spec->n_ordinals + 1, GN_MERGE_DISTANCE, txn->options.account);
     }
+    opening_close(&o);
     return code;
 }
 
 gn_code gn_dvector_scan_next(gn_dvector_scan *s, gn_batch *batch, gn_bytes *keys, gn_error *err)
 {
-    return s->merge ? gn_merge_next(s->merge, batch, keys, err) : gn_vector_scan_next(s->parts[0], batch, keys, err);
+    return s->merge ? gn_merge_next(s->merge, batch, keys, err)
+                    : s->streams[0].next(s->streams[0].stream, batch, keys, err);
 }
 
 void gn_dvector_scan_stats_get(const gn_dvector_scan *s, gn_vector_scan_stats *out)
@@ -152,7 +216,10 @@ void gn_dvector_scan_stats_get(const gn_dvector_scan *s, gn_vector_scan_stats *o
     *out = (gn_vector_scan_stats){0};
     for (uint32_t i = 0; i < s->n; i++) {
         gn_vector_scan_stats one;
-        gn_vector_scan_stats_get(s->parts[i], &one);
+        if (s->streams[i].next == remote_stream_next)
+            gn_remote_scan_stats(s->streams[i].stream, &one);
+        else
+            gn_vector_scan_stats_get(s->streams[i].stream, &one);
         out->distances += one.distances;
         out->searches += one.searches;
         out->tail_rows += one.tail_rows;
@@ -169,7 +236,7 @@ void gn_dvector_scan_close(gn_dvector_scan *s)
     if (s->merge)
         gn_merge_close(s->merge);
     else
-        gn_vector_scan_close(s->parts[0]);
-    free(s->parts);
+        s->streams[0].close(s->streams[0].stream);
+    free(s->streams);
     free(s);
 }

@@ -9,23 +9,32 @@
 
 /* ---- parts ---- */
 
+static gn_part *add_part(gn_dtxn *txn, uint64_t group_id)
+{
+    txn->parts = gn_xrealloc(txn->parts, (txn->n_parts + 1) * sizeof *txn->parts);
+    gn_part *part = txn->parts[txn->n_parts++] = gn_xcalloc(1, sizeof(gn_part));
+    part->group_id = group_id;
+    return part;
+}
+
 static gn_code begin_part(gn_dtxn *txn, uint64_t group_id, gn_part **out, gn_error *err)
 {
-    gn_shard *shard = gn_group_replica(txn->cluster, group_id);
-    if (!shard)
-        return gn_error_set(err, GN_UNAVAILABLE, "this node has no replica of group %" PRIu64, group_id);
+    gn_cluster *c = txn->cluster;
+    gn_shard *shard = gn_group_replica(c, group_id);
     gn_txn_options options = {.read_scn = txn->read_scn,
                               .global = txn->read_scn != 0,
                               .read_only = txn->options.read_only,
                               .account = txn->options.account,
                               .cancel = txn->options.cancel};
-    gn_txn *part;
-    gn_code code = gn_txn_begin(shard, &options, &part, err);
+    gn_txn *here = NULL;
+    if (!shard && !c->parts)
+        return gn_error_set(err, GN_UNAVAILABLE, "this node has no replica of group %" PRIu64, group_id);
+    gn_code code = shard ? gn_txn_begin(shard, &options, &here, err) : GN_OK;
     if (code != GN_OK)
         return code;
-    txn->parts = gn_xrealloc(txn->parts, (txn->n_parts + 1) * sizeof *txn->parts);
-    *out = txn->parts[txn->n_parts++] = gn_xcalloc(1, sizeof(gn_part));
-    **out = (gn_part){.group_id = group_id, .shard = shard, .txn = part};
+    *out = add_part(txn, group_id);
+    (*out)->txn = here;
+    (*out)->remote = here ? NULL : gn_remote_part_open(c, group_id, &options);
     return GN_OK;
 }
 
@@ -77,6 +86,7 @@ void gn_dtxn_abort(gn_dtxn *txn)
         return;
     for (uint32_t i = 0; i < txn->n_parts; i++) {
         gn_txn_abort(txn->parts[i]->txn); /* NULL if it has ended */
+        gn_remote_part_close(txn->parts[i]->remote);
         free(txn->parts[i]);
     }
     free(txn->parts);
@@ -138,7 +148,7 @@ static gn_code in_table_groups(gn_dtxn *txn, uint64_t distribution_id, uint64_t 
         gn_part *part;
         code = gn_dtxn_part(txn, txn->placement->groups[d->first + i].id, &part, err);
         if (code == GN_OK)
-            code = desc ? gn_txn_put_table(part->txn, desc, err) : gn_txn_drop_table(part->txn, table_id, err);
+            code = desc ? gn_part_put_table(part, desc, err) : gn_part_drop_table(part, table_id, err);
     }
     return code;
 }
@@ -155,6 +165,25 @@ gn_code gn_dtxn_drop_table(gn_dtxn *txn, uint64_t table_id, gn_error *err)
     uint64_t distribution_id = desc ? desc->distribution_id : 0;
     gn_code code = gn_txn_drop_table(meta_of(txn), table_id, err);
     return code == GN_OK ? in_table_groups(txn, distribution_id, table_id, NULL, err) : code;
+}
+
+/* ---- what has gathered for other nodes ---- */
+
+gn_code gn_dtxn_flush(gn_dtxn *txn, gn_error *err)
+{
+    gn_code code = GN_OK;
+    for (uint32_t i = 1; i < txn->n_parts && code == GN_OK; i++)
+        if (txn->parts[i]->remote)
+            code = gn_remote_flush(txn->parts[i]->remote, err);
+    for (uint32_t i = 1; i < txn->n_parts && code == GN_OK; i++)
+        if (txn->parts[i]->remote)
+            code = gn_remote_settle_writes(txn->parts[i]->remote, err);
+    return code;
+}
+
+gn_code gn_dtxn_statement_end(gn_dtxn *txn, gn_error *err)
+{
+    return txn->options.several ? gn_dtxn_flush(txn, err) : GN_OK;
 }
 
 /* ---- rows ---- */
@@ -188,7 +217,7 @@ gn_code gn_dtxn_insert(gn_dtxn *txn, const gn_table_desc *desc, const gn_value *
 {
     gn_part *part;
     gn_code code = part_of_row(txn, desc, values, &part, err);
-    return code == GN_OK ? gn_txn_insert(part->txn, desc, values, err) : code;
+    return code == GN_OK ? gn_part_insert(part, desc, values, err) : code;
 }
 
 /* A row whose shard key changes moves to another group. */
@@ -201,16 +230,16 @@ gn_code gn_dtxn_update(gn_dtxn *txn, const gn_table_desc *desc, gn_bytes key, co
     if (code != GN_OK)
         return code;
     if (from == to)
-        return gn_txn_update(from->txn, desc, key, values, err);
-    code = gn_txn_delete(from->txn, desc, key, err);
-    return code == GN_OK ? gn_txn_insert(to->txn, desc, values, err) : code;
+        return gn_part_update(from, desc, key, values, err);
+    code = gn_part_delete(from, desc, key, err);
+    return code == GN_OK ? gn_part_insert(to, desc, values, err) : code;
 }
 
 gn_code gn_dtxn_delete(gn_dtxn *txn, const gn_table_desc *desc, gn_bytes key, gn_error *err)
 {
     gn_part *part;
     gn_code code = part_of_key(txn, desc, key, &part, err);
-    return code == GN_OK ? gn_txn_delete(part->txn, desc, key, err) : code;
+    return code == GN_OK ? gn_part_delete(part, desc, key, err) : code;
 }
 
 /* ---- where to look ---- */

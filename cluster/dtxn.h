@@ -44,6 +44,12 @@ gn_code gn_dtxn_insert(gn_dtxn *txn, const gn_table_desc *desc, const gn_value *
 gn_code gn_dtxn_update(gn_dtxn *txn, const gn_table_desc *desc, gn_bytes key, const gn_value *values, gn_error *err);
 gn_code gn_dtxn_delete(gn_dtxn *txn, const gn_table_desc *desc, gn_bytes key, gn_error *err);
 
+/* Of a row whose group is on another node: the writes gather and are sent with the next read, savepoint or the end, and
+ * what refuses them, like GN_UNIQUE, is heard of then. flush: now. statement_end: now, unless the end of the
+ * transaction is what comes next. Both are free when there is nothing to send. */
+gn_code gn_dtxn_flush(gn_dtxn *txn, gn_error *err);
+gn_code gn_dtxn_statement_end(gn_dtxn *txn, gn_error *err);
+
 /* ---- scans ---- over every group that can hold matches; as gn_scan_open and its kin */
 typedef struct gn_dscan gn_dscan;
 /* ordered: rows come in the order of the primary key over all groups. The order of an index is kept within a group

@@ -4,14 +4,7 @@
 
 #include "cluster/cluster_private.h"
 #include "cluster/dtxn.h"
-
-/* The transaction's part in one group: that group's own transaction, on this node. */
-typedef struct gn_part {
-    uint64_t group_id;
-    gn_shard *shard;
-    gn_txn *txn;
-    bool reads; /* something was read that its commit has to validate */
-} gn_part;
+#include "cluster/part_private.h"
 
 struct gn_dtxn {
     gn_cluster *cluster;

@@ -1,5 +1,5 @@
 #include "base/log.h"
-#include "cluster/cluster_private.h"
+#include "cluster/part_private.h"
 #include "cluster/resolver_private.h"
 
 #include <stdlib.h>
@@ -67,21 +67,12 @@ void gn_resolver_unresolved(void *ctx, gn_shard *shard, uint64_t txn_id, uint64_
 
 /* ---- the work ---- */
 
-static gn_code replica(gn_resolver *r, uint64_t group, gn_shard **out, gn_error *err)
-{
-    *out = gn_group_replica(r->cluster, group);
-    return *out ? GN_OK : gn_error_set(err, GN_UNAVAILABLE, "no replica of the group is at hand");
-}
-
 /* The first group's word. If it has not decided yet, nobody will, and it writes down that the transaction is aborted.
  */
 static gn_code learn(gn_resolver *r, job *j, gn_error *err)
 {
-    gn_shard *primary;
     gn_decision decision = {0};
-    gn_code code = replica(r, j->groups[0], &primary, err);
-    if (code == GN_OK)
-        code = gn_shard_decide(primary, j->txn_id, false, 0, &decision, err);
+    gn_code code = gn_group_decide(r->cluster, j->groups[0], j->txn_id, false, 0, &decision, err);
     j->decided = code == GN_OK;
     j->commit = decision.state == GN_COMMITTED;
     j->scn = j->commit ? decision.scn : 0;
@@ -92,11 +83,8 @@ static gn_code learn(gn_resolver *r, job *j, gn_error *err)
 /* The groups of a decision are known at its first group. */
 static gn_code tell_all_of(gn_resolver *r, const job *j, gn_error *err)
 {
-    gn_shard *primary;
     gn_decision decision = {0};
-    gn_code code = replica(r, j->groups[0], &primary, err);
-    if (code == GN_OK)
-        code = gn_shard_decision(primary, j->txn_id, &decision, err);
+    gn_code code = gn_group_decision(r->cluster, j->groups[0], j->txn_id, &decision, err);
     if (code == GN_OK && decision.n_groups > 1)
         gn_resolver_finish(r, j->txn_id, decision.groups, decision.n_groups, j->commit, j->scn);
     gn_decision_close(&decision);
@@ -107,10 +95,7 @@ static gn_code tell(gn_resolver *r, const job *j, gn_error *err)
 {
     gn_code code = GN_OK;
     for (uint32_t i = 1; i < j->n && code == GN_OK; i++) {
-        gn_shard *shard;
-        code = replica(r, j->groups[i], &shard, err);
-        if (code == GN_OK)
-            code = gn_shard_decide(shard, j->txn_id, j->commit, j->scn, NULL, err);
+        code = gn_group_decide(r->cluster, j->groups[i], j->txn_id, j->commit, j->scn, NULL, err);
         if (code == GN_NO_OBJECT) /* it knew, and has forgotten */
             code = GN_OK;
     }
@@ -120,15 +105,14 @@ static gn_code tell(gn_resolver *r, const job *j, gn_error *err)
 static void work_on(gn_resolver *r, job *j)
 {
     gn_error err = {0};
-    gn_shard *primary;
     bool asked = !j->decided;
     gn_code code = asked ? learn(r, j, &err) : GN_OK;
     if (code == GN_OK)
         code = tell(r, j, &err);
     if (code == GN_OK && asked)
         code = tell_all_of(r, j, &err);
-    else if (code == GN_OK && replica(r, j->groups[0], &primary, &err) == GN_OK)
-        code = gn_shard_forget(primary, j->txn_id, &err);
+    else if (code == GN_OK)
+        code = gn_group_forget(r->cluster, j->groups[0], j->txn_id, &err);
     if (code != GN_OK)
         gn_log_info("cluster", "a transaction is not resolved yet", GN_KV_U64("transaction", j->txn_id),
                     GN_KV_STR("error", err.message));

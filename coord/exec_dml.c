@@ -175,6 +175,8 @@ static gn_code insert_row(gn_exec *x, const gn_value *values, gn_error *err)
         return code;
     gn_error violation = {0};
     code = gn_dtxn_insert(x->txn, plan->table, values, &violation);
+    if (code == GN_OK && plan->conflict.action != GN_CONFLICT_ERROR) /* what happens now depends on it */
+        code = gn_dtxn_flush(x->txn, &violation);
     if (code == GN_OK)
         return keep_returning(x, values, err);
     if (code != GN_UNIQUE || !conflict_handled(plan, &violation)) {

@@ -361,7 +361,8 @@ gn_code gn_scan_source(gn_exec *x, const gn_path *path, bool with_keys, uint64_t
                              .reverse = path->reverse,
                              .ordinals = path->ordinals,
                              .n_ordinals = path->n_ordinals,
-                             .limit_hint = limit_hint};
+                             .limit_hint = limit_hint,
+                             .without_keys = !with_keys};
     gn_code code = init_columns(s, err);
     if (code != GN_OK)
         scan_close(&s->op);

@@ -228,12 +228,15 @@ gn_code gn_portal_start(gn_session *s, gn_portal *p, gn_error *err)
     gn_code code = refuse_read_only(s, p->stmt->ast, err);
     if (code != GN_OK)
         return code;
-    if (gn_planned_ast(p->stmt->ast) == p->stmt->ast)
-        return gn_portal_start_planned(s, p, p->stmt, err);
-    code = gn_run_utility(s, p, err);
-    if (!p->chunk)
-        p->chunk = p->exec.results.first;
-    return code;
+    if (gn_planned_ast(p->stmt->ast) == p->stmt->ast) {
+        code = gn_portal_start_planned(s, p, p->stmt, err);
+    } else {
+        code = gn_run_utility(s, p, err);
+        if (!p->chunk)
+            p->chunk = p->exec.results.first;
+    }
+    /* What other nodes have to say of the writes is this statement's error, not a later one's. */
+    return code == GN_OK && s->txn ? gn_dtxn_statement_end(s->txn, err) : code;
 }
 
 /* ---- sending ---- */

@@ -130,6 +130,7 @@ typedef struct gn_scan_spec {
     const uint32_t *ordinals; /* of table->columns, strictly ascending: the columns of the batches */
     uint32_t n_ordinals;
     uint64_t limit_hint; /* rows the caller will probably take; 0 = all */
+    bool without_keys;   /* gn_scan_next will not be asked for keys: none need be sent from another node */
 } gn_scan_spec;
 
 typedef struct gn_scan gn_scan;

@@ -1,0 +1,274 @@
+/* Requests of a remote part: sending, waiting, another node when one does not answer, and what a failure means. */
+#include "base/assert.h"
+#include "base/limits.h"
+#include "cluster/methods_private.h"
+#include "cluster/part_remote_private.h"
+
+#include <inttypes.h>
+#include <stdatomic.h>
+
+enum { MOST_TRIES = 8, PATIENT_TRIES = 2 /* after them with a pause */, KEEP_ROOM = 4 << 20 };
+static const uint64_t CANCEL_LOOK_NS = 100000000, FIRST_PAUSE_NS = 10000000;
+
+/* ---- sending ---- */
+
+gn_code gn_remote_request(gn_remote_part *p, gn_part_action action, bool with_writes, gn_error *err)
+{
+    gn_code code = gn_remote_settle(p, err);
+    if (code != GN_OK)
+        return code;
+    gn_part_request r = {.action = action,
+                         .begin = !p->established,
+                         .global = p->options.global,
+                         .read_only = p->options.read_only,
+                         .incarnation = gn_parts_incarnation(p->cluster->parts),
+                         .part = p->number,
+                         .group = p->group_id,
+                         .read_scn = p->options.read_scn};
+    if (p->request.cap > KEEP_ROOM)
+        gn_buf_close(&p->request);
+    gn_buf_clear(&p->request);
+    gn_part_request_write(&p->request, &r, gn_buf_bytes(&p->closed),
+                          with_writes ? gn_buf_bytes(&p->writes) : gn_bytes_of(NULL, 0));
+    p->action = action;
+    gn_buf_clear(&p->closed);
+    if (!with_writes)
+        return GN_OK;
+    p->has_writes |= p->n_writes > 0;
+    p->n_writes = 0;
+    p->table_id = 0;
+    p->batch++;
+    gn_buf_clear(&p->writes);
+    return GN_OK;
+}
+
+/* The last to touch the part: whoever waits may free it. */
+static void answered(gn_rpc_call *call, gn_code code)
+{
+    gn_remote_part *p = GN_CONTAINER(call, gn_remote_part, call);
+    p->transport = code;
+    gn_event_signal(&p->done);
+}
+
+static void start(gn_remote_part *p)
+{
+    gn_cluster *c = p->cluster;
+    if (!p->established)
+        gn_parts_moves(c->parts, p, gn_group_route(c, p->group_id, p->tries), p->tries > 0);
+    gn_part_request_renumber(&p->request, p->number);
+    gn_buf_close(&p->call.response);
+    p->call = (gn_rpc_call){
+        .to = p->node, .method = GN_METHOD_PART_RUN, .request = gn_buf_bytes(&p->request), .done = answered};
+    gn_event_init(&p->done, c->world);
+    atomic_store_explicit(&p->used_ns, gn_now_ns(c->world), memory_order_relaxed);
+    if (p->node) {
+        gn_rpc_start(c->rpc, &p->call);
+    } else {
+        gn_error_set(&p->call.error, GN_UNAVAILABLE, "no node with a replica of group %" PRIu64 " is known",
+                     p->group_id);
+        answered(&p->call, GN_UNAVAILABLE);
+    }
+}
+
+gn_code gn_remote_send(gn_remote_part *p, gn_remote_scan *for_scan, gn_error *err)
+{
+    GN_ASSERT(!p->under_way);
+    if (p->request.failed)
+        return gn_error_oom(err, p->request.account);
+    p->tries = 0;
+    p->canceled = false;
+    p->for_scan = for_scan;
+    p->under_way = true;
+    start(p);
+    return GN_OK;
+}
+
+/* ---- what a failure means ---- */
+
+static bool ends_part(gn_part_action action)
+{
+    return action == GN_PART_COMMIT || action == GN_PART_PREPARE;
+}
+
+/* It surely did not run: it was refused, or never sent. */
+static bool has_not_run(gn_code transport)
+{
+    return transport == GN_UNAVAILABLE || transport == GN_LIMIT;
+}
+
+static bool may_go_elsewhere(const gn_remote_part *p)
+{
+    if (p->established || p->canceled || p->tries + 1 >= MOST_TRIES)
+        return false;
+    return p->transport == GN_UNAVAILABLE || (p->transport == GN_TIMEOUT && !ends_part(p->action));
+}
+
+static void go_elsewhere(gn_remote_part *p)
+{
+    gn_world *world = p->cluster->world;
+    if (!has_not_run(p->transport))
+        gn_parts_give_up(p->cluster->parts, p->node, p->number);
+    if (++p->tries >= PATIENT_TRIES) {
+        gn_event pause;
+        gn_event_init(&pause, world);
+        gn_event_wait(&pause, gn_now_ns(world) + (FIRST_PAUSE_NS << (p->tries - PATIENT_TRIES)));
+    }
+    start(p);
+}
+
+/* Of a request that got no answer. */
+static gn_code failure(gn_remote_part *p, gn_error *err)
+{
+    bool not_run = has_not_run(p->transport);
+    const char *words = p->call.error.message;
+    if (ends_part(p->action) && !not_run)
+        return gn_error_set(err, GN_OUTCOME_UNKNOWN, "node %" PRIu64 " did not answer; whether it committed is unknown",
+                            p->node);
+    if (p->canceled)
+        return gn_error_set(err, GN_CANCELED, "%s", gn_code_text(GN_CANCELED));
+    if (p->established)
+        return gn_error_set(err, GN_SERIALIZATION, "could not serialize access: node %" PRIu64 " became unavailable",
+                            p->node);
+    gn_code code = p->transport == GN_TIMEOUT ? GN_UNAVAILABLE : p->transport;
+    return gn_error_set(err, code, "group %" PRIu64 " cannot be reached: %s", p->group_id,
+                        words[0] ? words : gn_code_text(p->transport));
+}
+
+static gn_code lose(gn_remote_part *p, gn_code code, const gn_error *err)
+{
+    p->lost = code;
+    p->why = *err;
+    return code;
+}
+
+/* ---- waiting ---- */
+
+/* What ends the part is waited for whoever cancels: its outcome would only be lost. */
+static void await_done(gn_remote_part *p)
+{
+    gn_world *world = p->cluster->world;
+    const _Atomic bool *cancel = ends_part(p->action) ? NULL : p->options.cancel;
+    for (;;) {
+        uint64_t until = cancel && !p->canceled ? gn_now_ns(world) + CANCEL_LOOK_NS : UINT64_MAX;
+        if (gn_event_wait(&p->done, until) == GN_OK)
+            return;
+        if (cancel && *cancel) {
+            p->canceled = true;
+            gn_rpc_cancel(p->cluster->rpc, &p->call);
+        }
+    }
+}
+
+/* The code of the answer, or what it means that there is none. */
+static gn_code receive(gn_remote_part *p, gn_part_answer *a, gn_error *err)
+{
+    *a = (gn_part_answer){0};
+    await_done(p);
+    while (p->transport != GN_OK && may_go_elsewhere(p)) {
+        go_elsewhere(p);
+        await_done(p);
+    }
+    p->under_way = false;
+    atomic_store_explicit(&p->used_ns, gn_now_ns(p->cluster->world), memory_order_relaxed);
+    if (p->transport == GN_OK && gn_part_answer_read(gn_buf_bytes(&p->call.response), a, err)) {
+        p->ended = ends_part(p->action);
+        p->has_writes = a->has_writes;
+        p->established |= !a->gone;
+        return a->gone ? lose(p, a->code, err) : a->code;
+    }
+    gn_error why = {0};
+    gn_code code = p->transport == GN_OK ? gn_error_set(&why, ends_part(p->action) ? GN_OUTCOME_UNKNOWN : GN_CORRUPT,
+                                                        "an answer of node %" PRIu64 " cannot be read", p->node)
+                                         : failure(p, &why);
+    *err = why;
+    return lose(p, code, &why);
+}
+
+void gn_remote_finish(gn_remote_part *p)
+{
+    gn_part_answer a;
+    gn_error err = {0};
+    gn_remote_scan *s = p->for_scan;
+    gn_code code = receive(p, &a, &err);
+    p->for_scan = NULL;
+    if (s) {
+        s->waiting = false;
+        s->ready = code == GN_OK;
+        s->code = code;
+        s->error = err;
+        s->there = s->there || code == GN_OK;
+        s->ended = a.ended;
+        s->body = a.body;
+        gn_buf_close(&s->packed);
+        s->packed = p->call.response;
+        p->call.response = (gn_buf){0};
+    } else if (code != GN_OK && p->lost == GN_OK && p->action != GN_PART_NEXT) {
+        p->late = code;
+        p->late_error = err;
+    }
+}
+
+gn_code gn_remote_settle(gn_remote_part *p, gn_error *err)
+{
+    static const gn_error none;
+    if (p->under_way)
+        gn_remote_finish(p);
+    gn_code code = p->lost != GN_OK ? p->lost : p->late;
+    if (code != GN_OK && err)
+        *err = p->lost != GN_OK ? p->why : p->late_error;
+    p->late = GN_OK;
+    p->late_error = none;
+    return code;
+}
+
+gn_code gn_remote_settle_writes(gn_remote_part *p, gn_error *err)
+{
+    return p->under_way && p->for_scan ? GN_OK : gn_remote_settle(p, err);
+}
+
+/* ---- ends ---- */
+
+/* Of what was just sent; not through gn_remote_finish, since the answer has a body. */
+static gn_code ended(gn_remote_part *p, gn_scn *scn, gn_error *err)
+{
+    gn_part_answer a;
+    gn_error why = {0};
+    gn_code code = receive(p, &a, &why);
+    gn_scn at = gn_read_be64(&a.body);
+    if (code == GN_OK && a.body.failed)
+        code = gn_error_set(&why, GN_OUTCOME_UNKNOWN, "an answer of node %" PRIu64 " cannot be read", p->node);
+    if (code == GN_OK && scn)
+        *scn = at;
+    if (code != GN_OK && err)
+        *err = why;
+    return code;
+}
+
+gn_code gn_remote_commit(gn_remote_part *p, gn_scn *scn, gn_error *err)
+{
+    gn_remote_scans_end(p);
+    gn_code code = gn_remote_request(p, GN_PART_COMMIT, true, err);
+    if (code == GN_OK)
+        code = gn_remote_send(p, NULL, err);
+    return code == GN_OK ? ended(p, scn, err) : code;
+}
+
+void gn_remote_prepare_start(gn_remote_part *p, uint64_t txn_id, const uint64_t *groups, uint32_t n_groups)
+{
+    gn_remote_scans_end(p);
+    p->start_code = gn_remote_request(p, GN_PART_PREPARE, true, &p->start_error);
+    if (p->start_code != GN_OK)
+        return;
+    gn_buf_append_be64(&p->request, txn_id);
+    gn_wire_groups_write(&p->request, groups, n_groups);
+    p->start_code = gn_remote_send(p, NULL, &p->start_error);
+}
+
+gn_code gn_remote_prepare_await(gn_remote_part *p, gn_error *err)
+{
+    if (p->start_code == GN_OK)
+        return ended(p, NULL, err);
+    if (err)
+        *err = p->start_error;
+    return p->start_code;
+}

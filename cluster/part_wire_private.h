@@ -1,0 +1,122 @@
+/* What a coordinator and the node with its part say to each other. All numbers are big endian.
+ *
+ *   request   version (1)  action (1)  flags (1)  incarnation (8)  part (8)  group (8)  read SCN (8)
+ *             scans that were closed: count (4)  id (4)*     writes: length (4)  write*     what the action needs
+ *   answer    version (1)  flags (1)  error | what the action gives
+ *
+ * A part is named by its coordinator: node, incarnation (random, since it started), number. The first request that gets
+ * through begins it. Writes travel with whatever comes next. Every read function gives false for bytes that are not
+ * what it wants, and what it gives points into them. */
+#ifndef GN_CLUSTER_PART_WIRE_PRIVATE_H
+#define GN_CLUSTER_PART_WIRE_PRIVATE_H
+
+#include "base/buf.h"
+#include "shard/txn.h"
+
+enum {
+    GN_WIRE_BATCH_BYTES = 4 << 20, /* about so much of a batch goes into one answer */
+    GN_WIRE_MAX_RANGE = 1 << 20,   /* a bound of a range */
+    GN_WIRE_MAX_GROUPS = 65536,    /* of one transaction */
+    GN_WIRE_MAX_PARTS = 4096,      /* in one list */
+};
+
+typedef enum gn_part_action {
+    GN_PART_FLUSH = 1,
+    GN_PART_COMMIT,
+    GN_PART_PREPARE,
+    GN_PART_ROLLBACK_TO,
+    GN_PART_SCAN,
+    GN_PART_VECTOR_SCAN,
+    GN_PART_NEXT, /* of either */
+} gn_part_action;
+
+typedef struct gn_part_request {
+    gn_part_action action;
+    bool begin, global, read_only; /* begin: unless it has begun */
+    uint64_t incarnation, part, group;
+    gn_scn read_scn;
+    gn_reader closed, writes, body;
+} gn_part_request;
+
+/* closed: ids as they lie in a request. The action's body is appended by the caller. */
+void gn_part_request_write(gn_buf *out, const gn_part_request *request, gn_bytes closed, gn_bytes writes);
+void gn_part_request_renumber(gn_buf *request, uint64_t part); /* the same to another node */
+bool gn_part_request_read(gn_bytes bytes, gn_part_request *out);
+
+typedef struct gn_part_answer {
+    bool has_writes; /* the part has, after this */
+    bool ended;      /* the scan has; no further rows */
+    bool gone;       /* the node does not have the part */
+    gn_code code;
+    gn_reader body;
+} gn_part_answer;
+
+/* Begins an answer; the body is appended. gn_part_answer_end completes it, or replaces it by an error. */
+void gn_part_answer_begin(gn_buf *out);
+void gn_part_answer_end(gn_buf *out, const gn_part_answer *answer, const gn_error *err);
+/* err: gets the words. */
+bool gn_part_answer_read(gn_bytes bytes, gn_part_answer *out, gn_error *err);
+
+/* ---- writes ---- */
+
+typedef enum gn_part_write_kind {
+    GN_WRITE_TABLE = 1, /* the following rows are of this table: id, version, data_epoch */
+    GN_WRITE_INSERT,    /* row */
+    GN_WRITE_UPDATE,    /* key, row */
+    GN_WRITE_DELETE,    /* key */
+    GN_WRITE_PUT_TABLE, /* descriptor */
+    GN_WRITE_DROP_TABLE,
+    GN_WRITE_MARK, /* id of a savepoint */
+    GN_WRITE_UNMARK,
+} gn_part_write_kind;
+
+typedef struct gn_part_write {
+    gn_part_write_kind kind;
+    uint64_t id; /* table, or mark */
+    uint64_t version, epoch;
+    gn_bytes key, row; /* row: also a descriptor */
+} gn_part_write;
+
+void gn_part_write_append(gn_buf *out, const gn_part_write *write);
+bool gn_part_write_read(gn_reader *in, gn_part_write *out);
+
+/* ---- bodies ---- */
+
+typedef struct gn_wire_scan {
+    uint32_t id;
+    uint64_t table_id, version, epoch, index_id; /* index 0: the primary key */
+    bool with_keys;
+    uint32_t n_ordinals;
+    gn_reader ordinals;
+    /* scans */
+    gn_key_range range;
+    bool reverse;
+    uint64_t limit_hint;
+    /* vector scans */
+    gn_bytes query; /* floats as they lie in memory */
+    uint64_t k_hint;
+    uint32_t ef;
+    float target_recall;
+    bool exact;
+} gn_wire_scan;
+
+void gn_wire_scan_write(gn_buf *out, uint32_t id, const gn_scan_spec *spec);
+void gn_wire_vector_scan_write(gn_buf *out, uint32_t id, const gn_vector_scan_spec *spec);
+bool gn_wire_scan_read(gn_reader *in, bool vector, gn_wire_scan *out);
+
+void gn_wire_stats_write(gn_buf *out, const gn_vector_scan_stats *stats);
+bool gn_wire_stats_read(gn_reader *in, gn_vector_scan_stats *out);
+
+void gn_wire_groups_write(gn_buf *out, const uint64_t *groups, uint32_t n);
+/* *groups: to be freed. */
+bool gn_wire_groups_read(gn_reader *in, uint64_t **groups, uint32_t *n);
+
+/* A run of bytes behind its length (4). */
+void gn_wire_bytes_write(gn_buf *out, gn_bytes bytes);
+gn_bytes gn_wire_bytes_read(gn_reader *in);
+
+/* An error with all its words. Codes go by name: their numbers differ between versions. */
+void gn_wire_error_write(gn_buf *out, gn_code code, const gn_error *err);
+bool gn_wire_error_read(gn_reader *in, gn_code *code, gn_error *err);
+
+#endif

@@ -1,0 +1,52 @@
+/* What a node keeps of parts of transactions that are not where their coordinator is: as coordinator, those on other
+ * nodes; as server, those of others (part_server.c). */
+#ifndef GN_CLUSTER_PARTS_PRIVATE_H
+#define GN_CLUSTER_PARTS_PRIVATE_H
+
+#include "cluster/part_private.h"
+#include "net/rpc.h"
+
+typedef struct gn_parts gn_parts;
+typedef struct gn_part_server gn_part_server;
+
+/* Answers the methods of parts from now on; the cluster has its gn_rpc. NULL: no thread can be had. */
+gn_parts *gn_parts_start(gn_cluster *cluster);
+/* Between gn_rpc_stop and gn_rpc_destroy: what is held for others is aborted. No transaction is open here. */
+void gn_parts_stop(gn_parts *parts);
+void gn_parts_free(gn_parts *parts); /* after gn_rpc_destroy; both: NULL is fine */
+gn_part_server *gn_parts_server(gn_parts *parts);
+
+/* ---- the coordinator's side ---- */
+uint64_t gn_parts_incarnation(const gn_parts *parts);
+uint64_t gn_parts_enter(gn_parts *parts, gn_remote_part *part); /* gives its number */
+void gn_parts_leave(gn_parts *parts, gn_remote_part *part);
+/* Its next request goes there. renumber: as another part, since one with its number may be elsewhere. */
+void gn_parts_moves(gn_parts *parts, gn_remote_part *part, gn_node_id node, bool renumber);
+/* Tells the node that nobody wants this part any more. Does not block. */
+void gn_parts_give_up(gn_parts *parts, gn_node_id node, uint64_t part);
+
+/* Lists of parts: version, incarnation, numbers. */
+typedef struct gn_part_list {
+    uint64_t incarnation;
+    uint32_t n;
+    gn_reader numbers;
+} gn_part_list;
+bool gn_part_list_read(gn_bytes bytes, gn_part_list *out);
+
+/* ---- part_server.c ---- */
+enum { GN_PART_LEASE_S = 60, GN_PARTS_PER_PEER = 8192, GN_SCANS_PER_PART = 1024, GN_MARKS_PER_PART = 65536 };
+
+gn_part_server *gn_part_server_start(gn_cluster *cluster);
+void gn_part_server_sweep(gn_part_server *server); /* aborts what nobody has asked for in the time of a lease */
+uint32_t gn_part_server_count(gn_part_server *server);
+void gn_part_server_stop(gn_part_server *server);
+void gn_part_server_free(gn_part_server *server);
+
+/* ---- group_decide.c ---- */
+void gn_group_decide_serve(gn_cluster *cluster);
+
+/* ---- part_route.c ---- */
+/* A node to ask for what a replica of the group can do, another with each try; 0: none is known. Never this node. */
+gn_node_id gn_group_route(gn_cluster *cluster, uint64_t group_id, unsigned tries);
+
+#endif
