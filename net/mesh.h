@@ -23,6 +23,9 @@ typedef struct gn_mesh_options {
      * GN_MESH_STRANGER. */
     bool admit_strangers;
     size_t queue_bytes; /* frames waiting for one peer and class beyond it are dropped (counted); 0 = 64 MiB */
+    /* How long the other side may take for its hello (0 = 5000), and how long nothing may be heard on a connection
+     * before it is given up (0 = 10000). Frames wait as long for a connection, then they are dropped. */
+    unsigned hello_ms, silence_ms;
 } gn_mesh_options;
 
 #define GN_MESH_STRANGER ((gn_node_id)1 << 62)
@@ -45,6 +48,7 @@ typedef struct gn_mesh_peer_status {
     bool connected;    /* the connection for requests */
     uint64_t heard_ns; /* gn_now_ns of the last byte from it on any; 0 = never */
     uint64_t bytes_in, bytes_out, frames_in, frames_out, frames_dropped;
+    unsigned connections; /* of all classes, also those that are being given up */
     char last_error[200]; /* why the last connection failed or ended; "" = it did not */
 } gn_mesh_peer_status;
 /* Copies up to `max`, by id; gives how many there are. Any thread. */
