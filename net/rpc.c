@@ -2,8 +2,10 @@
  *
  * Incarnations. A gn_rpc has a random name, in every frame that it sends; a frame also names the incarnation that it is
  * for. A request is sent only to an incarnation that is known, and runs in no other: so at most once holds over
- * restarts of the answerer too. Who does not know yet asks (HELLO). Random names need no clock that only goes forward;
- * in place of an order, the names that a node had before are remembered, and late frames of those are dropped. */
+ * restarts of the answerer too. Who does not know yet asks (HELLO); so does who has heard nothing for a second, since a
+ * request sent to a node that died meanwhile would leave its asker in doubt for nothing. Random names need no clock
+ * that only goes forward; in place of an order, the names that a node had before are remembered, and late frames of
+ * those are dropped. */
 #include "base/assert.h"
 #include "base/memory.h"
 #include "net/rpc_private.h"
@@ -257,7 +259,6 @@ static void meet(gn_rpc *rpc, rpc_work *work, rpc_peer *peer, uint64_t incarnati
     }
     peer->incarnation = incarnation;
     gn_rpc_need_timer(rpc, work, gn_now_ns(rpc->world) + RPC_LOOK_AROUND);
-    gn_rpc_peer_known(rpc, work, peer);
 }
 
 /* False: not a frame to go on with. */
@@ -267,8 +268,10 @@ static bool accept(gn_rpc *rpc, rpc_work *work, rpc_peer *peer, const rpc_frame 
         return false;
     if (frame->from != peer->incarnation)
         meet(rpc, work, peer, frame->from);
-    peer->used_ns = gn_now_ns(rpc->world);
+    peer->used_ns = peer->heard_ns = gn_now_ns(rpc->world);
     peer->asked_ns = 0;
+    if (peer->unsent)
+        gn_rpc_send_unsent(rpc, work, peer);
     bool for_us = frame->to == rpc->incarnation;
     bool asks = frame->kind == RPC_REQUEST || frame->kind == RPC_PROBE;
     if (frame->kind == RPC_HELLO ? frame->wants_reply : asks && !for_us)

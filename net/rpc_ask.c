@@ -238,7 +238,7 @@ static uint64_t next_due(const gn_rpc *rpc, const gn_rpc_call *call, uint64_t no
 
 static void send_again(gn_rpc *rpc, rpc_work *work, gn_rpc_call *call, uint64_t now)
 {
-    if (call->peer->incarnation == 0) {
+    if (call->tries == 0) {
         say_hello(rpc, work, call->peer, now);
         return;
     }
@@ -295,6 +295,12 @@ static gn_code judge(gn_rpc *rpc, gn_rpc_call *call)
     return GN_OK;
 }
 
+/* Heard just now, in the incarnation that we know. */
+static bool is_surely_there(const gn_rpc *rpc, const rpc_peer *peer, uint64_t now)
+{
+    return peer->id == rpc->self || (peer->incarnation && now < peer->heard_ns + RPC_SILENCE);
+}
+
 static void enlist(gn_rpc *rpc, rpc_work *work, gn_rpc_call *call)
 {
     rpc_peer *peer = call->peer;
@@ -304,10 +310,11 @@ static void enlist(gn_rpc *rpc, rpc_work *work, gn_rpc_call *call)
     gn_rpc_map_put(&peer->calls, call->number, call);
     insert_call(&peer->unconfirmed, call);
     rpc->n_started++;
-    if (peer->incarnation)
-        send_request(rpc, work, call, call->started_ns);
-    else
+    peer->unsent |= !is_surely_there(rpc, peer, call->started_ns);
+    if (peer->unsent)
         say_hello(rpc, work, peer, call->started_ns);
+    else
+        send_request(rpc, work, call, call->started_ns);
     call->due_ns = next_due(rpc, call, call->started_ns);
     heap_insert(rpc, call);
     if (call->due_ns != UINT64_MAX)
@@ -362,8 +369,9 @@ void gn_rpc_end_all(gn_rpc *rpc, rpc_work *work, gn_code code, const char *why)
 
 /* ---- what is heard ---- */
 
-void gn_rpc_peer_known(gn_rpc *rpc, rpc_work *work, rpc_peer *peer)
+void gn_rpc_send_unsent(gn_rpc *rpc, rpc_work *work, rpc_peer *peer)
 {
+    peer->unsent = false;
     uint64_t now = gn_now_ns(rpc->world);
     for (gn_rpc_call *call = peer->unconfirmed.first; call; call = call->next) {
         if (call->tries == 0)

@@ -152,7 +152,9 @@ typedef struct rpc_peer {
     uint64_t incarnation; /* 0: not known yet */
     uint64_t old[RPC_MAX_OLD];
     unsigned n_old;
-    uint64_t used_ns; /* last frame or call */
+    uint64_t used_ns;  /* last frame or call */
+    uint64_t heard_ns; /* last frame */
+    bool unsent;       /* calls wait for it to say who it is */
     /* calls to it */
     rpc_map calls;
     rpc_calls unconfirmed, confirmed; /* confirmed: it has said that it has the request */
@@ -264,7 +266,7 @@ rpc_peer *gn_rpc_peer(gn_rpc *rpc, gn_node_id id); /* made when it is not there;
 
 void gn_rpc_heard_answer(gn_rpc *rpc, rpc_work *work, rpc_peer *peer, const rpc_frame *frame, gn_rpc_call **large);
 void gn_rpc_heard_status(gn_rpc *rpc, rpc_work *work, rpc_peer *peer, rpc_frame *frame);
-void gn_rpc_peer_known(gn_rpc *rpc, rpc_work *work, rpc_peer *peer);     /* calls that waited for its name go */
+void gn_rpc_send_unsent(gn_rpc *rpc, rpc_work *work, rpc_peer *peer);    /* calls that waited for its name go */
 void gn_rpc_peer_restarted(gn_rpc *rpc, rpc_work *work, rpc_peer *peer); /* calls that went to the last one end */
 void gn_rpc_unpin(rpc_work *work, gn_rpc_call *call);
 void gn_rpc_due_calls(gn_rpc *rpc, rpc_work *work, uint64_t now);

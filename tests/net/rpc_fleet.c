@@ -256,13 +256,18 @@ void fleet_links(fleet *f, double loss, double duplicate, uint64_t max_ns)
     gn_sim_link_set(f->sim, 0, 0, &link);
 }
 
-void fleet_destroy(fleet *f)
+void fleet_close(fleet *f)
 {
     for (unsigned id = 1; id <= f->n; id++) {
         if (f->nodes[id])
             take_down(f, id);
     }
     GN_ASSERT(fleet_all_done(f));
+}
+
+void fleet_destroy(fleet *f)
+{
+    fleet_close(f);
     gn_sim_destroy(f->sim);
     for (unsigned i = 0; i < f->n_asked; i++) {
         gn_buf_close(&f->asked[i]->request);

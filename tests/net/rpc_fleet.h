@@ -42,6 +42,7 @@ typedef struct fleet {
 } fleet;
 
 fleet *fleet_create(uint64_t seed, unsigned n, unsigned max_strands);
+void fleet_close(fleet *f); /* all nodes: every call has ended then */
 void fleet_destroy(fleet *f);
 void fleet_crash(fleet *f, gn_node_id node); /* and closes the ghost */
 void fleet_restart(fleet *f, gn_node_id node);

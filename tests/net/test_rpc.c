@@ -77,6 +77,7 @@ static fleet *run_chaos(uint64_t seed, unsigned steps)
 static void whatever_happens_requests_run_at_most_once_and_calls_end_once(void **state)
 {
     (void)state;
+    unsigned seen[GN_INDEX_CORRUPT + 1] = {0};
     for (uint64_t seed = 1; seed <= 250; seed++) {
         fleet *f = run_chaos(seed, 100);
         gn_sim_cut(f->sim, 0, 0, false);
@@ -86,9 +87,15 @@ static void whatever_happens_requests_run_at_most_once_and_calls_end_once(void *
         }
         if (seed % 4) /* else they are destroyed with calls and handlers under way */
             assert_true(gn_sim_run_until(f->sim, fleet_all_done, f, MINUTE));
+        fleet_close(f);
         assert_sound(f);
+        for (unsigned i = 0; i < f->n_asked; i++)
+            seen[f->asked[i]->code]++;
         fleet_destroy(f);
     }
+    static const gn_code ends[] = {GN_OK, GN_UNIQUE, GN_UNAVAILABLE, GN_TIMEOUT, GN_CANCELED, GN_SHUTDOWN};
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
+        assert_true(seen[ends[i]] > 100); /* the runs reach them all */
 }
 
 static void the_same_seed_gives_the_same_run(void **state)
@@ -253,7 +260,7 @@ static void a_peer_that_restarted_ends_the_calls_that_its_past_had(void **state)
 {
     (void)state;
     fleet *f = fleet_create(6, 2, 0);
-    f->longest_ns = 20 * SECOND;
+    f->longest_ns = 600 * MS; /* which its ghost needs to end */
     meet(f);
     asked *old = fleet_ask(f, 1, 2, BLOCK, 8, 0);
     gn_sim_run_for(f->sim, 10 * MS);
@@ -438,6 +445,24 @@ static void peers_that_forgot_each_other_meet_again(void **state)
     fleet_destroy(f);
 }
 
+/* So a call to a node that died or was started again in a quiet time leaves no doubt. */
+static void a_peer_not_heard_for_long_is_asked_who_it_is_first(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        fleet *f = fleet_create(seed, 2, 0);
+        meet(f);
+        gn_sim_run_for(f->sim, 2 * SECOND);
+        fleet_crash(f, 2);
+        asked *dead = fleet_ask(f, 1, 2, ECHO, 8, 0);
+        finish(f);
+        assert_int_equal(dead->code, GN_UNAVAILABLE);
+        fleet_restart(f, 2);
+        meet(f);
+        fleet_destroy(f);
+    }
+}
+
 /* Whoever was stopped itself does not take the others for dead. */
 static void a_paused_asker_finds_its_peers_alive(void **state)
 {
@@ -584,6 +609,7 @@ int main(void)
         cmocka_unit_test(a_large_request_under_way_is_not_sent_again),
         cmocka_unit_test(large_requests_get_through_loss),
         cmocka_unit_test(peers_that_forgot_each_other_meet_again),
+        cmocka_unit_test(a_peer_not_heard_for_long_is_asked_who_it_is_first),
         cmocka_unit_test(a_paused_asker_finds_its_peers_alive),
         cmocka_unit_test(a_flood_of_requests_is_refused_in_the_end),
         cmocka_unit_test(a_waiting_strand_sees_that_it_is_canceled),
