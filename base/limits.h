@@ -31,6 +31,8 @@
     X(GN_MAX_ARRAY_ITEMS, 1u << 24, "items", "one array")                                             \
     X(GN_MAX_RAFT_MESSAGE, 8u << 20, "bytes", "entries in one AppendEntries, beyond its first entry") \
     X(GN_MAX_RAFT_MANIFEST, 16u << 20, "bytes", "the manifest of a Raft snapshot")                    \
+    X(GN_MAX_SNAPSHOT_FILES, 100000u, "files", "one snapshot of a replica")                           \
+    X(GN_MAX_SNAPSHOT_CHUNK, 1u << 20, "bytes", "a piece of a snapshot's file as it travels")         \
     X(GN_MAX_NET_FRAME, 544u << 20, "bytes", "one frame between nodes")                               \
     X(GN_MAX_RPC, 528u << 20, "bytes", "a request between nodes, or its answer")                      \
     X(GN_MAX_PEERS, 64u, "servers", "members of one Raft group")                                      \
@@ -51,6 +53,7 @@ _Static_assert(GN_MAX_ENTRY < GN_MAX_RPC, "a log entry with its framing fits a r
 _Static_assert(GN_MAX_RPC < GN_MAX_NET_FRAME && GN_MAX_ENTRY + GN_MAX_RAFT_MESSAGE < GN_MAX_NET_FRAME &&
                    GN_MAX_RAFT_MANIFEST < GN_MAX_NET_FRAME,
                "what nodes say to each other fits a frame");
+_Static_assert(GN_MAX_SNAPSHOT_CHUNK < GN_MAX_RPC, "a piece of a snapshot fits an answer");
 _Static_assert(GN_MAX_DIMENSIONS * 4u <= GN_MAX_FIELD, "a vector fits a field");
 
 #endif

@@ -223,6 +223,55 @@ out:
     return code;
 }
 
+/* ---- linking ---- */
+
+static gn_code link_file(const char *dir, const char *to, const char *name, gn_error *err)
+{
+    size_t bytes = strlen(dir) + strlen(to) + strlen(name) + 4;
+    char *from = gn_xmalloc(bytes), *target = gn_xmalloc(bytes);
+    snprintf(from, bytes, "%s/%s", dir, name);
+    snprintf(target, bytes, "%s/%s", to, name);
+    gn_code code = GN_OK;
+    if (link(from, target) != 0)
+        code = errno == ENOENT ? GN_NO_DATA : gn_error_errno(err, GN_IO, errno, "could not link \"%s\"", from);
+    free(from);
+    free(target);
+    return code;
+}
+
+/* GN_NO_DATA: a build has replaced them meanwhile, or nothing is there. */
+static gn_code link_all(const char *dir, const char *to, gn_error *err)
+{
+    gn_manifest m = {0};
+    gn_code code = link_file(dir, to, "MANIFEST", err);
+    if (code == GN_OK)
+        code = gn_manifest_read(to, &m, err);
+    for (size_t i = 0; i < m.n_segments && code == GN_OK; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "%016llx.seg", (unsigned long long)m.segments[i].number);
+        code = link_file(dir, to, name, err);
+    }
+    gn_manifest_close(&m);
+    return code;
+}
+
+/* A manifest is a file of its own after it was replaced, and no segment that it names was changed since. */
+gn_code gn_vindex_link(const char *dir, const char *to, gn_error *err)
+{
+    enum { TRIES = 10 };
+    gn_code code = GN_NO_DATA;
+    if (mkdir(to, 0700) != 0)
+        return gn_error_errno(err, GN_IO, errno, "could not create the directory \"%s\"", to);
+    for (int i = 0; i < TRIES && code == GN_NO_DATA; i++) {
+        code = link_all(dir, to, err);
+        if (code != GN_OK)
+            gn_manifest_sweep(to, NULL, NULL);
+    }
+    if (code != GN_OK)
+        rmdir(to);
+    return code;
+}
+
 /* ---- sweeping ---- */
 
 static bool ends_with(const char *s, const char *suffix)

@@ -44,6 +44,10 @@ gn_code gn_vindex_open(gn_world *world, const char *dir, const gn_vindex_options
 gn_code gn_vindex_close(gn_vindex *index, bool clean, gn_error *err);
 gn_code gn_vindex_wipe(const char *dir, gn_error *err);
 
+/* Makes the new directory `to` a copy, by hard links, of what the files in `dir` are at one moment; the index may be
+ * open and go on. GN_NO_DATA: nothing is written yet, and `to` is not there. */
+gn_code gn_vindex_link(const char *dir, const char *to, gn_error *err);
+
 /* ---- writer ---- */
 
 /* A new version of row `key` in `branch`, from begin_scn on. For cosine the vector is normalised inside; a zero vector

@@ -27,9 +27,8 @@ static bool is_dot(const char *name)
     return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
-/* fn for each entry of a directory. */
-static gn_code each_file(const char *path, gn_code (*fn)(const char *dir, const char *name, void *ctx, gn_error *err),
-                         void *ctx, gn_error *err)
+gn_code gn_dir_each(const char *path, gn_code (*fn)(const char *dir, const char *name, void *ctx, gn_error *err),
+                    void *ctx, gn_error *err)
 {
     DIR *d = opendir(path);
     if (!d)
@@ -60,7 +59,7 @@ gn_code gn_dir_remove(const char *path, gn_error *err)
 {
     if (access(path, F_OK) != 0 && errno == ENOENT)
         return GN_OK;
-    gn_code code = each_file(path, remove_entry, NULL, err);
+    gn_code code = gn_dir_each(path, remove_entry, NULL, err);
     if (code == GN_OK && rmdir(path) != 0)
         code = gn_error_errno(err, GN_IO, errno, "could not remove directory \"%s\"", path);
     return code;
@@ -86,21 +85,16 @@ static gn_code copy_file(const char *from, const char *to, gn_error *err)
     return code;
 }
 
-static gn_code link_entry(const char *dir, const char *name, void *to_dir, gn_error *err)
+gn_code gn_file_link(const char *from, const char *to, gn_error *err)
 {
-    char from[GN_PATH_BYTES], to[GN_PATH_BYTES];
-    gn_code code = gn_path_join(from, dir, name, err);
-    if (code == GN_OK)
-        code = gn_path_join(to, to_dir, name, err);
-    if (code != GN_OK || strcmp(name, "LOCK") == 0)
-        return code;
-    size_t len = strlen(name);
-    if (len > 4 && strcmp(name + len - 4, ".sst") == 0 && link(from, to) == 0)
+    size_t len = strlen(from);
+    bool fixed = len > 4 && (strcmp(from + len - 4, ".sst") == 0 || strcmp(from + len - 4, ".seg") == 0);
+    if (fixed && link(from, to) == 0)
         return GN_OK;
     return copy_file(from, to, err);
 }
 
-static gn_code sync_dir(const char *path, gn_error *err)
+gn_code gn_dir_sync(const char *path, gn_error *err)
 {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int failed = fd < 0 || fsync(fd) != 0;
@@ -108,16 +102,6 @@ static gn_code sync_dir(const char *path, gn_error *err)
     if (fd >= 0)
         close(fd);
     return failed ? gn_error_errno(err, GN_IO, errnum, "could not sync directory \"%s\"", path) : GN_OK;
-}
-
-gn_code gn_dir_link(const char *from, const char *to, gn_error *err)
-{
-    gn_code code = gn_dir_create(to, err);
-    char target[GN_PATH_BYTES];
-    snprintf(target, sizeof target, "%s", to);
-    if (code == GN_OK)
-        code = each_file(from, link_entry, target, err);
-    return code == GN_OK ? sync_dir(to, err) : code;
 }
 
 /* ---- numbers ---- */
@@ -165,20 +149,42 @@ gn_code gn_number_write(const char *dir, const char *name, uint64_t number, gn_e
         code = write_file(fresh, number, err);
     if (code == GN_OK && rename(fresh, path) != 0)
         code = gn_error_errno(err, GN_IO, errno, "could not rename \"%s\"", fresh);
-    return code == GN_OK ? sync_dir(dir, err) : code;
+    return code == GN_OK ? gn_dir_sync(dir, err) : code;
 }
 
 /* ---- stores ---- */
 
+/* 0: the name is none of this kind. */
+static uint64_t number_of(const char *name, const char *prefix)
+{
+    size_t len = strlen(prefix);
+    char *end;
+    if (strncmp(name, prefix, len) != 0 || name[len] < '0' || name[len] > '9')
+        return 0;
+    uint64_t n = strtoull(name + len, &end, 10);
+    return *end ? 0 : n;
+}
+
+void gn_store_dir_name(char out[GN_STORE_NAME], uint64_t number)
+{
+    snprintf(out, GN_STORE_NAME, "store-%llu", (unsigned long long)number);
+}
+
+void gn_vector_dir_name(char out[GN_STORE_NAME], uint64_t number)
+{
+    if (number == 1)
+        snprintf(out, GN_STORE_NAME, "vector");
+    else
+        snprintf(out, GN_STORE_NAME, "vector-%llu", (unsigned long long)number);
+}
+
 static gn_code tidy_entry(const char *dir, const char *name, void *current, gn_error *err)
 {
-    static const char prefix[] = "store-";
-    char path[GN_PATH_BYTES], *end;
-    if (strncmp(name, prefix, sizeof prefix - 1) != 0)
-        return GN_OK;
-    const char *digits = name + sizeof prefix - 1;
-    uint64_t n = strtoull(digits, &end, 10);
-    if (end == digits || *end || n == *(uint64_t *)current)
+    char path[GN_PATH_BYTES];
+    uint64_t n = number_of(name, "store-");
+    if (n == 0)
+        n = strcmp(name, "vector") == 0 ? 1 : number_of(name, "vector-");
+    if (n == 0 || n == *(uint64_t *)current)
         return GN_OK;
     gn_code code = gn_path_join(path, dir, name, err);
     return code == GN_OK ? gn_dir_remove(path, err) : code;
@@ -186,5 +192,5 @@ static gn_code tidy_entry(const char *dir, const char *name, void *current, gn_e
 
 gn_code gn_store_dir_tidy(const char *dir, uint64_t number, gn_error *err)
 {
-    return each_file(dir, tidy_entry, &number, err);
+    return gn_dir_each(dir, tidy_entry, &number, err);
 }

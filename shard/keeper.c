@@ -97,13 +97,17 @@ static void keep(void *arg)
         }
         if (code == GN_OK && shard->snapshot_wanted)
             gn_snapshot_answer(shard);
+        if (code == GN_OK && shard->files_wanted)
+            gn_snapshot_keep(shard);
         uint64_t now = gn_now_ns(shard->world);
         if (code == GN_OK && now >= next) {
             next = now + TICK_MS * 1000000ull;
             measure(shard);
             gn_prepared_tell_overdue(&shard->prepared);
-            if (++ticks % GC_TICKS == 0)
+            if (++ticks % GC_TICKS == 0) {
                 code = collect(shard, &swept_at, &err);
+                gn_snapshot_keep(shard);
+            }
         }
         if (code != GN_OK)
             gn_shard_fail(shard, code, &err);

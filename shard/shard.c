@@ -2,6 +2,7 @@
 #include "base/assert.h"
 #include "shard/apply_private.h"
 #include "shard/files_private.h"
+#include "shard/snapshot_private.h"
 #include "shard/vector_feed_private.h"
 
 #include <stdio.h>
@@ -119,7 +120,7 @@ static gn_code read_counters(gn_store *store, gn_table_states *tables, gn_error 
     return code;
 }
 
-static gn_code read_state(gn_store *store, state *out, gn_error *err)
+gn_code gn_shard_read_applied(gn_store *store, uint64_t *index, gn_scn *last_scn, gn_error *err)
 {
     gn_buf value;
     gn_buf_init(&value, NULL, 64);
@@ -128,9 +129,19 @@ static gn_code read_state(gn_store *store, state *out, gn_error *err)
     if (code == GN_OK && found && (value.len != 17 || value.data[0] != 1))
         code = gn_error_set(err, GN_CORRUPT, "the shard's state record is malformed");
     if (code == GN_OK && found) {
-        out->applied_index = gn_get_be64(value.data + 1);
-        out->last_scn = gn_get_be64(value.data + 9);
+        *index = gn_get_be64(value.data + 1);
+        *last_scn = gn_get_be64(value.data + 9);
     }
+    gn_buf_close(&value);
+    return code;
+}
+
+static gn_code read_state(gn_store *store, state *out, gn_error *err)
+{
+    gn_buf value;
+    gn_buf_init(&value, NULL, 64);
+    bool found;
+    gn_code code = gn_shard_read_applied(store, &out->applied_index, &out->last_scn, err);
     if (code == GN_OK)
         code = read_meta(store, GN_META_LOG_FLOOR, &value, &found, err);
     if (code == GN_OK && found && value.len == 8)
@@ -196,6 +207,12 @@ static void init_metrics(gn_shard_metrics *m)
     m->unflushed_bytes = gn_gauge("gnomon_shard_unflushed_bytes", NULL, "Written and only in memory and the log.");
     m->store_bytes = gn_gauge("gnomon_shard_store_bytes", NULL, "Files of the store.");
     m->memtable_bytes = gn_gauge("gnomon_shard_memtable_bytes", NULL, "Memory of the store's write buffers.");
+    m->chunks_fetched = gn_counter("gnomon_shard_snapshot_chunks_total", NULL, "Chunks of snapshots fetched.");
+    m->chunks_bad = gn_counter("gnomon_shard_snapshot_chunks_bad_total", NULL,
+                               "Chunks and files of snapshots whose checksum was wrong.");
+    m->chunk_bytes = gn_counter("gnomon_shard_snapshot_bytes_total", NULL, "Bytes of snapshots fetched, as they came.");
+    m->snapshot_files_kept = gn_counter("gnomon_shard_snapshot_files_kept_total", NULL,
+                                        "Files of snapshots that did not need to be fetched.");
     m->snapshots = gn_counter("gnomon_shard_snapshots_total", NULL, "Snapshots taken.");
 }
 
@@ -222,6 +239,9 @@ static gn_shard *shard_alloc(gn_world *world, gn_raft_host *host, const gn_shard
     s->unresolved = o->unresolved;
     s->unresolved_ctx = o->unresolved_ctx;
     s->unresolved_after_ns = (o->unresolved_after_ms ? o->unresolved_after_ms : DEFAULT_UNRESOLVED_MS) * 1000000;
+    pthread_mutex_init(&s->held_lock, NULL);
+    pthread_mutex_init(&s->held_change, NULL);
+    gn_installer_init(s, &o->chunks, o->snapshot_bytes_per_second);
     gn_proposer_init(&s->proposer, s);
     gn_prepared_init(&s->prepared, s);
     init_metrics(&s->metrics);
@@ -230,29 +250,31 @@ static gn_shard *shard_alloc(gn_world *world, gn_raft_host *host, const gn_shard
 
 static gn_code open_store(gn_shard *shard, gn_error *err)
 {
-    uint64_t number = 1;
-    char *path = NULL;
+    char path[GN_PATH_BYTES], name[GN_STORE_NAME];
     gn_store *store = NULL;
+    shard->store_number = 1;
     gn_code code = gn_dir_create(shard->dir, err);
     if (code == GN_OK)
-        code = gn_number_read(shard->dir, "CURRENT", &number, err);
+        code = gn_number_read(shard->dir, "CURRENT", &shard->store_number, err);
     if (code == GN_OK)
         code = gn_number_read(shard->dir, "HORIZON", &shard->durable_horizon, err);
     shard->horizon = shard->durable_horizon;
-    if (code == GN_OK && asprintf(&path, "%s/store-%llu", shard->dir, (unsigned long long)number) < 0)
-        code = gn_error_oom(err, NULL);
+    gn_store_dir_name(name, shard->store_number);
+    if (code == GN_OK)
+        code = gn_path_join(path, shard->dir, name, err);
     gn_store_options options = gn_shard_store_options(shard);
     if (code == GN_OK)
         code = gn_store_open(path, &options, &store, err);
     if (code == GN_OK) /* after the lock of the store is ours */
-        code = gn_store_dir_tidy(shard->dir, number, err);
+        code = gn_store_dir_tidy(shard->dir, shard->store_number, err);
+    if (code == GN_OK)
+        code = gn_held_open(shard, err);
     if (code == GN_OK)
         code = gn_shard_load_state(shard, store, err);
     if (code == GN_OK)
         shard->durable_index = shard->applied_index;
     else
         gn_store_release(store);
-    free(path);
     return code;
 }
 
@@ -320,11 +342,13 @@ void gn_shard_close(gn_shard *shard, bool clean)
         return;
     clean = clean && gn_shard_failed(shard) == GN_OK;
     if (clean && shard->group && shard->keeper) {
+        shard->closing = true;
         gn_sequences_give_back(shard->sequences);
         take_last_snapshot(shard);
     }
     gn_feeds_stop(shard->feeds);
     gn_keeper_stop(shard);
+    gn_installer_stop(shard);
     if (shard->group)
         gn_raft_group_close(shard->group);
     if (shard->queue)
@@ -341,12 +365,16 @@ void gn_shard_close(gn_shard *shard, bool clean)
     gn_schema_release(shard->schema);
     gn_table_states_close(&shard->tables);
     gn_store_release(shard->store);
+    gn_installer_close(shard);
+    gn_held_close(shard);
     gn_wakeup_close(&shard->keeper_wakeup);
     gn_proposer_close(&shard->proposer);
     gn_prepared_close(&shard->prepared);
     gn_wait_room_close(&shard->applied);
     pthread_mutex_destroy(&shard->view_lock);
     pthread_mutex_destroy(&shard->horizon_lock);
+    pthread_mutex_destroy(&shard->held_lock);
+    pthread_mutex_destroy(&shard->held_change);
     free(shard->dir);
     free(shard);
 }

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "query/schema.h"
 #include "raft/host.h"
+#include "shard/snapshot.h"
 
 typedef struct gn_shard gn_shard;
 
@@ -59,8 +60,10 @@ typedef struct gn_shard_options {
     gn_account *account;        /* caches and vector indexes charge here; may be NULL */
     /* The database's clock; copied. NULL: this group is the whole database and its leader's own clock does. */
     const gn_scn_source *clock;
-    bool clock_later; /* the clock is not used until gn_shard_use_clock */
-    gn_leader_link leader; /* zeroed: none */
+    bool clock_later;                   /* the clock is not used until gn_shard_use_clock */
+    gn_leader_link leader;              /* zeroed: none */
+    gn_chunk_link chunks;               /* zeroed: no snapshots are installed */
+    uint64_t snapshot_bytes_per_second; /* of a snapshot that comes in; 0 = 100 MiB */
     /* A prepared transaction waits for its decision, or a decision for being forgotten, for longer than
      * unresolved_after_ms (0 = 3000); again after each such time. Only where the group is led. On the keeper or on a
      * strand that waits for it; must not block, nor call this shard. May be NULL. */

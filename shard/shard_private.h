@@ -67,8 +67,8 @@ typedef struct gn_sequences gn_sequences;
 
 typedef struct gn_shard_metrics {
     gn_metric *commits, *conflicts, *unique_errors, *rows_written, *apply_seconds, *flushes, *flush_seconds,
-        *versions_swept, *snapshots, *scns_raised, *prepared, *decision_waits, *open_transactions, *unflushed_bytes,
-        *store_bytes, *memtable_bytes;
+        *versions_swept, *snapshots, *scns_raised, *chunks_fetched, *chunks_bad, *chunk_bytes, *snapshot_files_kept,
+        *prepared, *decision_waits, *open_transactions, *unflushed_bytes, *store_bytes, *memtable_bytes;
 } gn_shard_metrics;
 
 struct gn_shard {
@@ -122,6 +122,16 @@ struct gn_shard {
     _Atomic uint64_t unflushed_bytes;
     _Atomic uint64_t dead_versions; /* tombstones written since the last sweep */
     _Atomic bool snapshot_wanted, garbage_waits;
+
+    /* snapshots (snapshot_private.h) */
+    uint64_t store_number; /* the queue's: of the directories of store and vector indexes */
+    pthread_mutex_t held_lock, held_change;
+    struct gn_held_snapshot *held;
+    _Atomic bool closing;          /* a snapshot now is for the log's sake only */
+    _Atomic bool files_wanted;     /* a follower needs a snapshot with files */
+    _Atomic bool asked_for_files;  /* Raft was asked for one and has not answered */
+    gn_raft_request files_request; /* with that */
+    struct gn_installer *installer;
 };
 
 /* ---- shard.c ---- */
@@ -131,6 +141,8 @@ void gn_shard_fail(gn_shard *shard, gn_code code, const gn_error *err);
 gn_code gn_shard_failed(gn_shard *shard);
 gn_scn gn_shard_clock(gn_shard *shard);
 gn_store_options gn_shard_store_options(gn_shard *shard);
+/* What this store has applied. */
+gn_code gn_shard_read_applied(gn_store *store, uint64_t *index, gn_scn *last_scn, gn_error *err);
 /* Takes the state of this store (schema, counters, window) as the shard's; nobody reads or applies meanwhile. */
 gn_code gn_shard_load_state(gn_shard *shard, gn_store *store, gn_error *err);
 
@@ -144,8 +156,8 @@ typedef struct gn_commit_op {
     gn_error err;
     gn_decision_state state; /* commands that decide */
     /* the proposer's */
-    gn_shard *shard; /* NULL: submitted without it */
-    bool no_clock;   /* why it is refused */
+    gn_shard *shard;    /* NULL: submitted without it */
+    bool no_clock;      /* why it is refused */
     uint64_t only_term; /* 0 = whichever this node leads in */
     struct gn_commit_op *next, *flight_next, *flight_prev;
     uint64_t ticket;
@@ -193,8 +205,9 @@ void gn_gc_note_garbage(rocksdb_writebatch_t *batch, gn_scn scn, const gn_space 
 gn_code gn_keeper_start(gn_shard *shard, gn_error *err);
 void gn_keeper_stop(gn_shard *shard);
 
-/* ---- snapshot.c ---- */
+/* ---- snapshot.c, snapshot_install.c ---- */
 void gn_snapshot_answer(gn_shard *shard); /* on the keeper */
+void gn_snapshot_keep(gn_shard *shard);   /* on the keeper, now and then */
 void gn_snapshot_install(void *shard, gn_raft_group *group, const void *data, size_t len, uint64_t index);
 
 /* ---- sequence.c ---- */

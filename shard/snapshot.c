@@ -1,70 +1,132 @@
-/* Raft snapshots of a shard: a manifest, and for groups of several members a checkpoint of the store (hard links).
+/* Taking Raft snapshots of a shard.
  *
- *   [version, group, applied index, last SCN, horizon, path]   msgpack; path "" when there is no checkpoint
+ * For a group of several members it is a checkpoint of the store (hard links), with hard links to the files of its
+ * vector indexes, which are made first: an index must not be ahead of the rows, and catches up by the change log. A
+ * group of one has nobody to send files to, and at a clean stop nobody waits for them; then a flush alone lets the log
+ * be cut, and the manifest names no files. A follower to whom such a manifest is sent asks for files that are not
+ * there, and that makes this node take a snapshot that has them.
  *
- * A checkpoint may hold more than the index that it is named by: entries that the store has already are skipped when
- * they are applied. A group of one has nobody to send files to, so its snapshot is a flush alone, which lets the log be
- * cut. The store in use is `store-<n>`, named by the file CURRENT; an install makes the next one and changes the name.
- */
+ * The index is what the checkpoint has applied, exactly: a store that is ahead of its snapshot would seem, after a
+ * crash, to have lost its log.
+ *
+ * Checksums are those of the files when they were first linked: as long as it is the same file, its bytes are not read
+ * again, so what a disk does to them later does not get a checksum that vouches for it. */
 #include "base/assert.h"
-#include "query/pack.h"
 #include "shard/apply_private.h"
-#include "shard/files_private.h"
+#include "shard/snapshot_private.h"
 #include "shard/vector_feed_private.h"
 
-#include <msgpack.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-enum { MANIFEST_VERSION = 1, MANIFEST_FIELDS = 6 };
+/* ---- the files ---- */
 
-typedef struct manifest {
-    uint64_t group_id, index;
-    gn_scn last_scn, horizon;
-    gn_bytes path;
-} manifest;
+typedef struct listing {
+    gn_shard *shard;
+    gn_snapshot_manifest *manifest;
+    gn_held_snapshot *before; /* may be NULL */
+    const char *dir;          /* of the snapshot */
+    const char *prefix;       /* of the names: "store", "vector/5-1" */
+} listing;
 
-static void manifest_write(const manifest *m, gn_buf *out)
+/* What the file was when the snapshot before was made, if it is the same file. */
+static const gn_snapshot_file *known(const listing *l, const char *name, const struct stat *st)
 {
-    msgpack_packer p;
-    msgpack_packer_init(&p, out, gn_pack_write);
-    msgpack_pack_array(&p, MANIFEST_FIELDS);
-    msgpack_pack_uint8(&p, MANIFEST_VERSION);
-    msgpack_pack_uint64(&p, m->group_id);
-    msgpack_pack_uint64(&p, m->index);
-    msgpack_pack_uint64(&p, m->last_scn);
-    msgpack_pack_uint64(&p, m->horizon);
-    msgpack_pack_str(&p, m->path.len);
-    msgpack_pack_str_body(&p, m->path.data, m->path.len);
+    struct stat old;
+    char path[GN_PATH_BYTES];
+    if (!l->before || gn_path_join(path, l->before->dir, name, NULL) != GN_OK || lstat(path, &old) != 0 ||
+        old.st_dev != st->st_dev || old.st_ino != st->st_ino)
+        return NULL;
+    const gn_manifest_files *files = &l->before->manifest.files;
+    size_t lo = 0, hi = files->n;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        int c = strcmp(files->items[mid].name, name);
+        if (c == 0)
+            return &files->items[mid];
+        if (c < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return NULL;
 }
 
-static gn_code manifest_read(gn_bytes bytes, manifest *m, gn_error *err)
+static gn_code sync_file(const char *path, gn_error *err)
 {
-    gn_unpack u = gn_unpack_of(bytes);
-    bool ok = gn_unpack_array(&u, MANIFEST_FIELDS) == MANIFEST_FIELDS && gn_unpack_uint(&u) == MANIFEST_VERSION;
-    m->group_id = gn_unpack_uint(&u);
-    m->index = gn_unpack_uint(&u);
-    m->last_scn = gn_unpack_uint(&u);
-    m->horizon = gn_unpack_uint(&u);
-    m->path = gn_unpack_str(&u);
-    return ok && gn_unpack_done(&u) ? GN_OK : gn_error_set(err, GN_CORRUPT, "a snapshot's manifest is malformed");
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    gn_code code = GN_OK;
+    if (fd < 0 || fsync(fd) != 0)
+        code = gn_error_errno(err, GN_IO, errno, "could not sync \"%s\"", path);
+    if (fd >= 0)
+        close(fd);
+    return code;
+}
+
+static gn_code list_file(const char *dir, const char *name, void *ctx, gn_error *err)
+{
+    listing *l = ctx;
+    char path[GN_PATH_BYTES];
+    struct stat st;
+    gn_snapshot_file f = {0};
+    gn_code code = gn_path_join(path, dir, name, err);
+    if (code != GN_OK)
+        return code;
+    if (strcmp(name, "LOCK") == 0 || strncmp(name, "LOG", 3) == 0) /* of who looked into it */
+        return unlink(path) == 0 ? GN_OK : gn_error_errno(err, GN_IO, errno, "could not remove \"%s\"", path);
+    int n = snprintf(f.name, sizeof f.name, "%s/%s", l->prefix, name);
+    if (lstat(path, &st) != 0 || !S_ISREG(st.st_mode) || n < 0 || (size_t)n >= sizeof f.name ||
+        !gn_snapshot_name_valid(f.name))
+        return gn_error_set(err, GN_IO, "\"%s\" is no file for a snapshot", path);
+    const gn_snapshot_file *same = known(l, f.name, &st);
+    if (same && same->size != (uint64_t)st.st_size)
+        return gn_error_set(err, GN_CORRUPT, "\"%s\" has changed its size", path);
+    if (same) {
+        f = *same;
+    } else {
+        code = sync_file(path, err);
+        if (code == GN_OK)
+            code = gn_file_sum(path, &l->shard->stopping, &f.size, f.sum, err);
+    }
+    if (code == GN_OK)
+        gn_snapshot_manifest_add(l->manifest, &f);
+    return code;
+}
+
+static gn_code list_index(const char *dir, const char *name, void *ctx, gn_error *err)
+{
+    listing *l = ctx;
+    char path[GN_PATH_BYTES], prefix[GN_SNAPSHOT_NAME];
+    snprintf(prefix, sizeof prefix, "vector/%s", name);
+    gn_code code = gn_path_join(path, dir, name, err);
+    listing inner = *l;
+    inner.prefix = prefix;
+    return code == GN_OK ? gn_dir_each(path, list_file, &inner, err) : code;
+}
+
+static gn_code list_files(gn_shard *shard, const char *dir, gn_snapshot_manifest *m, gn_error *err)
+{
+    char path[GN_PATH_BYTES];
+    listing l = {.shard = shard, .manifest = m, .before = gn_held_newest(shard), .dir = dir, .prefix = "store"};
+    gn_code code = gn_path_join(path, dir, "store", err);
+    if (code == GN_OK)
+        code = gn_dir_each(path, list_file, &l, err);
+    if (code == GN_OK)
+        code = gn_path_join(path, dir, "vector", err);
+    if (code == GN_OK && access(path, F_OK) == 0)
+        code = gn_dir_each(path, list_index, &l, err);
+    gn_held_release(shard, l.before);
+    return code;
 }
 
 /* ---- taking ---- */
 
-static gn_code checkpoint(gn_shard *shard, gn_store *store, uint64_t index, char path[GN_PATH_BYTES], gn_error *err)
+static gn_code checkpoint(gn_store *store, const char *path, gn_error *err)
 {
-    char dir[GN_PATH_BYTES], name[32];
-    gn_code code = gn_path_join(dir, shard->dir, "snapshots", err);
-    if (code == GN_OK)
-        code = gn_dir_remove(dir, err); /* only the newest is kept */
-    if (code == GN_OK)
-        code = gn_dir_create(dir, err);
-    snprintf(name, sizeof name, "%llu", (unsigned long long)index);
-    if (code == GN_OK)
-        code = gn_path_join(path, dir, name, err);
-    if (code != GN_OK)
-        return code;
     char *message = NULL;
     rocksdb_checkpoint_t *cp = rocksdb_checkpoint_object_create(store->db, &message);
     if (cp) {
@@ -74,21 +136,94 @@ static gn_code checkpoint(gn_shard *shard, gn_store *store, uint64_t index, char
     return gn_store_check(message, "could not take a snapshot", err);
 }
 
-static gn_code take(gn_shard *shard, manifest *m, char path[GN_PATH_BYTES], gn_error *err)
+/* What the checkpoint has applied: the store went on while it was made. */
+static gn_code read_checkpoint(gn_shard *shard, const char *path, gn_snapshot_manifest *m, gn_error *err)
+{
+    gn_store *store = NULL;
+    gn_store_options options = gn_shard_store_options(shard);
+    gn_code code = gn_store_open_to_read(path, &options, &store, err);
+    if (code == GN_OK)
+        code = gn_shard_read_applied(store, &m->index, &m->last_scn, err);
+    gn_store_release(store);
+    return code;
+}
+
+static gn_code fill(gn_shard *shard, gn_store *store, const char *dir, gn_snapshot_manifest *m, gn_error *err)
+{
+    char path[GN_PATH_BYTES];
+    gn_code code = gn_dir_remove(dir, err); /* left by a crash */
+    if (code == GN_OK)
+        code = gn_dir_create(dir, err);
+    if (code == GN_OK)
+        code = gn_path_join(path, dir, "vector", err);
+    if (code == GN_OK)
+        code = gn_feeds_link(shard->feeds, path, err);
+    if (code == GN_OK)
+        code = gn_path_join(path, dir, "store", err);
+    if (code == GN_OK)
+        code = checkpoint(store, path, err);
+    if (code == GN_OK)
+        code = read_checkpoint(shard, path, m, err);
+    return code == GN_OK ? list_files(shard, dir, m, err) : code;
+}
+
+static gn_scn horizon_now(gn_shard *shard)
+{
+    pthread_mutex_lock(&shard->horizon_lock); /* collection goes on while the checkpoint is made */
+    gn_scn horizon = shard->durable_horizon;
+    pthread_mutex_unlock(&shard->horizon_lock);
+    return horizon;
+}
+
+static gn_code take_files(gn_shard *shard, gn_store *store, gn_snapshot_manifest *m, gn_buf *bytes, gn_error *err)
+{
+    char dir[GN_PATH_BYTES];
+    gn_code code = gn_held_make_room(shard, err);
+    if (code == GN_OK)
+        code = gn_path_join(dir, shard->dir, "snapshots/new", err);
+    if (code != GN_OK)
+        return code;
+    code = fill(shard, store, dir, m, err);
+    m->horizon = horizon_now(shard);
+    if (code == GN_OK)
+        code = gn_snapshot_manifest_write(m, bytes, err);
+    if (code == GN_OK)
+        code = gn_snapshot_write_manifest(dir, gn_buf_bytes(bytes), err);
+    if (code == GN_OK)
+        code = gn_snapshot_sync(dir, m, err);
+    uint64_t index = m->index;
+    if (code == GN_OK)
+        code = gn_held_add(shard, dir, m, err);
+    m->index = index;
+    if (code != GN_OK)
+        gn_dir_remove(dir, NULL);
+    return code;
+}
+
+static gn_code take_flush(gn_shard *shard, gn_store *store, gn_snapshot_manifest *m, gn_buf *bytes, gn_error *err)
+{
+    pthread_mutex_lock(&shard->view_lock);
+    m->index = shard->applied_index;
+    m->last_scn = shard->last_scn;
+    pthread_mutex_unlock(&shard->view_lock);
+    m->horizon = horizon_now(shard);
+    gn_code code = gn_store_flush(store, err);
+    return code == GN_OK ? gn_snapshot_manifest_write(m, bytes, err) : code;
+}
+
+static gn_code take(gn_shard *shard, uint64_t *index, gn_buf *bytes, gn_error *err)
 {
     gn_store *store = gn_shard_store(shard);
     gn_raft_status *status = gn_xcalloc(1, sizeof *status);
     gn_raft_status_get(shard->group, status);
-    pthread_mutex_lock(&shard->view_lock);
-    *m = (manifest){.group_id = shard->group_id, .index = shard->applied_index, .last_scn = shard->last_scn};
-    pthread_mutex_unlock(&shard->view_lock);
-    gn_code code = status->n_members > 1 ? checkpoint(shard, store, m->index, path, err) : gn_store_flush(store, err);
-    m->path = gn_bytes_str(path);
-    pthread_mutex_lock(&shard->horizon_lock); /* as it is now: collection goes on while the checkpoint is made */
-    m->horizon = shard->durable_horizon;
-    pthread_mutex_unlock(&shard->horizon_lock);
-    if (code == GN_OK && shard->durable_index < m->index)
-        shard->durable_index = m->index;
+    gn_snapshot_manifest m = {.group_id = shard->group_id, .maker = gn_net_self(shard->world)};
+    m.id = gn_random_u64(shard->world);
+    gn_code code = status->n_members > 1 && !shard->closing ? take_files(shard, store, &m, bytes, err)
+                                                            : take_flush(shard, store, &m, bytes, err);
+    *index = m.index;
+    if (code == GN_OK && shard->durable_index < m.index)
+        shard->durable_index = m.index;
+    gn_snapshot_manifest_close(&m);
     free(status);
     gn_store_release(store);
     return code;
@@ -96,16 +231,13 @@ static gn_code take(gn_shard *shard, manifest *m, char path[GN_PATH_BYTES], gn_e
 
 void gn_snapshot_answer(gn_shard *shard)
 {
-    char path[GN_PATH_BYTES] = "";
     gn_buf bytes;
-    gn_buf_init(&bytes, NULL, 128 << 10);
+    gn_buf_init(&bytes, NULL, GN_MAX_RAFT_MANIFEST + 1024);
     gn_error err = {0};
-    manifest m = {0};
+    gn_raft_snapshot snapshot = {0};
     shard->snapshot_wanted = false;
-    gn_code code = shard->stopping ? GN_SHUTDOWN : take(shard, &m, path, &err);
-    gn_raft_snapshot snapshot = {.index = m.index};
+    gn_code code = shard->stopping ? GN_SHUTDOWN : take(shard, &snapshot.index, &bytes, &err);
     if (code == GN_OK) {
-        manifest_write(&m, &bytes);
         snapshot.len = bytes.len;
         snapshot.data = gn_xmalloc(bytes.len);
         memcpy(snapshot.data, bytes.data, bytes.len);
@@ -117,99 +249,42 @@ void gn_snapshot_answer(gn_shard *shard)
     gn_buf_close(&bytes);
 }
 
-/* ---- installing ---- */
+/* ---- when files are wanted ---- */
 
-typedef struct install {
-    gn_task task;
-    gn_shard *shard;
-    gn_raft_group *group;
-    uint64_t index;
-    size_t len;
-    uint8_t data[];
-} install;
-
-/* The snapshot's maker may have collected more than this replica. */
-static gn_code take_horizon(gn_shard *shard, gn_scn horizon, gn_error *err)
+void gn_snapshot_wanted_elsewhere(gn_shard *shard)
 {
-    gn_code code = GN_OK;
-    pthread_mutex_lock(&shard->horizon_lock);
-    if (horizon > shard->durable_horizon && (code = gn_number_write(shard->dir, "HORIZON", horizon, err)) == GN_OK) {
-        shard->durable_horizon = horizon;
-        pthread_mutex_lock(&shard->view_lock);
-        if (shard->horizon < horizon)
-            shard->horizon = horizon;
-        pthread_mutex_unlock(&shard->view_lock);
-    }
-    pthread_mutex_unlock(&shard->horizon_lock);
-    return code;
+    shard->files_wanted = true;
+    gn_wakeup_post(&shard->keeper_wakeup);
 }
 
-static gn_code replace_store(gn_shard *shard, const char *from, const manifest *m, uint64_t index, gn_error *err)
+static void files_taken(gn_raft_request *request, gn_code code)
 {
-    uint64_t number = 1;
-    gn_store *store = NULL;
-    char path[GN_PATH_BYTES], name[32];
-    gn_code code = gn_number_read(shard->dir, "CURRENT", &number, err);
-    if (code == GN_OK)
-        code = take_horizon(shard, m->horizon, err);
-    snprintf(name, sizeof name, "store-%llu", (unsigned long long)number + 1);
-    if (code == GN_OK)
-        code = gn_path_join(path, shard->dir, name, err);
-    if (code == GN_OK)
-        code = gn_dir_remove(path, err);
-    if (code == GN_OK)
-        code = gn_dir_link(from, path, err);
-    gn_store_options options = gn_shard_store_options(shard);
-    if (code == GN_OK)
-        code = gn_store_open(path, &options, &store, err);
-    gn_store *old = shard->store;
-    if (code == GN_OK)
-        code = gn_shard_load_state(shard, store, err);
-    if (code != GN_OK) {
-        gn_store_release(store);
-    } else {
-        gn_applier_reset(shard->applier); /* it had views of the old one */
-        gn_store_release(old);
-        if (shard->applied_index < index)
-            code = gn_error_set(err, GN_CORRUPT, "a snapshot's store is older than its manifest");
-    }
-    if (code == GN_OK)
-        code = gn_number_write(shard->dir, "CURRENT", number + 1, err);
-    if (code == GN_OK) {
-        shard->durable_index = shard->applied_index;
-        gn_feeds_schema_changed(shard->feeds, shard->schema);
-        gn_feeds_rebuild_all(shard->feeds);
-    }
-    return code;
+    (void)code; /* who needs it asks again */
+    GN_CONTAINER(request, gn_shard, files_request)->asked_for_files = false;
 }
 
-static void install_task(gn_task *task)
+/* Not when Raft has one by now whose files are here: it comes to the follower by itself. */
+static bool lacks_files(gn_shard *shard)
 {
-    install *in = GN_CONTAINER(task, install, task);
-    gn_shard *shard = in->shard;
-    manifest m;
-    gn_error err = {0};
-    gn_code code = manifest_read(gn_bytes_of(in->data, in->len), &m, &err);
-    if (code == GN_OK && m.path.len == 0)
-        code = gn_error_set(&err, GN_CORRUPT, "the snapshot carries no files");
-    if (code == GN_OK && m.path.len >= GN_PATH_BYTES)
-        code = gn_error_set(&err, GN_CORRUPT, "a snapshot's path is too long");
-    if (code == GN_OK) {
-        char path[GN_PATH_BYTES];
-        snprintf(path, sizeof path, "%.*s", (int)m.path.len, (const char *)m.path.data);
-        code = replace_store(shard, path, &m, in->index, &err);
-    }
-    if (code != GN_OK)
-        gn_shard_fail(shard, code, &err);
-    gn_raft_snapshot_installed(in->group, code);
-    free(in);
+    gn_raft_status *status = gn_xcalloc(1, sizeof *status);
+    gn_raft_status_get(shard->group, status);
+    gn_held_snapshot *newest = gn_held_newest(shard);
+    bool lacks = status->leads && !(newest && newest->manifest.index == status->snapshot_index);
+    gn_held_release(shard, newest);
+    free(status);
+    return lacks;
 }
 
-void gn_snapshot_install(void *ctx, gn_raft_group *group, const void *data, size_t len, uint64_t index)
+void gn_snapshot_keep(gn_shard *shard)
 {
-    gn_shard *shard = ctx;
-    install *in = gn_xcalloc(1, sizeof *in + len);
-    *in = (install){.task.run = install_task, .shard = shard, .group = group, .index = index, .len = len};
-    memcpy(in->data, data, len);
-    gn_queue_post(shard->queue, &in->task);
+    gn_held_tidy(shard);
+    gn_incoming_tidy(shard);
+    if (!shard->files_wanted || shard->asked_for_files)
+        return;
+    shard->files_wanted = false;
+    if (shard->closing || !lacks_files(shard))
+        return;
+    shard->asked_for_files = true;
+    shard->files_request = (gn_raft_request){.done = files_taken};
+    gn_raft_take_snapshot(shard->group, &shard->files_request);
 }

@@ -1,4 +1,6 @@
 #include "base/assert.h"
+#include "base/log.h"
+#include "shard/files_private.h"
 #include "shard/gc_filter_private.h"
 #include "shard/store_private.h"
 
@@ -144,7 +146,7 @@ gn_code gn_store_check(char *message, const char *what, gn_error *err)
     return code;
 }
 
-gn_code gn_store_open(const char *path, const gn_store_options *o, gn_store **out, gn_error *err)
+static gn_code open_store(const char *path, const gn_store_options *o, bool to_read, gn_store **out, gn_error *err)
 {
     rocksdb_options_t *options = db_options(o);
     gn_code code = no_flush_at_close(&options, err);
@@ -153,7 +155,8 @@ gn_code gn_store_open(const char *path, const gn_store_options *o, gn_store **ou
         return code;
     }
     char *message = NULL;
-    rocksdb_t *db = rocksdb_open(options, path, &message);
+    rocksdb_t *db =
+        to_read ? rocksdb_open_for_read_only(options, path, 0, &message) : rocksdb_open(options, path, &message);
     if (!db) {
         rocksdb_options_destroy(options);
         return gn_store_check(message, "could not open the shard's store", err);
@@ -172,6 +175,16 @@ gn_code gn_store_open(const char *path, const gn_store_options *o, gn_store **ou
     s->refs = 1;
     *out = s;
     return GN_OK;
+}
+
+gn_code gn_store_open(const char *path, const gn_store_options *o, gn_store **out, gn_error *err)
+{
+    return open_store(path, o, false, out, err);
+}
+
+gn_code gn_store_open_to_read(const char *path, const gn_store_options *o, gn_store **out, gn_error *err)
+{
+    return open_store(path, o, true, out, err);
 }
 
 gn_store *gn_store_retain(gn_store *store)
@@ -194,6 +207,9 @@ void gn_store_release(gn_store *s)
     rocksdb_readoptions_destroy(s->point);
     rocksdb_writeoptions_destroy(s->write);
     rocksdb_options_destroy(s->options);
+    gn_error err = {0};
+    if (s->doomed && gn_dir_remove(s->path, &err) != GN_OK)
+        gn_log_warn("shard", "a replaced store was not removed", GN_KV_STR("error", err.message));
     free(s->path);
     free(s);
 }

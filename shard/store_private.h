@@ -22,9 +22,12 @@ typedef struct gn_store {
     rocksdb_readoptions_t *sweep;  /* for passes over everything: leaves the cache alone */
     char *path;
     _Atomic uint32_t refs;
+    _Atomic bool doomed; /* its directory goes with the last reference */
 } gn_store;
 
 gn_code gn_store_open(const char *path, const gn_store_options *options, gn_store **out, gn_error *err);
+/* What is in the directory of a checkpoint, without a change to it. */
+gn_code gn_store_open_to_read(const char *path, const gn_store_options *options, gn_store **out, gn_error *err);
 gn_store *gn_store_retain(gn_store *store);
 void gn_store_release(gn_store *store); /* the last one closes; NULL is fine */
 

@@ -12,6 +12,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum {
     RETRY_MS = 5000,
@@ -40,11 +41,13 @@ struct gn_feed {
     gn_scn horizon;         /* the keeper's */
     bool checkpoint_failed; /* the keeper's */
     bool verified;          /* the feeder's: the files that were found have been read through */
+    bool replaced;          /* with the store that it belonged to */
     uint64_t retry_ns;
 };
 
 struct gn_feeds {
     gn_shard *shard;
+    char *dir;
     pthread_mutex_t lock; /* the list */
     gn_feed *first;
     gn_strand *strand;
@@ -74,7 +77,7 @@ static gn_feed *feed_create(gn_feeds *feeds, const gn_table_desc *desc, const gn
     f->dimensions = (uint32_t)desc->columns[ordinal].type.typmod;
     f->vector = gn_xmalloc(f->dimensions * sizeof(float));
     f->state = FEED_STALE;
-    if (asprintf(&f->dir, "%s/vector/%llu-%llu", feeds->shard->dir, (unsigned long long)index->id,
+    if (asprintf(&f->dir, "%s/%llu-%llu", feeds->dir, (unsigned long long)index->id,
                  (unsigned long long)desc->data_epoch) < 0)
         f->dir = NULL;
     GN_ASSERT(f->dir);
@@ -131,12 +134,44 @@ static void make_stale(gn_feed *f, bool wipe)
     gn_wakeup_post(&f->feeds->wakeup);
 }
 
-void gn_feeds_rebuild_all(gn_feeds *feeds)
+void gn_feeds_replace(gn_feeds *feeds, const char *dir, gn_schema *schema)
 {
     pthread_mutex_lock(&feeds->lock);
-    for (gn_feed *f = feeds->first; f; f = f->next)
-        make_stale(f, true);
+    for (gn_feed *f = feeds->first; f; f = f->next) {
+        f->replaced = f->replaced || f->state != FEED_GONE;
+        f->state = FEED_GONE;
+    }
+    free(feeds->dir);
+    feeds->dir = gn_xstrdup(dir);
     pthread_mutex_unlock(&feeds->lock);
+    gn_feeds_schema_changed(feeds, schema);
+}
+
+/* An index that is being filled, or is not trusted, is left out, and so is one that has written nothing yet: who gets
+ * the snapshot makes it from the rows. */
+gn_code gn_feeds_link(gn_feeds *feeds, const char *dir, gn_error *err)
+{
+    char **from = NULL;
+    size_t n = 0;
+    pthread_mutex_lock(&feeds->lock);
+    for (gn_feed *f = feeds->first; f; f = f->next) {
+        if (f->state != FEED_LIVE)
+            continue;
+        from = gn_xrealloc(from, (n + 1) * sizeof *from);
+        from[n++] = gn_xstrdup(f->dir);
+    }
+    pthread_mutex_unlock(&feeds->lock);
+    gn_code code = n > 0 ? gn_dir_create(dir, err) : GN_OK;
+    for (size_t i = 0; i < n; i++) {
+        char to[GN_PATH_BYTES];
+        if (code == GN_OK)
+            code = gn_path_join(to, dir, strrchr(from[i], '/') + 1, err);
+        if (code == GN_OK && (code = gn_vindex_link(from[i], to, err)) == GN_NO_DATA)
+            code = GN_OK;
+        free(from[i]);
+    }
+    free(from);
+    return code;
 }
 
 gn_scn gn_feeds_durable(gn_feeds *feeds)
@@ -701,9 +736,15 @@ static void remove_feed(gn_feed *f)
         gn_vindex_close(f->vindex, false, &err);
     if (gn_vindex_wipe(f->dir, &err) != GN_OK)
         gn_log_warn("shard", "a dropped vector index was not removed", GN_KV_STR("error", err.message));
-    gn_store *store = gn_shard_store(shard);
-    write_floor(f, store, true, NULL);
-    gn_store_release(store);
+    rmdir(f->dir);
+    if (f->replaced) { /* the record in the store is its successor's */
+        *strrchr(f->dir, '/') = '\0';
+        rmdir(f->dir); /* the last one does it */
+    } else {
+        gn_store *store = gn_shard_store(shard);
+        write_floor(f, store, true, NULL);
+        gn_store_release(store);
+    }
     feed_free(f);
 }
 
@@ -784,12 +825,14 @@ static void open_if_complete(gn_feed *f, gn_store *store)
 
 gn_code gn_feeds_open(gn_feeds *feeds, gn_error *err)
 {
-    char path[GN_PATH_BYTES];
-    gn_code code = gn_path_join(path, feeds->shard->dir, "vector", err);
+    char path[GN_PATH_BYTES], name[GN_STORE_NAME];
+    gn_vector_dir_name(name, feeds->shard->store_number);
+    gn_code code = gn_path_join(path, feeds->shard->dir, name, err);
     if (code == GN_OK)
         code = gn_dir_create(path, err);
     if (code != GN_OK)
         return code;
+    feeds->dir = gn_xstrdup(path);
     gn_feeds_schema_changed(feeds, feeds->shard->schema);
     for (gn_feed *f = feeds->first; f; f = f->next)
         open_if_complete(f, feeds->shard->store);
@@ -823,6 +866,7 @@ void gn_feeds_destroy(gn_feeds *feeds, bool clean)
     }
     gn_wakeup_close(&feeds->wakeup);
     pthread_mutex_destroy(&feeds->lock);
+    free(feeds->dir);
     free(feeds);
 }
 

@@ -18,13 +18,16 @@ void gn_feed_commit(gn_feeds *feeds, struct gn_apply_txn *txn);
 /* Everything up to scn has been given to the live indexes. */
 void gn_feeds_position(gn_feeds *feeds, gn_scn scn);
 void gn_feeds_schema_changed(gn_feeds *feeds, gn_schema *schema);
-/* The rows are others now: all indexes start again. */
-void gn_feeds_rebuild_all(gn_feeds *feeds);
+/* The rows are others now, and so are the indexes: those in `dir`, for what of them is there. */
+void gn_feeds_replace(gn_feeds *feeds, const char *dir, gn_schema *schema);
 
 /* ---- anyone ---- */
 
 /* The change log above this SCN is needed to repair indexes after a crash. UINT64_MAX: none. */
 gn_scn gn_feeds_durable(gn_feeds *feeds);
+
+/* Links the files of the live indexes, as they are now, into directories in `dir`. */
+gn_code gn_feeds_link(gn_feeds *feeds, const char *dir, gn_error *err);
 
 /* Writes live indexes that are durable only below scn. The keeper's. */
 void gn_feeds_checkpoint(gn_feeds *feeds, gn_scn scn);

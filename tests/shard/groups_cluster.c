@@ -113,6 +113,16 @@ bool has_replica(const cluster *c, unsigned id, unsigned group)
     return (id + c->n_servers - group) % c->n_servers < c->n_replicas;
 }
 
+static gn_code fetch(void *ctx, gn_node_id from, const gn_chunk_request *request, const _Atomic bool *cancel,
+                     gn_buf *chunk, gn_error *err)
+{
+    (void)cancel;
+    server *s = ctx;
+    pause_for(s->world, gn_sim_random(s->c->sim, 2 * MS));
+    gn_shard *shard = s->c->servers[from].shards[request->group_id];
+    return shard && !s->c->servers[from].dying ? gn_shard_read_chunk(shard, request, chunk, err) : GN_UNAVAILABLE;
+}
+
 static void open_server(cluster *c, unsigned id)
 {
     server *s = &c->servers[id];
@@ -140,6 +150,7 @@ static void open_server(cluster *c, unsigned id)
                               .block_cache_bytes = 1 << 20,
                               .memtable_bytes = 1 << 20,
                               .clock = &s->clock,
+                              .chunks = {.ctx = s, .fetch = fetch},
                               .unresolved = unresolved,
                               .unresolved_ctx = s,
                               .unresolved_after_ms = 200};

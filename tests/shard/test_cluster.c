@@ -10,7 +10,10 @@
 enum { NODES = 3, TABLE = GN_FIRST_USER_ID, I_NAME, I_V };
 #define SECOND UINT64_C(1000000000)
 
+struct cluster;
+
 typedef struct node {
+    struct cluster *c;
     char *dir;
     gn_world *world;
     gn_raft_host *host;
@@ -24,6 +27,14 @@ typedef struct cluster {
 
 } cluster;
 
+static gn_code fetch(void *ctx, gn_node_id from, const gn_chunk_request *request, const _Atomic bool *cancel,
+                     gn_buf *chunk, gn_error *err)
+{
+    (void)cancel;
+    gn_shard *shard = ((node *)ctx)->c->nodes[from].shard;
+    return shard ? gn_shard_read_chunk(shard, request, chunk, err) : GN_UNAVAILABLE;
+}
+
 static void open_node(cluster *c, unsigned id)
 {
     static const gn_raft_member members[NODES] = {{1, GN_RAFT_VOTER}, {2, GN_RAFT_VOTER}, {3, GN_RAFT_VOTER}};
@@ -32,16 +43,19 @@ static void open_node(cluster *c, unsigned id)
     free(n->dir);
     assert_true(asprintf(&n->dir, "%s/%u", c->dir, id) > 0);
     gn_raft_options raft = {.log_dir = "log", .snapshot_threshold_bytes = 20000, .log_keep_bytes = 2000};
-    gn_shard_options options = {.dir = n->dir, .group_id = 1, .members = members, .n_members = NODES};
+    n->c = c;
+    gn_shard_options options = {
+        .dir = n->dir, .group_id = 1, .members = members, .n_members = NODES, .chunks = {.ctx = n, .fetch = fetch}};
     ASSERT_OK(gn_raft_host_open(n->world, &raft, &n->host, &err), &err);
     ASSERT_OK(gn_shard_open(n->world, n->host, &options, &n->shard, &err), &err);
 }
 
 static void close_node(cluster *c, unsigned id, bool clean)
 {
-    gn_shard_close(c->nodes[id].shard, clean);
-    gn_raft_host_close(c->nodes[id].host);
+    gn_shard *shard = c->nodes[id].shard;
     c->nodes[id].shard = NULL;
+    gn_shard_close(shard, clean);
+    gn_raft_host_close(c->nodes[id].host);
     c->nodes[id].host = NULL;
 }
 
