@@ -45,7 +45,7 @@ const char *gn_mesh_head_read(const uint8_t *in, mesh_head *head)
                         .channel = in[5],
                         .checksum = get_be(in + 8, 8),
                         .seed = get_be(in, 8)};
-    if (in[4] < MESH_HELLO || in[4] > MESH_BYE || in[6] != 0 || in[7] != 0)
+    if (in[4] < MESH_HELLO || in[4] > MESH_BYE_HEARD || in[6] != 0 || in[7] != 0)
         return "what came is not this protocol";
     if (head->length > (head->kind == MESH_DATA ? (uint32_t)GN_MAX_NET_FRAME : MESH_MAX_CONTROL))
         return "a frame is longer than allowed";

@@ -20,7 +20,7 @@ enum {
     MESH_MAX_REASON = 300,
 };
 
-typedef enum mesh_kind { MESH_HELLO = 1, MESH_REFUSAL, MESH_DATA, MESH_ALIVE, MESH_BYE } mesh_kind;
+typedef enum mesh_kind { MESH_HELLO = 1, MESH_REFUSAL, MESH_DATA, MESH_ALIVE, MESH_BYE, MESH_BYE_HEARD } mesh_kind;
 
 /* Channels with a connection of their own; every other channel goes with the requests. */
 typedef enum mesh_class { MESH_RAFT, MESH_REQUESTS, MESH_BULK, MESH_CLASSES } mesh_class;

@@ -229,7 +229,7 @@ static void drain(mesh_connection *c)
 
 static bool drained(const mesh_connection *c)
 {
-    return c->state == MESH_DRAINING && c->bye_sent && c->bye_received && !c->sending;
+    return c->state == MESH_DRAINING && c->bye_heard && c->bye_received;
 }
 
 /* Both sides judge alike: what the lower id has dialled, and of its own the later. */
@@ -431,8 +431,6 @@ static void on_sent(void *arg)
             atomic_fetch_add(&c->link->peer->bytes_out, count);
         advance(c, count);
         gn_mesh_connection_send(c);
-        if (drained(c))
-            gn_mesh_connection_close(c, NULL);
     }
     pthread_mutex_unlock(&mesh->lock);
 }
@@ -536,6 +534,20 @@ static void hear_refusal(mesh_connection *c, gn_bytes payload)
     gn_mesh_connection_close(c, text);
 }
 
+static void hear_bye(mesh_connection *c)
+{
+    c->bye_received = true;
+    append_word(c, MESH_BYE_HEARD);
+    if (c->state == MESH_UP) {
+        drain(c);
+        gn_mesh_link_failed(c->link);
+    } else {
+        gn_mesh_connection_send(c);
+    }
+    if (drained(c))
+        gn_mesh_connection_close(c, NULL);
+}
+
 /* A frame of the mesh itself. */
 static void hear_control(mesh_connection *c, mesh_kind kind, gn_bytes payload)
 {
@@ -547,11 +559,9 @@ static void hear_control(mesh_connection *c, mesh_kind kind, gn_bytes payload)
     } else if (kind == MESH_REFUSAL) {
         hear_refusal(c, payload);
     } else if (kind == MESH_BYE && c->greeted) {
-        c->bye_received = true;
-        if (c->state == MESH_UP) {
-            drain(c);
-            gn_mesh_link_failed(c->link);
-        }
+        hear_bye(c);
+    } else if (kind == MESH_BYE_HEARD && c->bye_sent) {
+        c->bye_heard = true;
         if (drained(c))
             gn_mesh_connection_close(c, NULL);
     } else if (kind != MESH_ALIVE || !c->greeted) {
@@ -700,6 +710,12 @@ static void receive_more(mesh_connection *c)
     nng_stream_recv(c->stream, c->recv);
 }
 
+/* Who was refused goes; who has heard our bye, and said its own, has nothing more to say. */
+static bool is_expected_end(const mesh_connection *c)
+{
+    return c->state == MESH_REFUSING || (c->state == MESH_DRAINING && c->bye_sent && c->bye_received);
+}
+
 static void on_received(void *arg)
 {
     mesh_connection *c = arg;
@@ -719,7 +735,7 @@ static void on_received(void *arg)
     }
     pthread_mutex_lock(&mesh->lock);
     if (rv != 0 || wrong)
-        gn_mesh_connection_close(c, wrong ? wrong : c->state == MESH_REFUSING ? NULL : words_of(c, rv));
+        gn_mesh_connection_close(c, wrong ? wrong : is_expected_end(c) ? NULL : words_of(c, rv));
     else
         receive_more(c);
     pthread_mutex_unlock(&mesh->lock);

@@ -96,8 +96,9 @@ typedef struct mesh_dial {
 /*  dialled, accepted -> GREETING -> UP -> DRAINING -> CLOSED
  *                           \-> REFUSING ------------^           and from everywhere to CLOSED by an error
  *
- * DRAINING: another connection is better; what was begun is sent, then a bye; with a bye from both sides it ends, and
- * nothing is lost. REFUSING: the refusal is on its way; what comes is thrown away. */
+ * DRAINING: another connection is better; what was begun is sent, then a bye, which the other side confirms. Who has
+ * heard both ends it, and nothing is lost; to have sent its bye is not enough, since TLS may still have it. REFUSING:
+ * the refusal is on its way; what comes is thrown away. */
 typedef enum mesh_state { MESH_GREETING, MESH_REFUSING, MESH_UP, MESH_DRAINING, MESH_CLOSED } mesh_state;
 
 /* A frame that came, until its receiver is done with it. */
@@ -125,7 +126,7 @@ struct mesh_connection {
     nng_stream *stream;
     /* sending */
     nng_aio *send;
-    bool sending, bye_sent, bye_received;
+    bool sending, bye_sent, bye_heard, bye_received;
     mesh_outbounds control;
     mesh_outbounds out; /* being sent */
     unsigned n_out;

@@ -31,7 +31,8 @@ struct nng_tls_engine_config {
 struct nng_tls_engine_conn {
     SSL *ssl; /* NULL until conn_init: NNG ends connections that it never began */
     void *tls;
-    bool ready, failed;
+    bool ready;
+    int failure; /* NNG's number of the first; every later call gives it again */
 };
 
 static BIO_METHOD *bio_method;
@@ -52,12 +53,12 @@ static int conn_failed(nng_tls_engine_conn *conn, const char *doing)
 {
     char words[200];
     long verified = SSL_get_verify_result(conn->ssl);
-    conn->failed = true;
+    conn->failure = verified == X509_V_OK ? NNG_ECRYPTO : NNG_EPEERAUTH;
     openssl_words(words, sizeof words);
     gn_log_warn("net", "TLS failed", GN_KV_STR("doing", doing), GN_KV_STR("error", words),
                 GN_KV_STR("certificate", verified == X509_V_OK ? "ok" : X509_verify_cert_error_string(verified)),
                 GN_KV_STR("side", SSL_is_server(conn->ssl) ? "server" : "client"));
-    return verified == X509_V_OK ? NNG_ECRYPTO : NNG_EPEERAUTH;
+    return conn->failure;
 }
 
 /* What an unsuccessful call means to NNG. */
@@ -68,12 +69,10 @@ static int conn_result(nng_tls_engine_conn *conn, int rv, const char *doing)
     case SSL_ERROR_WANT_WRITE:
         return NNG_EAGAIN;
     case SSL_ERROR_ZERO_RETURN:
-        conn->failed = true;
-        return NNG_ECLOSED;
+        return conn->failure = NNG_ECLOSED;
     case SSL_ERROR_SYSCALL:
-        conn->failed = true;
         ERR_clear_error();
-        return NNG_ECONNSHUT;
+        return conn->failure = NNG_ECONNSHUT;
     default:
         return conn_failed(conn, doing);
     }
@@ -170,15 +169,15 @@ static void conn_fini(nng_tls_engine_conn *conn)
 static void conn_close(nng_tls_engine_conn *conn)
 {
     ERR_clear_error();
-    if (conn->ssl && conn->ready && !conn->failed)
+    if (conn->ssl && conn->ready && !conn->failure)
         SSL_shutdown(conn->ssl);
     ERR_clear_error();
 }
 
 static int conn_handshake(nng_tls_engine_conn *conn)
 {
-    if (conn->failed)
-        return NNG_ECLOSED;
+    if (conn->failure)
+        return conn->failure;
     if (conn->ready)
         return 0;
     ERR_clear_error();
