@@ -32,8 +32,8 @@ void gn_rpc_stop(gn_rpc *rpc);
 
 /* Caller-owned; stays until `done`, which runs exactly once, on any thread (maybe before gn_rpc_start returns), and
  * must not block. Codes, beside those that the handler gave (then `error` has its words):
- *   GN_UNAVAILABLE  it did not run: refused there (no such method, overloaded, stopping), or never sent, since the
- *                   node has not said a word yet;
+ *   GN_UNAVAILABLE  it did not run: refused there (no such method, overloaded, stopping), or never sent: to a node not
+ *                   heard for a second a hello goes first, and it did not reply;
  *   GN_TIMEOUT      the deadline passed, or the node went silent: it may have run, or run yet;
  *   GN_CANCELED     gn_rpc_cancel: as GN_TIMEOUT;
  *   GN_LIMIT        the request is larger than GN_MAX_RPC;

@@ -27,11 +27,20 @@ static asked *note_run(fleet *f, gn_bytes request)
     return a;
 }
 
+/* Up to `size` bytes, others for each id. */
+static void fill(gn_buf *out, unsigned id, size_t size)
+{
+    uint8_t some[251];
+    for (size_t i = 0; i < sizeof some; i++)
+        some[i] = (uint8_t)(id + i);
+    while (out->len < size)
+        gn_buf_append(out, some, size - out->len < sizeof some ? size - out->len : sizeof some);
+}
+
 static void append_answer(gn_buf *out, unsigned id, size_t size)
 {
     gn_buf_append_be64(out, (uint64_t)id * 7919);
-    while (out->len < size)
-        gn_buf_append_u8(out, (uint8_t)(id + out->len));
+    fill(out, id, size);
 }
 
 static void echo(void *ctx, gn_rpc_request *request)
@@ -164,8 +173,7 @@ asked *fleet_ask(fleet *f, gn_node_id from, gn_node_id to, uint16_t method, size
     f->asked[f->n_asked++] = a;
     gn_buf_init(&a->request, NULL, (size_t)4 << 20);
     gn_buf_append_be64(&a->request, a->id);
-    while (a->request.len < size)
-        gn_buf_append_u8(&a->request, (uint8_t)(a->id ^ a->request.len));
+    fill(&a->request, a->id, size);
     a->started_ns = gn_sim_now_ns(f->sim);
     a->call.to = to;
     a->call.method = method;
