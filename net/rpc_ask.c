@@ -439,8 +439,10 @@ static void hear_fate(gn_rpc *rpc, rpc_work *work, gn_rpc_call *call, rpc_fate f
     unsigned doublings = call->resends < 4 ? call->resends : 4;
     if (fate == RPC_WORKING) {
         confirm(call);
-    } else if (fate == RPC_GONE || call->confirmed) {
+    } else if (fate == RPC_GONE) {
         give_up(rpc, work, call, GN_TIMEOUT, "has dropped the answer");
+    } else if (call->confirmed) {
+        return; /* said before the request came there, and overtaken */
     } else if (now - call->sent_ns >= gn_rpc_patience(call->request.len) << doublings) {
         call->resends++;
         send_request(rpc, work, call, now);

@@ -427,6 +427,28 @@ static void large_requests_get_through_loss(void **state)
     fleet_destroy(f);
 }
 
+/* "I do not have it", said before the request came there, heard after "I have it". */
+static void a_word_that_was_overtaken_ends_nothing(void **state)
+{
+    (void)state;
+    fleet *f = fleet_create(18, 2, 0);
+    f->longest_ns = 20 * SECOND;
+    meet(f);
+    asked *a = fleet_ask(f, 1, 2, LATER, 100000, 0);
+    gn_sim_run_for(f->sim, 500 * MS);
+    assert_true(a->call.pending && a->call.confirmed);
+    gn_buf late;
+    gn_rpc_frame_begin(&late, RPC_STATUS, f->nodes[2]->rpc->incarnation, f->nodes[1]->rpc->incarnation);
+    gn_buf_append_be16(&late, 1);
+    gn_buf_append_be64(&late, a->call.number);
+    gn_buf_append_u8(&late, RPC_UNKNOWN);
+    gn_rpc_receive(f->nodes[1]->rpc, 2, gn_buf_bytes(&late));
+    gn_buf_close(&late);
+    finish(f);
+    assert_int_equal(a->code, GN_OK);
+    fleet_destroy(f);
+}
+
 /* ---- peers ---- */
 
 static void peers_that_forgot_each_other_meet_again(void **state)
@@ -613,6 +635,7 @@ int main(void)
         cmocka_unit_test(a_long_call_keeps_nothing_of_the_short_ones),
         cmocka_unit_test(a_large_request_under_way_is_not_sent_again),
         cmocka_unit_test(large_requests_get_through_loss),
+        cmocka_unit_test(a_word_that_was_overtaken_ends_nothing),
         cmocka_unit_test(peers_that_forgot_each_other_meet_again),
         cmocka_unit_test(a_peer_not_heard_for_long_is_asked_who_it_is_first),
         cmocka_unit_test(a_paused_asker_finds_its_peers_alive),
