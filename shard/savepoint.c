@@ -51,12 +51,7 @@ gn_code gn_txn_rollback_to(gn_txn *txn, const gn_txn_mark *mark, gn_error *err)
         return GN_FEATURE;
     }
     gn_txn_settle_scans(txn);
-    for (size_t i = 0; i < txn->n_sets; i++) {
-        gn_write_set *then = gn_write_set_at(txn->sets[i], mark_of(mark, txn->sets[i]->desc->id));
-        if (!then)
-            return gn_error_oom(err, txn->account);
-        gn_write_set_destroy(txn->sets[i]);
-        txn->sets[i] = then;
-    }
+    for (size_t i = 0; i < txn->n_sets; i++)
+        gn_write_set_cut(txn->sets[i], mark_of(mark, txn->sets[i]->desc->id));
     return GN_OK;
 }

@@ -475,25 +475,71 @@ bool gn_write_set_pack(const gn_write_set *ws, gn_buf *out, uint64_t *n)
 
 /* ---- back to a mark ---- */
 
-gn_write_set *gn_write_set_at(const gn_write_set *ws, gn_own_mark mark)
+/* The greatest key of a run that has just been cut. */
+static void find_run_last(gn_write_set *ws)
 {
-    static const gn_key_span all = {.end_open = true};
-    gn_write_set *then = gn_write_set_create(ws->desc, gn_arena_account(ws->arena));
-    gn_own_cursor cursor;
-    gn_own_row row;
-    gn_code code = GN_OK;
-    then->n_hidden = ws->n_hidden; /* provisional keys that were given out are not given again */
-    gn_own_cursor_open(&cursor, ws, mark, &all, false);
-    while (code == GN_OK && gn_own_cursor_next(&cursor, &row)) {
-        const gn_own_key *node = list_find(ws, row.key);
-        bool base_exists = node && node->base_exists;
-        if (!row.deleted)
-            code = gn_own_put(then, row.key, row.row, base_exists, NULL);
-        else if (base_exists)
-            code = gn_own_delete(then, row.key, NULL);
+    ws->run_last = gn_bytes_of(NULL, 0);
+    if (ws->n_marks == 0)
+        return;
+    for (gn_run_pos pos = ws->run_marks[ws->n_marks - 1]; pos < ws->run_end;)
+        ws->run_last = run_entry(ws, &pos).key;
+}
+
+static void cut_run(gn_write_set *ws, gn_run_pos end)
+{
+    gn_write w;
+    if (end >= ws->run_end)
+        return;
+    for (gn_run_pos pos = end; gn_write_set_run_next(ws, &pos, &w); ws->run_n--)
+        ws->bytes -= w.key.len + w.row.len;
+    ws->n_chunks = (uint32_t)(end >> 32) + 1;
+    ws->chunks[end >> 32].len = (uint32_t)end;
+    ws->run_end = end;
+    while (ws->n_marks > 0 && ws->run_marks[ws->n_marks - 1] >= end)
+        ws->n_marks--;
+    find_run_last(ws);
+}
+
+static void list_remove(gn_write_set *ws, gn_own_key *node)
+{
+    gn_own_key *before[GN_SKIP_HEIGHT];
+    list_seek(ws, node->key, before);
+    for (int h = 0; h < node->height; h++)
+        before[h]->next[h] = node->next[h];
+    if (node->next[0])
+        node->next[0]->prev = node->prev;
+    else
+        ws->tail = node->prev;
+    ws->list_n--;
+}
+
+static void cut_list(gn_write_set *ws, uint64_t seq)
+{
+    gn_own_version *kept = NULL, *v = ws->first_version;
+    for (; v && v->seq <= seq; v = v->later)
+        kept = v;
+    for (; v; v = v->later) {
+        gn_own_key *node = v->node;
+        ws->bytes -= node->key.len + v->row.len;
+        if (node->newest != v)
+            continue;
+        while (node->newest && node->newest->seq > seq)
+            node->newest = node->newest->older;
+        if (!node->newest)
+            list_remove(ws, node);
     }
-    if (code == GN_OK)
-        return then;
-    gn_write_set_destroy(then);
-    return NULL;
+    ws->last_version = kept;
+    if (kept)
+        kept->later = NULL;
+    else
+        ws->first_version = NULL;
+    ws->seq = seq < ws->seq ? seq : ws->seq;
+}
+
+void gn_write_set_cut(gn_write_set *ws, gn_own_mark mark)
+{
+    cut_run(ws, mark.run_end);
+    cut_list(ws, mark.seq);
+    gn_own_index_destroy(ws->indexes); /* they are made again of what is left */
+    ws->indexes = NULL;
 }

@@ -109,8 +109,9 @@ bool gn_own_find(const gn_write_set *ws, gn_own_mark mark, gn_bytes key, gn_own_
 gn_code gn_own_put(gn_write_set *ws, gn_bytes key, gn_bytes row, bool base_exists, gn_error *err);
 gn_code gn_own_delete(gn_write_set *ws, gn_bytes key, gn_error *err);
 
-/* The writes as they were at the mark, in a new set. NULL: out of memory. */
-gn_write_set *gn_write_set_at(const gn_write_set *ws, gn_own_mark mark);
+/* Undoes what was written since the mark. Marks up to there stay good: what they point to has not moved. Nobody reads.
+ */
+void gn_write_set_cut(gn_write_set *ws, gn_own_mark mark);
 
 /* Own writes in key order within a span, as of a mark; deletions included. */
 typedef struct gn_own_cursor {
