@@ -1,6 +1,6 @@
 /* Opening and closing a node's part of the database: the Raft host with its log, then the groups on top. */
 #include "base/log.h"
-#include "cluster/cluster_private.h"
+#include "cluster/parts_private.h"
 #include "shard/txn.h"
 
 #include <stdio.h>
@@ -17,6 +17,14 @@ static void log_failed(void *ctx, gn_code code, const char *message)
         c->on_failure(c->failure_ctx, code, message);
 }
 
+static gn_code start_strands(gn_cluster *c, gn_error *err)
+{
+    c->parts = gn_parts_start(c);
+    c->resolver = c->parts ? gn_resolver_start(c) : NULL;
+    c->warden = c->resolver ? gn_warden_start(c) : NULL;
+    return c->warden ? GN_OK : gn_error_set(err, GN_RESOURCES, "could not start the cluster's threads");
+}
+
 static gn_code open_parts(gn_cluster *c, gn_error *err)
 {
     char log_dir[4096];
@@ -24,33 +32,51 @@ static gn_code open_parts(gn_cluster *c, gn_error *err)
         return gn_error_set(err, GN_CONFIGURATION, "the data directory's name is too long");
     gn_raft_options raft = {.log_dir = log_dir, .failed = log_failed, .failed_ctx = c};
     gn_code code = gn_make_directory(c->data_dir, err);
+    c->clocked = !c->identity.founder || gn_clock_is_used(c);
     if (code == GN_OK)
         code = gn_raft_host_open(c->world, &raft, &c->host, err);
     if (code == GN_OK)
-        code = gn_groups_open(c, err);
+        code = gn_groups_open_meta(c, err);
+    if (code == GN_OK && !(c->clock = gn_clock_create(c->world, c->meta, c->rpc)))
+        code = gn_error_set(err, GN_RESOURCES, "could not start the clock's thread");
     if (code == GN_OK)
         code = gn_meta_bootstrap(c, err);
-    if (code == GN_OK && !(c->resolver = gn_resolver_start(c)))
-        code = gn_error_set(err, GN_RESOURCES, "could not start the resolver's thread");
-    for (size_t i = 0; code == GN_OK && i < c->n_groups; i++)
+    if (code == GN_OK)
+        code = gn_meta_refresh(c, true, err);
+    if (code == GN_OK)
+        code = gn_groups_open_placed(c, err);
+    if (code == GN_OK)
+        code = start_strands(c, err);
+    if (code != GN_OK)
+        return code;
+    gn_groups_serve(c);
+    gn_nodes_serve(c);
+    for (size_t i = 0; i < c->n_groups; i++)
         gn_shard_tell_unresolved(c->groups[i].shard);
-    return code;
+    return GN_OK;
 }
 
 gn_code gn_cluster_open(gn_world *world, const gn_cluster_options *options, gn_cluster **out, gn_error *err)
 {
     gn_cluster *c = gn_xcalloc(1, sizeof *c);
     c->world = world;
-    gn_clock_init(&c->clock, world);
     c->account = options->account;
     c->data_dir = gn_xstrdup(options->data_dir);
+    c->address = gn_xstrdup(options->address ? options->address : "");
+    c->zone = gn_xstrdup(options->zone ? options->zone : "");
+    c->identity = options->identity ? *options->identity : gn_identity_found(world);
+    c->peer = options->peer;
+    c->peer_ctx = options->peer_ctx;
     c->replica = (gn_shard_options){.retention_ms = options->retention_ms,
                                     .block_cache_bytes = options->block_cache_bytes,
                                     .memtable_bytes = options->memtable_bytes,
                                     .account = options->account};
     c->on_failure = options->failed;
     c->failure_ctx = options->failed_ctx;
-    pthread_mutex_init(&c->ddl_lock, NULL);
+    c->rpc = gn_rpc_create(world, 0);
+    gn_gate_init(&c->ddl_gate, world);
+    gn_gate_init(&c->open_gate, world);
+    gn_gate_init(&c->clock_gate, world);
     pthread_mutex_init(&c->lock, NULL);
     gn_code code = open_parts(c, err);
     if (code != GN_OK) {
@@ -61,22 +87,36 @@ gn_code gn_cluster_open(gn_world *world, const gn_cluster_options *options, gn_c
     return GN_OK;
 }
 
+/* First nobody begins anything more, then what is under way ends, then there is nobody left to serve. */
 void gn_cluster_close(gn_cluster *c, bool clean)
 {
     if (!c)
         return;
+    gn_rpc_stop(c->rpc);
+    gn_warden_stop(c->warden);
+    gn_parts_stop(c->parts);
     gn_resolver_stop(c->resolver);
-    c->resolver = NULL;
+    gn_clock_stop(c->clock);
+    gn_rpc_destroy(c->rpc);
+    c->rpc = NULL;
+    gn_parts_free(c->parts);
     gn_groups_close(c, clean);
+    gn_warden_free(c->warden);
+    gn_clock_destroy(c->clock);
     if (c->host)
         gn_raft_host_close(c->host);
     gn_placement_release(c->placement);
-    pthread_mutex_destroy(&c->ddl_lock);
+    gn_gate_close(&c->ddl_gate);
+    gn_gate_close(&c->open_gate);
+    gn_gate_close(&c->clock_gate);
     pthread_mutex_destroy(&c->lock);
     free(c->data_dir);
+    free(c->address);
+    free(c->zone);
     free(c);
 }
 
+/* Every replica knows a leader. */
 bool gn_cluster_ready(gn_cluster *c)
 {
     bool ready = !c->failed;
@@ -84,7 +124,7 @@ bool gn_cluster_ready(gn_cluster *c)
     for (size_t i = 0; i < c->n_groups && ready; i++) {
         gn_raft_status status;
         gn_raft_status_get(gn_shard_raft_group(c->groups[i].shard), &status);
-        ready = status.can_read && !status.stopped;
+        ready = (status.can_read || (status.leader && !status.leads)) && !status.stopped;
     }
     pthread_mutex_unlock(&c->lock);
     return ready;
@@ -126,22 +166,11 @@ void gn_cluster_table_stats(gn_cluster *c, const gn_table_desc *table, gn_table_
     gn_placement_release(p);
 }
 
-/* A copy of the registry: replicas are closed only with the cluster. */
-static size_t replicas(gn_cluster *c, gn_local_group **out)
-{
-    pthread_mutex_lock(&c->lock);
-    size_t n = c->n_groups;
-    *out = gn_xcalloc(n, sizeof **out);
-    memcpy(*out, c->groups, n * sizeof **out);
-    pthread_mutex_unlock(&c->lock);
-    return n;
-}
-
 gn_code gn_cluster_vindex_build(gn_cluster *c, uint64_t index_id, void (*progress)(void *, uint64_t, uint64_t),
                                 void *ctx, const _Atomic bool *cancel, gn_error *err)
 {
     gn_local_group *groups;
-    size_t n = replicas(c, &groups);
+    size_t n = gn_group_list(c, &groups);
     gn_code code = GN_OK;
     for (size_t i = 0; i < n && code == GN_OK; i++) {
         code = gn_shard_vindex_build(groups[i].shard, index_id, progress, ctx, cancel, err);
@@ -155,7 +184,7 @@ gn_code gn_cluster_vindex_build(gn_cluster *c, uint64_t index_id, void (*progres
 gn_code gn_cluster_compact(gn_cluster *c, gn_error *err)
 {
     gn_local_group *groups;
-    size_t n = replicas(c, &groups);
+    size_t n = gn_group_list(c, &groups);
     gn_code code = GN_OK;
     for (size_t i = 0; i < n && code == GN_OK; i++)
         code = gn_shard_compact(groups[i].shard, err);

@@ -6,12 +6,34 @@
 #ifndef GN_CLUSTER_CLUSTER_H
 #define GN_CLUSTER_CLUSTER_H
 
+#include "net/rpc.h"
 #include "shard/shard.h"
 
 typedef struct gn_cluster gn_cluster;
 
+/* Who a node is; kept in the file NODE of its data directory. A directory has one identity for ever, and an identity
+ * one directory: a node that lost its disk joins as a new one. */
+typedef struct gn_identity {
+    gn_node_id node;  /* never 0 */
+    char cluster[33]; /* 32 hex digits */
+    bool founder;     /* made the cluster; otherwise it joined */
+} gn_identity;
+
+/* GN_NO_FILE: the directory has none (or is not there). GN_CORRUPT. */
+gn_code gn_identity_read(const char *data_dir, gn_identity *out, gn_error *err);
+/* Creates the directory and the file, durably. */
+gn_code gn_identity_write(const char *data_dir, const gn_identity *identity, gn_error *err);
+/* Of node 1 of a new cluster. */
+gn_identity gn_identity_found(gn_world *world);
+
 typedef struct gn_cluster_options {
-    const char *data_dir;       /* created */
+    const char *data_dir;        /* created */
+    const gn_identity *identity; /* NULL: a cluster of this node alone, whose world's id it keeps */
+    const char *address;         /* "host:port" at which other nodes reach this one; NULL or "" = it has no peers */
+    const char *zone;            /* failure domain: replicas of a group are kept in different ones; NULL = none */
+    /* Tells where a node is found, when that is new. From any thread; must not block. May be NULL. */
+    void (*peer)(void *ctx, gn_node_id id, const char *address);
+    void *peer_ctx;
     uint64_t retention_ms;      /* 0 = 1 hour */
     uint64_t block_cache_bytes; /* of each group */
     uint64_t memtable_bytes;
@@ -24,6 +46,10 @@ typedef struct gn_cluster_options {
 /* Opens the Raft host and the groups that this node has replicas of. GN_LOCKED when another process has the directory.
  * From a strand or the main thread. */
 gn_code gn_cluster_open(gn_world *world, const gn_cluster_options *options, gn_cluster **out, gn_error *err);
+/* Asks to become a node of the cluster of which `contact` is one, reachable through the world of `rpc`, which is a
+ * stranger's. From a strand or the main thread. GN_CONFIGURATION: refused, with the reason. */
+gn_code gn_cluster_join(gn_rpc *rpc, gn_node_id contact, const char *address, const char *zone, uint64_t deadline_ns,
+                        gn_identity *out, gn_error *err);
 /* No transaction is open. clean: flushes, so that the next open replays nothing. */
 void gn_cluster_close(gn_cluster *cluster, bool clean); /* NULL is fine */
 /* Reads and writes can be served. Any thread. */

@@ -2,6 +2,7 @@
 #ifndef GN_CLUSTER_CLUSTER_PRIVATE_H
 #define GN_CLUSTER_CLUSTER_PRIVATE_H
 
+#include "base/gate.h"
 #include "cluster/clock_private.h"
 #include "cluster/cluster.h"
 #include "cluster/placement_private.h"
@@ -13,56 +14,89 @@
 
 /* The group with the catalog, the placement and the tables that were never spread. */
 enum { GN_META_GROUP = 1 };
-/* The meta group's sequence of group ids. */
-enum { GN_GROUP_SEQUENCE = GN_FIRST_SYSTEM_ID };
 
-/* A replica on this node. */
+/* A replica on this node. It stays until the cluster is closed. */
 typedef struct gn_local_group {
     uint64_t id;
     gn_shard *shard;
 } gn_local_group;
+
+typedef struct gn_warden gn_warden;
 
 struct gn_cluster {
     gn_world *world;
     gn_account *account;
     char *data_dir;
     gn_shard_options replica; /* what all replicas are opened with */
-    gn_clock clock;
-    bool spread; /* there are data groups, so the meta group goes by the clock too */
+    gn_identity identity;
+    char *address, *zone; /* "" = none */
+    void (*peer)(void *ctx, gn_node_id id, const char *address);
+    void *peer_ctx;
+
+    gn_rpc *rpc;
+    gn_clock *clock;
+    gn_gate clock_gate;
+    _Atomic bool clocked; /* there are data groups or other nodes, so the meta group goes by the clock too */
     gn_raft_host *host;
     gn_shard *meta; /* this node's replica of the meta group */
     gn_resolver *resolver;
-    struct gn_rpc *rpc;     /* NULL: this node is the cluster */
-    struct gn_parts *parts; /* of transactions, on other nodes and of them; with rpc */
+    struct gn_parts *parts; /* of transactions, on other nodes and of them */
+    gn_warden *warden;
     _Atomic bool failed;
     void (*on_failure)(void *ctx, gn_code code, const char *message);
     void *failure_ctx;
 
-    pthread_mutex_t ddl_lock; /* one distribution is made at a time */
-    pthread_mutex_t lock;     /* of what follows; held for a few instructions */
-    gn_local_group *groups;   /* by id, the meta group among them */
+    gn_gate ddl_gate;       /* one distribution is made at a time */
+    gn_gate open_gate;      /* one replica is opened at a time */
+    pthread_mutex_t lock;   /* of what follows; held for a few instructions */
+    gn_local_group *groups; /* by id, the meta group among them */
     size_t n_groups;
     gn_placement *placement;
 };
 
 gn_code gn_make_directory(const char *path, gn_error *err); /* one that is there is fine */
 
+/* ---- identity.c ---- */
+bool gn_clock_is_used(const gn_cluster *cluster);
+/* From now on, over restarts, the meta group goes by the clock. This node must lead it, or be about to. */
+gn_code gn_clock_use(gn_cluster *cluster, gn_error *err);
+
 /* ---- groups.c ---- */
-/* Opens every replica whose directory is there; the meta group's is created when there is none. */
-gn_code gn_groups_open(gn_cluster *cluster, gn_error *err);
+/* Opens this node's replica of the meta group; makes that when there is none. */
+gn_code gn_groups_open_meta(gn_cluster *cluster, gn_error *err);
+/* Opens the replicas that the placement gives this node, and makes those that are not there. */
+gn_code gn_groups_open_placed(gn_cluster *cluster, gn_error *err);
 void gn_groups_close(gn_cluster *cluster, bool clean);
-/* Creates a group, or this node's replica of it. It is in the registry when this returns. */
-gn_code gn_group_create(gn_cluster *cluster, uint64_t id, const gn_raft_member *members, size_t n, gn_error *err);
+/* A replica of the group on this node; nothing if it is there. n = 0: it waits for a leader to add it. It is in the
+ * registry when this returns. */
+gn_code gn_group_open(gn_cluster *cluster, uint64_t id, const gn_raft_member *members, size_t n, gn_error *err);
+size_t gn_group_list(gn_cluster *cluster, gn_local_group **out);    /* a copy of the registry, to be freed */
+void gn_groups_serve(gn_cluster *cluster);                          /* answers other nodes */
 uint64_t gn_group_of(gn_cluster *cluster, const gn_shard *replica); /* 0: not in the registry yet */
 gn_shard *gn_group_replica(gn_cluster *cluster, uint64_t id);       /* NULL: this node has none */
 
 /* ---- meta.c ---- */
 /* What a new database begins with: the system tables, this node, the meta group. Nothing if they are there. */
 gn_code gn_meta_bootstrap(gn_cluster *cluster, gn_error *err);
-gn_code gn_meta_refresh(gn_cluster *cluster, gn_error *err); /* reads the placement again */
-gn_placement *gn_meta_placement(gn_cluster *cluster);        /* retained */
+/* Reads the placement again; stale: as this node's replica has it. */
+gn_code gn_meta_refresh(gn_cluster *cluster, bool stale, gn_error *err);
+gn_placement *gn_meta_placement(gn_cluster *cluster); /* retained */
 gn_code gn_meta_put_node(gn_txn *meta, const gn_node_place *node, gn_error *err);
 gn_code gn_meta_put_distribution(gn_txn *meta, const gn_distribution *distribution, gn_error *err);
 gn_code gn_meta_put_group(gn_txn *meta, const gn_group_place *group, gn_error *err);
+
+/* ---- warden.c: makes of the placement what it says ---- */
+gn_warden *gn_warden_start(gn_cluster *cluster); /* NULL: no thread can be had */
+void gn_warden_stop(gn_warden *warden);          /* NULL is fine */
+void gn_warden_free(gn_warden *warden);          /* after the groups were closed; NULL is fine */
+void gn_warden_nudge(gn_warden *warden);         /* there may be something to do; any thread */
+
+/* ---- nodes.c ---- */
+void gn_nodes_serve(gn_cluster *cluster);
+/* Tells every other node that the placement has changed; they would see it anyway, later. */
+void gn_nodes_nudge_all(gn_cluster *cluster);
+/* The row of this node says where it is. */
+gn_code gn_nodes_announce(gn_cluster *cluster, gn_error *err);
+void gn_nodes_tell_peers(gn_cluster *cluster); /* their addresses, to whoever connects to them */
 
 #endif

@@ -64,11 +64,16 @@ static void abort_prepared(gn_dtxn *txn, preparing *all, uint32_t n)
     free(groups); /* without the first group's word the others will ask for it themselves */
 }
 
-static gn_code decide(gn_dtxn *txn, const preparing *all, uint32_t n, gn_scn *scn, gn_error *err)
+static gn_code decide(gn_dtxn *txn, preparing *all, uint32_t n, gn_scn *scn, gn_error *err)
 {
     gn_decision decision = {0};
-    gn_scn c = gn_clock_next(&txn->cluster->clock, 1, 0);
-    gn_code code = gn_group_decide(txn->cluster, all[0].groups[0], all[0].txn_id, true, c, &decision, err);
+    gn_scn c;
+    gn_code code = gn_clock_ask(txn->cluster->clock, NULL, &c, err);
+    if (code != GN_OK) {
+        abort_prepared(txn, all, n);
+        return code;
+    }
+    code = gn_group_decide(txn->cluster, all[0].groups[0], all[0].txn_id, true, c, &decision, err);
     bool committed = code == GN_OK && decision.state == GN_COMMITTED;
     if (code == GN_OK)
         gn_resolver_finish(txn->cluster->resolver, all[0].txn_id, all[0].groups, n, committed,

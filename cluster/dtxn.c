@@ -63,10 +63,12 @@ gn_code gn_dtxn_begin(gn_cluster *cluster, const gn_dtxn_options *options, gn_dt
     txn->options = *options;
     gn_buf_init(&txn->key, NULL, GN_MAX_KEY);
     txn->placement = gn_meta_placement(cluster);
+    gn_code code = GN_OK;
     /* With one group its own newest SCN is that of all. */
     if (options->several && txn->placement->n_distributions > 0)
-        txn->read_scn = gn_clock_next(&cluster->clock, 1, 0);
-    gn_code code = begin_part(txn, GN_META_GROUP, &meta, err);
+        code = gn_clock_ask(cluster->clock, options->cancel, &txn->read_scn, err);
+    if (code == GN_OK)
+        code = begin_part(txn, GN_META_GROUP, &meta, err);
     if (code != GN_OK) {
         gn_dtxn_abort(txn);
         return code;
@@ -258,6 +260,6 @@ gn_code gn_dtxn_groups(gn_dtxn *txn, const gn_table_desc *table, const gn_key_ra
     *first = one ? gn_placement_owner(txn->placement, d, slot) : &txn->placement->groups[d->first];
     *n = one ? 1 : d->n;
     if (*n > 1 && txn->read_scn == 0) /* several groups are read at one moment */
-        txn->read_scn = gn_clock_next(&txn->cluster->clock, 1, 0);
-    return GN_OK;
+        code = gn_clock_ask(txn->cluster->clock, txn->options.cancel, &txn->read_scn, err);
+    return code;
 }

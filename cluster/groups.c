@@ -1,19 +1,28 @@
-/* This node's replicas: one directory each, `groups/<id>` under the data directory. A directory that is there is a
- * replica to be opened, whatever the placement says: what it holds may be the only copy. */
+/* This node's replicas: one directory each, `groups/<id>` under the data directory, opened when the placement says that
+ * this node has one. A directory that the placement does not name is left alone: what it holds may be the only copy.
+ *
+ * A group is made by its first members, each of which opens a replica with the same list of them. After the first
+ * change of members nobody may do that any more: a replica that is not there yet waits to be added by the leader. */
+#include "base/limits.h"
+#include "base/log.h"
 #include "cluster/cluster_private.h"
+#include "cluster/methods_private.h"
+#include "shard/snapshot.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#define CHUNK_PATIENCE_NS 2000000000u
+
 gn_code gn_make_directory(const char *path, gn_error *err)
 {
     if (mkdir(path, 0700) == 0 || errno == EEXIST)
         return GN_OK;
-    return gn_error_errno(err, GN_IO, errno, "could not create directory \"%s\"", path);
+    return gn_error_errno(err, errno == ENOSPC ? GN_DISK_FULL : GN_IO, errno, "could not create directory \"%s\"",
+                          path);
 }
 
 static gn_code group_path(const gn_cluster *c, uint64_t id, char *out, size_t size, gn_error *err)
@@ -22,6 +31,8 @@ static gn_code group_path(const gn_cluster *c, uint64_t id, char *out, size_t si
         id ? snprintf(out, size, "%s/groups/%" PRIu64, c->data_dir, id) : snprintf(out, size, "%s/groups", c->data_dir);
     return (size_t)n < size ? GN_OK : gn_error_set(err, GN_CONFIGURATION, "the data directory's name is too long");
 }
+
+/* ---- the registry ---- */
 
 static gn_local_group *find(const gn_cluster *c, uint64_t id)
 {
@@ -62,80 +73,115 @@ uint64_t gn_group_of(gn_cluster *c, const gn_shard *replica)
     return id;
 }
 
-gn_code gn_group_create(gn_cluster *c, uint64_t id, const gn_raft_member *members, size_t n, gn_error *err)
+size_t gn_group_list(gn_cluster *c, gn_local_group **out)
+{
+    pthread_mutex_lock(&c->lock);
+    size_t n = c->n_groups;
+    *out = gn_xcalloc(n ? n : 1, sizeof **out);
+    if (n)
+        memcpy(*out, c->groups, n * sizeof **out);
+    pthread_mutex_unlock(&c->lock);
+    return n;
+}
+
+/* ---- opening ---- */
+
+/* The clock is made when the meta group's replica is open; nothing is proposed before. */
+static void ask_clock(void *ctx, gn_scn_request *request)
+{
+    gn_cluster *c = ctx;
+    gn_scn_source source = gn_clock_source(c->clock);
+    source.next(source.ctx, request);
+}
+
+static gn_code ask_leader(void *ctx, uint64_t group_id, gn_node_id node, gn_bytes request, uint64_t deadline_ns,
+                          const _Atomic bool *cancel, gn_buf *answer, gn_error *err)
+{
+    gn_cluster *c = ctx;
+    gn_buf bytes;
+    gn_buf_init(&bytes, NULL, GN_MAX_RPC);
+    gn_buf_append_be64(&bytes, group_id);
+    gn_buf_append_bytes(&bytes, request);
+    gn_code code = gn_rpc_ask(c->rpc, node, GN_METHOD_GROUP, gn_buf_bytes(&bytes), deadline_ns, cancel, answer, err);
+    gn_buf_close(&bytes);
+    return code;
+}
+
+/* A piece of a snapshot's file, from who has it. */
+static gn_code fetch_chunk(void *ctx, gn_node_id node, const gn_chunk_request *wanted, const _Atomic bool *cancel,
+                           gn_buf *chunk, gn_error *err)
+{
+    gn_cluster *c = ctx;
+    gn_buf request;
+    gn_buf_init(&request, NULL, GN_CHUNK_REQUEST_BYTES);
+    gn_chunk_request_write(&request, wanted);
+    gn_code code = gn_rpc_ask(c->rpc, node, GN_METHOD_CHUNK, gn_buf_bytes(&request),
+                              gn_now_ns(c->world) + CHUNK_PATIENCE_NS, cancel, chunk, err);
+    gn_buf_close(&request);
+    return code;
+}
+
+static gn_code open_replica(gn_cluster *c, uint64_t id, const gn_raft_member *members, size_t n, gn_error *err)
 {
     char path[4096];
     gn_shard *shard;
-    if (gn_group_replica(c, id))
-        return GN_OK;
-    gn_code code = group_path(c, id, path, sizeof path, err);
+    gn_code code = group_path(c, 0, path, sizeof path, err);
+    if (code == GN_OK)
+        code = gn_make_directory(path, err);
+    if (code == GN_OK)
+        code = group_path(c, id, path, sizeof path, err);
     if (code != GN_OK)
         return code;
     gn_shard_options options = c->replica;
+    gn_scn_source clock = {.ctx = c, .next = ask_clock};
     options.dir = path;
     options.group_id = id;
     options.members = members;
     options.n_members = n;
-    gn_scn_source clock = gn_clock_source(&c->clock);
     options.clock = &clock;
-    options.clock_later = !c->spread;
+    options.clock_later = !c->clocked;
+    options.leader = (gn_leader_link){.ctx = c, .ask = ask_leader};
+    options.chunks = (gn_chunk_link){.ctx = c, .fetch = fetch_chunk};
     options.unresolved = gn_resolver_unresolved;
     options.unresolved_ctx = c;
     code = gn_shard_open(c->world, c->host, &options, &shard, err);
-    if (code != GN_OK)
-        return code;
-    gn_clock_raise(&c->clock, gn_shard_last_scn(shard));
-    enter(c, id, shard);
-    return GN_OK;
-}
-
-/* ---- all of them ---- */
-
-static int by_id(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-static gn_code list(const gn_cluster *c, uint64_t **ids, size_t *n, gn_error *err)
-{
-    char path[4096];
-    *ids = NULL;
-    *n = 0;
-    gn_code code = group_path(c, 0, path, sizeof path, err);
     if (code == GN_OK)
-        code = gn_make_directory(path, err);
-    DIR *dir = code == GN_OK ? opendir(path) : NULL;
-    if (code == GN_OK && !dir)
-        return gn_error_errno(err, GN_IO, errno, "could not read directory \"%s\"", path);
-    for (struct dirent *e; dir && (e = readdir(dir));) {
-        char *end;
-        uint64_t id = strtoull(e->d_name, &end, 10);
-        if (id == 0 || *end)
-            continue;
-        *ids = gn_xrealloc(*ids, (*n + 1) * sizeof **ids);
-        (*ids)[(*n)++] = id;
-    }
-    if (dir)
-        closedir(dir);
-    if (*n)
-        qsort(*ids, *n, sizeof **ids, by_id);
+        enter(c, id, shard);
     return code;
 }
 
-gn_code gn_groups_open(gn_cluster *c, gn_error *err)
+gn_code gn_group_open(gn_cluster *c, uint64_t id, const gn_raft_member *members, size_t n, gn_error *err)
 {
-    uint64_t *ids;
-    size_t n;
+    gn_gate_enter(&c->open_gate);
+    gn_code code = gn_group_replica(c, id) ? GN_OK : open_replica(c, id, members, n, err);
+    gn_gate_leave(&c->open_gate);
+    return code;
+}
+
+gn_code gn_groups_open_meta(gn_cluster *c, gn_error *err)
+{
     gn_raft_member self = {.id = gn_net_self(c->world), .role = GN_RAFT_VOTER};
-    gn_code code = list(c, &ids, &n, err);
-    c->spread = n > 1;
-    if (code == GN_OK && (n == 0 || ids[0] != GN_META_GROUP))
-        code = gn_group_create(c, GN_META_GROUP, &self, 1, err);
-    for (size_t i = 0; i < n && code == GN_OK; i++)
-        code = gn_group_create(c, ids[i], &self, 1, err);
-    free(ids);
+    gn_code code = gn_group_open(c, GN_META_GROUP, &self, c->identity.founder ? 1 : 0, err);
     c->meta = gn_group_replica(c, GN_META_GROUP);
+    return code;
+}
+
+static gn_code open_placed(gn_cluster *c, const gn_group_place *g, gn_error *err)
+{
+    gn_raft_member members[GN_MAX_REPLICAS];
+    for (uint32_t i = 0; i < g->n_members; i++)
+        members[i] = (gn_raft_member){.id = g->members[i], .role = GN_RAFT_VOTER};
+    return gn_group_open(c, g->id, members, g->changes == 0 ? g->n_members : 0, err);
+}
+
+gn_code gn_groups_open_placed(gn_cluster *c, gn_error *err)
+{
+    gn_placement *p = gn_meta_placement(c);
+    gn_code code = GN_OK;
+    for (uint32_t i = 0; i < p->n_groups && code == GN_OK; i++)
+        if (p->groups[i].id != GN_META_GROUP && gn_group_has_member(&p->groups[i], gn_net_self(c->world)))
+            code = open_placed(c, &p->groups[i], err);
+    gn_placement_release(p);
     return code;
 }
 
@@ -146,4 +192,40 @@ void gn_groups_close(gn_cluster *c, bool clean)
     free(c->groups);
     c->groups = NULL;
     c->n_groups = 0;
+}
+
+/* ---- other nodes ---- */
+
+static gn_code serve_replica(void *ctx, gn_node_id from, gn_bytes request, gn_buf *answer, gn_error *err)
+{
+    gn_reader r = gn_reader_of(request);
+    uint64_t id = gn_read_be64(&r);
+    (void)from;
+    gn_shard *shard = r.failed ? NULL : gn_group_replica(ctx, id);
+    if (!shard)
+        return gn_error_set(err, GN_UNAVAILABLE, "this node has no replica of group %" PRIu64, id);
+    return gn_shard_serve(shard, gn_read_bytes(&r, gn_reader_left(&r)), answer, err);
+}
+
+static gn_code serve_chunk(void *ctx, gn_node_id from, gn_bytes bytes, gn_buf *answer, gn_error *err)
+{
+    gn_chunk_request request;
+    (void)from;
+    gn_code code = gn_chunk_request_read(bytes, &request, err);
+    gn_shard *shard = code == GN_OK ? gn_group_replica(ctx, request.group_id) : NULL;
+    if (code == GN_OK && !shard)
+        return gn_error_set(err, GN_NO_OBJECT, "this node has no replica of group %" PRIu64, request.group_id);
+    return code == GN_OK ? gn_shard_read_chunk(shard, &request, answer, err) : code;
+}
+
+static void serve_clock(void *ctx, gn_rpc_request *request)
+{
+    gn_clock_serve(((gn_cluster *)ctx)->clock, request);
+}
+
+void gn_groups_serve(gn_cluster *c)
+{
+    gn_rpc_serve_strand(c->rpc, GN_METHOD_GROUP, serve_replica, c);
+    gn_rpc_serve_strand(c->rpc, GN_METHOD_CHUNK, serve_chunk, c);
+    gn_rpc_serve(c->rpc, GN_METHOD_CLOCK, serve_clock, c);
 }

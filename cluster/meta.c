@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { DEFAULT_REPLICAS = 3 };
 
@@ -34,11 +35,10 @@ gn_code gn_meta_put_group(gn_txn *meta, const gn_group_place *g, gn_error *err)
     char members[GN_MAX_REPLICAS * 24];
     int n = 0;
     for (uint32_t i = 0; i < g->n_members; i++)
-        n += snprintf(members + n, sizeof members - (size_t)n, "%s%" PRIu64 "%s", i ? "," : "", g->members[i].id,
-                      g->members[i].role == GN_RAFT_NON_VOTER ? "~" : "");
-    gn_value row[GN_GROUP_COLUMNS] = {gn_int_value((int64_t)g->id), gn_int_value((int64_t)g->distribution_id),
-                                      gn_int_value(g->slot_lo), gn_int_value(g->slot_hi),
-                                      gn_text_value(gn_bytes_of(members, (size_t)n))};
+        n += snprintf(members + n, sizeof members - (size_t)n, "%s%" PRIu64, i ? "," : "", g->members[i]);
+    gn_value row[GN_GROUP_COLUMNS] = {
+        gn_int_value((int64_t)g->id), gn_int_value((int64_t)g->distribution_id),      gn_int_value(g->slot_lo),
+        gn_int_value(g->slot_hi),     gn_text_value(gn_bytes_of(members, (size_t)n)), gn_int_value(g->changes)};
     return gn_system_put(meta, GN_SYS_GROUPS, row, err);
 }
 
@@ -46,46 +46,56 @@ gn_code gn_meta_put_group(gn_txn *meta, const gn_group_place *g, gn_error *err)
 
 static gn_code found(gn_cluster *c, gn_txn *meta, gn_error *err)
 {
-    char id[40];
-    gn_node_id self = gn_net_self(c->world);
-    snprintf(id, sizeof id, "%016" PRIx64 "%016" PRIx64, gn_random_u64(c->world), gn_random_u64(c->world));
-    gn_node_place node = {.id = self, .state = "active"};
-    gn_group_place group = {
-        .id = GN_META_GROUP, .slot_hi = 0, .n_members = 1, .members = {{.id = self, .role = GN_RAFT_VOTER}}};
+    gn_node_place node = {.id = gn_net_self(c->world), .state = "active"};
+    gn_group_place group = {.id = GN_META_GROUP, .n_members = 1, .members = {node.id}};
+    snprintf(node.address, sizeof node.address, "%s", c->address);
+    snprintf(node.zone, sizeof node.zone, "%s", c->zone);
     gn_code code = gn_system_tables_create(meta, err);
     if (code == GN_OK)
-        code = put_setting(meta, "cluster_id", id, err);
+        code = put_setting(meta, "cluster_id", c->identity.cluster, err);
     if (code == GN_OK)
         code = gn_meta_put_node(meta, &node, err);
     return code == GN_OK ? gn_meta_put_group(meta, &group, err) : code;
 }
 
+/* What this node's replica has already is enough to know that it was done: no majority is needed to start a node. */
+static gn_code is_founded(gn_cluster *c, bool *founded, gn_error *err)
+{
+    gn_txn *meta;
+    gn_txn_options options = {.stale = true};
+    gn_code code = gn_txn_begin(c->meta, &options, &meta, err);
+    if (code == GN_OK) {
+        *founded = gn_txn_table(meta, GN_SYS_GROUPS) != NULL;
+        gn_txn_abort(meta);
+    }
+    return code;
+}
+
 gn_code gn_meta_bootstrap(gn_cluster *c, gn_error *err)
 {
     gn_txn *meta;
-    gn_code code = gn_txn_begin(c->meta, NULL, &meta, err);
+    gn_scn scn;
+    bool founded;
+    gn_code code = is_founded(c, &founded, err);
+    if (code != GN_OK || founded || !c->identity.founder)
+        return code;
+    code = gn_txn_begin(c->meta, NULL, &meta, err);
     if (code != GN_OK)
         return code;
-    if (gn_txn_table(meta, GN_SYS_GROUPS)) {
-        gn_txn_abort(meta);
-    } else {
-        gn_scn scn;
-        code = found(c, meta, err);
-        if (code == GN_OK)
-            code = gn_txn_commit(meta, &scn, err);
-        else
-            gn_txn_abort(meta);
-    }
-    return code == GN_OK ? gn_meta_refresh(c, err) : code;
+    code = found(c, meta, err);
+    if (code == GN_OK)
+        return gn_txn_commit(meta, &scn, err);
+    gn_txn_abort(meta);
+    return code;
 }
 
 /* ---- this node's copy ---- */
 
-gn_code gn_meta_refresh(gn_cluster *c, gn_error *err)
+gn_code gn_meta_refresh(gn_cluster *c, bool stale, gn_error *err)
 {
     gn_txn *meta;
     gn_placement *fresh = NULL;
-    gn_txn_options options = {.read_only = true};
+    gn_txn_options options = {.read_only = true, .stale = stale};
     gn_code code = gn_txn_begin(c->meta, &options, &meta, err);
     if (code != GN_OK)
         return code;
@@ -113,24 +123,24 @@ gn_placement *gn_meta_placement(gn_cluster *c)
 
 /* ---- distributions ---- */
 
-static gn_code make_groups(gn_cluster *c, gn_distribution *d, gn_group_place *groups, gn_error *err)
+static gn_code plan_groups(gn_cluster *c, gn_distribution *d, gn_group_place *groups, gn_error *err)
 {
     int64_t first;
-    uint64_t id;
-    gn_raft_member self = {.id = gn_net_self(c->world), .role = GN_RAFT_VOTER};
-    gn_code code = gn_shard_new_ids(c->meta, 1, &id, err);
+    gn_placement *p = gn_meta_placement(c);
+    uint32_t *taken = gn_xcalloc(p->n_nodes + 1, sizeof *taken);
+    gn_code code = gn_shard_new_ids(c->meta, 1, &d->id, err);
     if (code == GN_OK)
         code = gn_shard_sequence_next(c->meta, GN_GROUP_SEQUENCE, GN_META_GROUP + 1, d->shards, &first, err);
-    d->id = id;
     for (uint32_t i = 0; i < d->shards && code == GN_OK; i++) {
         groups[i] = (gn_group_place){.id = (uint64_t)first + i,
                                      .distribution_id = d->id,
                                      .slot_lo = i * GN_SLOTS / d->shards,
                                      .slot_hi = (i + 1) * GN_SLOTS / d->shards,
-                                     .n_members = 1,
-                                     .members = {self}};
-        code = gn_group_create(c, groups[i].id, &self, 1, err);
+                                     .n_members = d->replicas};
+        code = gn_placement_choose(p, d->replicas, taken, groups[i].members, err);
     }
+    free(taken);
+    gn_placement_release(p);
     return code;
 }
 
@@ -150,23 +160,30 @@ static gn_code record(gn_cluster *c, const gn_distribution *d, const gn_group_pl
     return code;
 }
 
-/* A database of one group needs no clock, and pays for none until it is spread. */
-static void use_clock(gn_cluster *c)
+/* Until each new group that has a replica here has a leader; the others' come up at the same time. */
+static void await_leaders(gn_cluster *c, const gn_group_place *groups, uint32_t n)
 {
-    if (c->spread)
-        return;
-    gn_shard_use_clock(c->meta);
-    gn_clock_raise(&c->clock, gn_shard_last_scn(c->meta));
-    c->spread = true;
+    enum { PAUSE_NS = 2000000 };
+    uint64_t deadline = gn_now_ns(c->world) + 5000000000u, term;
+    for (uint32_t i = 0; i < n; i++) {
+        gn_shard *shard = gn_group_replica(c, groups[i].id);
+        while (shard && !gn_raft_leader(gn_shard_raft_group(shard), &term) && gn_now_ns(c->world) < deadline) {
+            gn_event never;
+            gn_event_init(&never, c->world);
+            gn_event_wait(&never, gn_now_ns(c->world) + PAUSE_NS);
+        }
+    }
 }
 
 static uint64_t find_distribution(gn_cluster *c, uint32_t shards, uint32_t *replicas, uint32_t *n_nodes)
 {
     uint64_t id = 0;
     gn_placement *p = gn_meta_placement(c);
-    *n_nodes = p->n_nodes;
+    *n_nodes = 0;
+    for (uint32_t i = 0; i < p->n_nodes; i++)
+        *n_nodes += strcmp(p->nodes[i].state, "active") == 0;
     if (*replicas == 0)
-        *replicas = p->n_nodes < DEFAULT_REPLICAS ? p->n_nodes : DEFAULT_REPLICAS;
+        *replicas = *n_nodes < DEFAULT_REPLICAS ? *n_nodes : DEFAULT_REPLICAS;
     for (uint32_t i = 0; i < p->n_distributions && !id; i++)
         if (p->distributions[i].shards == shards && p->distributions[i].replicas == *replicas)
             id = p->distributions[i].id;
@@ -174,16 +191,24 @@ static uint64_t find_distribution(gn_cluster *c, uint32_t shards, uint32_t *repl
     return id;
 }
 
+/* A database of one group needs no clock, and pays for none until it is spread. */
 static gn_code make_distribution(gn_cluster *c, uint32_t shards, uint32_t replicas, uint64_t *id, gn_error *err)
 {
     gn_distribution d = {.shards = shards, .replicas = replicas};
     gn_group_place *groups = gn_xcalloc(shards, sizeof *groups);
-    use_clock(c);
-    gn_code code = make_groups(c, &d, groups, err);
+    gn_code code = gn_clock_use(c, err);
+    if (code == GN_OK)
+        code = plan_groups(c, &d, groups, err);
     if (code == GN_OK)
         code = record(c, &d, groups, err);
     if (code == GN_OK)
-        code = gn_meta_refresh(c, err);
+        code = gn_meta_refresh(c, false, err);
+    if (code == GN_OK)
+        gn_nodes_nudge_all(c);
+    if (code == GN_OK)
+        code = gn_groups_open_placed(c, err);
+    if (code == GN_OK)
+        await_leaders(c, groups, shards);
     free(groups);
     *id = d.id;
     return code;
@@ -192,16 +217,16 @@ static gn_code make_distribution(gn_cluster *c, uint32_t shards, uint32_t replic
 gn_code gn_cluster_distribution(gn_cluster *c, uint32_t shards, uint32_t replicas, uint64_t *id, gn_error *err)
 {
     uint32_t n_nodes;
-    gn_code code = GN_OK;
     if (shards == 0 || shards > GN_MAX_SHARDS)
         return gn_error_set(err, GN_INVALID_PARAMETER, "shards must be between 1 and %d", GN_MAX_SHARDS);
-    pthread_mutex_lock(&c->ddl_lock);
-    *id = find_distribution(c, shards, &replicas, &n_nodes);
-    if (!*id && (replicas > GN_MAX_REPLICAS || replicas > n_nodes))
+    gn_gate_enter(&c->ddl_gate);
+    gn_code code = gn_meta_refresh(c, false, err);
+    *id = code == GN_OK ? find_distribution(c, shards, &replicas, &n_nodes) : 0;
+    if (code == GN_OK && !*id && (replicas > GN_MAX_REPLICAS || replicas > n_nodes))
         code =
             gn_error_set(err, GN_INVALID_PARAMETER, "replicas must be between 1 and %u, the number of nodes", n_nodes);
-    else if (!*id)
+    else if (code == GN_OK && !*id)
         code = make_distribution(c, shards, replicas, id, err);
-    pthread_mutex_unlock(&c->ddl_lock);
+    gn_gate_leave(&c->ddl_gate);
     return code;
 }

@@ -4,7 +4,12 @@
 #define GN_CLUSTER_METHODS_PRIVATE_H
 
 typedef enum gn_method {
-    /* 1 ... 15: clock, groups, placement */
+    GN_METHOD_CLOCK = 1, /* clock.c: SCNs */
+    GN_METHOD_GROUP = 2, /* groups.c: what a replica asks of its leader (gn_shard_serve) */
+    GN_METHOD_JOIN = 3,  /* nodes.c: a new node wants to be one of us */
+    GN_METHOD_HELLO = 4, /* nodes.c: a node is up, and where it is */
+    GN_METHOD_NUDGE = 5, /* nodes.c: the placement has changed */
+    GN_METHOD_CHUNK = 6, /* groups.c: a piece of a snapshot's file */
 
     /* 16 ... 39: parts of transactions (part_wire_private.h) */
     GN_METHOD_PART_RUN = 16,   /* one step of a part: buffered writes, then a read or its end */

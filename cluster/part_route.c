@@ -8,8 +8,8 @@ gn_node_id gn_group_route(gn_cluster *cluster, uint64_t group_id, unsigned tries
     gn_placement *p = gn_meta_placement(cluster);
     const gn_group_place *g = gn_placement_group(p, group_id);
     for (uint32_t i = 0; g && i < g->n_members; i++)
-        if (g->members[i].id != self)
-            others[n++] = g->members[i].id;
+        if (g->members[i] != self)
+            others[n++] = g->members[i];
     gn_placement_release(p);
     return n ? others[tries % n] : 0;
 }

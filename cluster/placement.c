@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #define XXH_STATIC_LINKING_ONLY /* a state on the stack */
 #include <xxhash.h>
 
@@ -42,7 +43,7 @@ static gn_code load_distribution(void *ctx, const gn_value *v, gn_error *err)
     return GN_OK;
 }
 
-/* "1,2,3~": nodes, those with ~ without a vote. */
+/* "1,2,3" */
 static bool parse_members(gn_bytes text, gn_group_place *g)
 {
     char buffer[GN_MAX_REPLICAS * 24];
@@ -52,13 +53,10 @@ static bool parse_members(gn_bytes text, gn_group_place *g)
     for (char *p = buffer; *p; p += *p == ',') {
         char *end;
         uint64_t id = strtoull(p, &end, 10);
-        if (end == p || id == 0 || g->n_members == GN_MAX_REPLICAS)
+        if (end == p || id == 0 || g->n_members == GN_MAX_REPLICAS || (*end && *end != ','))
             return false;
-        g->members[g->n_members++] =
-            (gn_raft_member){.id = id, .role = *end == '~' ? GN_RAFT_NON_VOTER : GN_RAFT_VOTER};
-        p = end + (*end == '~');
-        if (*p && *p != ',')
-            return false;
+        g->members[g->n_members++] = id;
+        p = end;
     }
     return true;
 }
@@ -71,7 +69,8 @@ static gn_code load_group(void *ctx, const gn_value *v, gn_error *err)
     *g = (gn_group_place){.id = (uint64_t)v[GN_GROUP_ID].as.i64,
                           .distribution_id = (uint64_t)v[GN_GROUP_DIST].as.i64,
                           .slot_lo = (uint32_t)v[GN_GROUP_SLOT_LO].as.i64,
-                          .slot_hi = (uint32_t)v[GN_GROUP_SLOT_HI].as.i64};
+                          .slot_hi = (uint32_t)v[GN_GROUP_SLOT_HI].as.i64,
+                          .changes = (uint32_t)v[GN_GROUP_CHANGES].as.i64};
     if (!parse_members(v[GN_GROUP_MEMBERS].as.bytes, g))
         return gn_error_set(err, GN_CORRUPT, "the members of group %" PRIu64 " are malformed", g->id);
     return GN_OK;
@@ -184,6 +183,59 @@ const gn_group_place *gn_placement_owner(const gn_placement *p, const gn_distrib
             hi = mid;
     }
     return &p->groups[lo];
+}
+
+bool gn_group_has_member(const gn_group_place *group, gn_node_id id)
+{
+    for (uint32_t i = 0; i < group->n_members; i++)
+        if (group->members[i] == id)
+            return true;
+    return false;
+}
+
+/* ---- choosing ---- */
+
+static uint32_t replicas_on(const gn_placement *p, gn_node_id id)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < p->n_groups; i++)
+        n += p->groups[i].distribution_id != 0 && gn_group_has_member(&p->groups[i], id);
+    return n;
+}
+
+static bool zone_taken(const gn_placement *p, const char *zone, const gn_node_id *members, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (zone[0] && strcmp(gn_placement_node(p, members[i])->zone, zone) == 0)
+            return true;
+    return false;
+}
+
+gn_code gn_placement_choose(const gn_placement *p, uint32_t n, uint32_t *taken, gn_node_id *members, gn_error *err)
+{
+    for (uint32_t m = 0; m < n; m++) {
+        uint32_t best = p->n_nodes, best_cost = UINT32_MAX;
+        for (uint32_t i = 0; i < p->n_nodes; i++) {
+            const gn_node_place *node = &p->nodes[i];
+            bool has = false;
+            for (uint32_t k = 0; k < m; k++)
+                has |= members[k] == node->id;
+            if (has || strcmp(node->state, "active") != 0)
+                continue;
+            uint32_t cost = replicas_on(p, node->id) + taken[i];
+            if (zone_taken(p, node->zone, members, m))
+                cost += 1u << 24; /* any other zone comes first */
+            if (cost < best_cost) {
+                best_cost = cost;
+                best = i;
+            }
+        }
+        if (best == p->n_nodes)
+            return gn_error_set(err, GN_INVALID_PARAMETER, "%" PRIu32 " replicas need as many active nodes", n);
+        members[m] = p->nodes[best].id;
+        taken[best]++;
+    }
+    return GN_OK;
 }
 
 /* ---- slots ---- */

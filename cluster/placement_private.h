@@ -13,8 +13,9 @@ typedef struct gn_group_place {
     uint64_t id;
     uint64_t distribution_id;  /* 0: the meta group, which has no slots */
     uint32_t slot_lo, slot_hi; /* owns slot_lo <= slot < slot_hi */
-    uint32_t n_members;
-    gn_raft_member members[GN_MAX_REPLICAS];
+    uint32_t n_members;        /* who should have a replica; the group's leader makes it so. All vote */
+    gn_node_id members[GN_MAX_REPLICAS];
+    uint32_t changes; /* of members since the group was made; 0: they are who makes it */
 } gn_group_place;
 
 typedef struct gn_distribution {
@@ -27,7 +28,7 @@ typedef struct gn_node_place {
     gn_node_id id;
     char address[256]; /* host:port of the cluster's listener; "" = none */
     char zone[64];
-    char state[16]; /* active, draining, gone */
+    char state[16]; /* joining, active, draining, gone */
 } gn_node_place;
 
 typedef struct gn_placement {
@@ -49,7 +50,14 @@ void gn_placement_release(gn_placement *placement);         /* any thread; NULL 
 const gn_distribution *gn_placement_distribution(const gn_placement *placement, uint64_t id); /* NULL: none */
 const gn_group_place *gn_placement_group(const gn_placement *placement, uint64_t id);         /* NULL: none */
 const gn_group_place *gn_placement_owner(const gn_placement *p, const gn_distribution *d, uint32_t slot);
+bool gn_group_has_member(const gn_group_place *group, gn_node_id id);
 const gn_node_place *gn_placement_node(const gn_placement *placement, gn_node_id id); /* NULL: none */
+
+/* Who should have the replicas of a new group: `n` nodes that are active, in different zones where that can be, those
+ * with the fewest replicas first; `taken` counts, by the node's place in placement->nodes, those that are given out but
+ * not in the placement yet. GN_INVALID_PARAMETER when there are too few. */
+gn_code gn_placement_choose(const gn_placement *placement, uint32_t n, uint32_t *taken, gn_node_id *members,
+                            gn_error *err);
 
 /* ---- slots ---- the hash of the shard key's parts in the order of the primary key */
 gn_code gn_slot_of_key(const gn_table_desc *table, gn_bytes key, uint32_t *slot, gn_error *err);

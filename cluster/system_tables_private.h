@@ -13,16 +13,29 @@ typedef enum gn_system_table {
     GN_SYS_END
 } gn_system_table;
 
+/* The meta group's sequences. */
+enum { GN_GROUP_SEQUENCE = GN_FIRST_SYSTEM_ID, GN_CLOCK_SEQUENCE, GN_NODE_SEQUENCE };
+
 /* Columns by ordinal. */
 enum { GN_CLUSTER_NAME, GN_CLUSTER_VALUE, GN_CLUSTER_COLUMNS };
 enum { GN_NODE_ID, GN_NODE_ADDRESS, GN_NODE_ZONE, GN_NODE_STATE, GN_NODE_COLUMNS };
 enum { GN_DIST_ID, GN_DIST_SHARDS, GN_DIST_REPLICAS, GN_DIST_COLUMNS };
-enum { GN_GROUP_ID, GN_GROUP_DIST, GN_GROUP_SLOT_LO, GN_GROUP_SLOT_HI, GN_GROUP_MEMBERS, GN_GROUP_COLUMNS };
+enum {
+    GN_GROUP_ID,
+    GN_GROUP_DIST,
+    GN_GROUP_SLOT_LO,
+    GN_GROUP_SLOT_HI,
+    GN_GROUP_MEMBERS,
+    GN_GROUP_CHANGES,
+    GN_GROUP_COLUMNS
+};
 enum { GN_SYS_MAX_COLUMNS = 8 };
 
 /* Creates those that are missing, in this transaction. */
 gn_code gn_system_tables_create(gn_txn *meta, gn_error *err);
 
+/* Removes the row whose first column is this, if there is one. */
+gn_code gn_system_delete(gn_txn *meta, gn_system_table table, const gn_value *key, gn_error *err);
 /* Inserts the row, or replaces the one with its key. values: one for each column, of its type. */
 gn_code gn_system_put(gn_txn *meta, gn_system_table table, const gn_value *values, gn_error *err);
 /* Calls fn with each row in key order, every column. An error of fn ends it. A table that is not there has no rows. */

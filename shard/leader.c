@@ -37,15 +37,28 @@ static quest quest_begin(gn_shard *shard, const gn_patience *patience)
                    .pause_ns = PAUSE_MIN_NS};
 }
 
-static bool find_leader(quest *q)
+/* GN_NOT_LEADER: nobody is known. GN_CRASH_SHUTDOWN: this replica has stopped. */
+static gn_code find_leader(quest *q)
 {
     q->leader = gn_raft_leader(q->shard->group, &q->term);
-    return q->leader != 0;
+    if (q->leader)
+        return GN_OK;
+    gn_raft_status *status = gn_xcalloc(1, sizeof *status);
+    gn_raft_status_get(q->shard->group, status);
+    bool stopped = status->stopped;
+    free(status);
+    return stopped ? GN_CRASH_SHUTDOWN : GN_NOT_LEADER;
 }
 
 static bool leads_here(const quest *q)
 {
     return q->leader == gn_net_self(q->shard->world);
+}
+
+/* This node is at its end, so that it need not look any further. */
+static bool ends_here(const quest *q, gn_code code)
+{
+    return (q->leader == 0 || leads_here(q)) && (code == GN_CRASH_SHUTDOWN || code == GN_SHUTDOWN);
 }
 
 static bool may_heal(gn_code code)
@@ -159,12 +172,14 @@ gn_code gn_shard_catch_up(gn_shard *shard, const gn_patience *patience, gn_error
     gn_error why = {0};
     gn_code code;
     do {
-        code = !find_leader(&q) ? GN_NOT_LEADER
-               : leads_here(&q) ? catch_up_here(shard, patience, &why)
-                                : catch_up_there(&q, &why);
-    } while (code != GN_OK && look_again(&q, code));
+        code = find_leader(&q);
+        if (code == GN_OK)
+            code = leads_here(&q) ? catch_up_here(shard, patience, &why) : catch_up_there(&q, &why);
+    } while (code != GN_OK && !ends_here(&q, code) && look_again(&q, code));
     if (code == GN_OK)
         return code;
+    if (ends_here(&q, code))
+        return gn_error_set(err, code, "%s", gn_code_text(code));
     if (code == GN_CANCELED || (q.cancel && *q.cancel))
         return gn_error_set(err, GN_CANCELED, "%s", gn_code_text(GN_CANCELED));
     if (!may_heal(code)) {
@@ -202,7 +217,8 @@ gn_code gn_shard_run_command_here(gn_shard *shard, gn_bytes command, uint64_t on
     gn_event_init(&op->event, shard->world);
     gn_strand_lend(shard->world);
     atomic_fetch_add(&shard->unclocked, 1); /* before the look at `clocked`: see gn_shard_use_clock */
-    bool clocked = shard->clocked;
+    /* What has no SCN does not queue for one: the clock itself takes its numbers from a sequence. */
+    bool clocked = shard->clocked && gn_command_kind_of(command) != GN_COMMAND_SEQUENCE;
     if (clocked) {
         atomic_fetch_sub(&shard->unclocked, 1);
         op->shard = shard;
@@ -261,12 +277,15 @@ gn_code gn_shard_run_command(gn_shard *shard, gn_bytes command, const gn_patienc
     uint64_t tried_term = 0; /* of the last try that may have been proposed */
     gn_code code;
     do {
-        if (!find_leader(&q)) {
-            *op = (gn_commit_op){.code = GN_NOT_LEADER};
-            code = GN_NOT_LEADER;
-        } else {
+        code = find_leader(&q);
+        if (code == GN_OK) {
             code = leads_here(&q) ? gn_shard_run_command_here(shard, command, q.term, op) : run_there(&q, command, op);
+        } else {
+            *op = (gn_commit_op){.code = code};
+            gn_error_set(&op->err, code, "%s", gn_code_text(code));
         }
+        if (ends_here(&q, code))
+            return code;
         bool nothing = code == GN_NOT_LEADER || code == GN_UNAVAILABLE;
         if (code != GN_OK && !may_heal(code))
             return finish(op, shard->group_id, tried_term == q.term);

@@ -171,12 +171,20 @@ gn_code gn_shard_sequence_raise(gn_shard *shard, uint64_t sequence_id, int64_t v
     return in_hand ? GN_OK : run(shard, sequence_id, GN_SEQUENCE_RAISE, 1, value, &ignored, false, err);
 }
 
+gn_code gn_shard_reserve(gn_shard *shard, uint64_t sequence_id, int64_t above, int64_t n, int64_t *first, gn_error *err)
+{
+    int64_t ignored;
+    gn_code code = run(shard, sequence_id, GN_SEQUENCE_RAISE, above, above, &ignored, true, err);
+    return code == GN_OK ? run(shard, sequence_id, GN_SEQUENCE_NEXT, above, n, first, true, err) : code;
+}
+
 void gn_sequences_give_back(gn_sequences *s)
 {
     for (size_t i = 0; i < s->n; i++) {
         sequence *q = s->items[i];
         int64_t ignored;
-        if (q->next < q->end && run(s->shard, q->id, GN_SEQUENCE_RETURN, q->next, q->end, &ignored, true, NULL) != GN_OK)
+        if (q->next < q->end &&
+            run(s->shard, q->id, GN_SEQUENCE_RETURN, q->next, q->end, &ignored, true, NULL) != GN_OK)
             return;
         q->end = q->next;
     }

@@ -28,6 +28,7 @@ typedef struct gn_scn_request {
     uint32_t n;
     gn_scn above;
     void (*done)(struct gn_scn_request *request, gn_code code, gn_scn first);
+    struct gn_scn_request *next; /* the source's */
 } gn_scn_request;
 
 /* It must answer in bounded time; any code other than GN_OK means that there is no SCN now. */

@@ -72,7 +72,7 @@ static gn_txn *txn_alloc(gn_shard *shard, const gn_txn_options *o)
     txn->account = o->account;
     txn->cancel = o->cancel;
     txn->patience = (gn_patience){.deadline_ns = o->deadline_ns, .cancel = o->cancel};
-    txn->read_only = o->read_only || (o->read_scn != 0 && !o->global);
+    txn->read_only = o->read_only || o->stale || (o->read_scn != 0 && !o->global);
     txn->no_read_set = o->no_read_set;
     txn->branch = o->branch ? o->branch : GN_BRANCH_MAIN;
     txn->scans.prev = txn->scans.next = &txn->scans;
@@ -94,7 +94,8 @@ gn_code gn_txn_begin(gn_shard *shard, const gn_txn_options *options, gn_txn **ou
         return gn_error_set(err, GN_NO_OBJECT, "branch %llu does not exist", (unsigned long long)o->branch);
     gn_txn *txn = txn_alloc(shard, o);
     gn_scn scn = 0;
-    code = settle_past(txn, o, &scn, err);
+    if (!o->stale)
+        code = settle_past(txn, o, &scn, err);
     if (code == GN_OK)
         code = take_view(txn, scn, err);
     if (code == GN_OK) {
@@ -232,7 +233,8 @@ static gn_code propose(gn_txn *txn, gn_command c, gn_commit_op *op, gn_error *er
         gn_write_set_clear(txn->sets[i]);
     if (code == GN_OK && (!empty || c.kind == GN_COMMAND_PREPARE)) {
         code = gn_prepared_await_write(&txn->shard->prepared, gn_buf_bytes(&command), &txn->patience, err);
-        if (code == GN_OK && (code = gn_shard_run_command(txn->shard, gn_buf_bytes(&command), &txn->patience, op)) != GN_OK && err)
+        if (code == GN_OK &&
+            (code = gn_shard_run_command(txn->shard, gn_buf_bytes(&command), &txn->patience, op)) != GN_OK && err)
             *err = op->err;
     }
     gn_buf_close(&command);

@@ -17,6 +17,7 @@ typedef struct gn_txn_options {
     /* A part of a transaction over groups: read_scn came from the clock after the transaction began (0: is asked for
      * here), reads are at exactly this SCN, and the part may write. */
     bool global;
+    bool stale;                 /* what this replica has applied, which may be old; asks nobody; read-only */
     bool read_only;             /* no read set is kept */
     bool no_read_set;           /* reads are not validated (read committed) */
     gn_account *account;        /* buffered writes and scans charge here; may be NULL */
@@ -103,6 +104,11 @@ gn_code gn_shard_sequence_next(gn_shard *shard, uint64_t sequence_id, int64_t st
                                gn_error *err);
 /* Raises the sequence so that the next value is above `value` (COPY, setval). */
 gn_code gn_shard_sequence_raise(gn_shard *shard, uint64_t sequence_id, int64_t value, gn_error *err);
+
+/* Takes the numbers first ... first + n - 1 above `above`; nobody else ever gets them. This node must lead the group.
+ */
+gn_code gn_shard_reserve(gn_shard *shard, uint64_t sequence_id, int64_t above, int64_t n, int64_t *first,
+                         gn_error *err);
 
 /* ---- rows ---- values: one per desc->columns, already of the column's type and checked (NOT NULL, CHECK) */
 

@@ -20,9 +20,6 @@ void half_open(remote *r, gn_node_id id)
     gn_error err = {0};
     gn_cluster_options options = {.data_dir = h->dir, .block_cache_bytes = 1 << 20, .memtable_bytes = 1 << 20};
     ASSERT_OK(gn_cluster_open(h->world, &options, &h->cluster, &err), &err);
-    h->cluster->rpc = gn_rpc_create(h->world, 0);
-    h->cluster->parts = gn_parts_start(h->cluster);
-    assert_non_null(h->cluster->parts);
 }
 
 void half_close(remote *r, gn_node_id id, bool clean)
@@ -32,14 +29,6 @@ void half_close(remote *r, gn_node_id id, bool clean)
     if (!c)
         return;
     h->cluster = NULL;
-    gn_rpc_stop(c->rpc);
-    gn_parts_stop(c->parts);
-    gn_resolver_stop(c->resolver);
-    c->resolver = NULL;
-    gn_rpc_destroy(c->rpc);
-    gn_parts_free(c->parts);
-    c->rpc = NULL;
-    c->parts = NULL;
     gn_cluster_close(c, clean);
 }
 
@@ -66,11 +55,11 @@ static void one_clock(void *ctx)
     remote *r = ctx;
     gn_scn newest = 0;
     for (int i = 1; i <= NODES; i++)
-        if (r->halves[i].cluster && r->halves[i].cluster->clock.last > newest)
-            newest = r->halves[i].cluster->clock.last;
+        if (r->halves[i].cluster && gn_clock_newest(r->halves[i].cluster->clock) > newest)
+            newest = gn_clock_newest(r->halves[i].cluster->clock);
     for (int i = 1; i <= NODES; i++)
         if (r->halves[i].cluster)
-            gn_clock_raise(&r->halves[i].cluster->clock, newest);
+            gn_clock_raise(r->halves[i].cluster->clock, newest);
 }
 
 static gn_group_place place(uint64_t id, uint64_t distribution, uint32_t lo, uint32_t hi, uint32_t n, gn_node_id first,
@@ -81,7 +70,7 @@ static gn_group_place place(uint64_t id, uint64_t distribution, uint32_t lo, uin
                             .slot_lo = lo,
                             .slot_hi = hi,
                             .n_members = n,
-                            .members = {{.id = first, .role = GN_RAFT_VOTER}, {.id = second, .role = GN_RAFT_VOTER}}};
+                            .members = {first, second}};
 }
 
 /* A knows of groups that are at B. */
@@ -96,7 +85,7 @@ static void record_placement(remote *r)
                                      place(6, r->both, 0, GN_SLOTS / 2, 1, A, 0),
                                      place(5, r->both, GN_SLOTS / 2, GN_SLOTS, 1, B, 0)};
     gn_raft_member self = {.id = A, .role = GN_RAFT_VOTER};
-    ASSERT_OK(gn_group_create(a, 6, &self, 1, &err), &err);
+    ASSERT_OK(gn_group_open(a, 6, &self, 1, &err), &err);
     ASSERT_OK(gn_txn_begin(a->meta, NULL, &meta, &err), &err);
     ASSERT_OK(gn_meta_put_distribution(meta, &(gn_distribution){.id = r->there, .shards = 1, .replicas = 2}, &err),
               &err);
@@ -105,7 +94,7 @@ static void record_placement(remote *r)
     for (int i = 0; i < 3; i++)
         ASSERT_OK(gn_meta_put_group(meta, &groups[i], &err), &err);
     ASSERT_OK(gn_txn_commit(meta, NULL, &err), &err);
-    ASSERT_OK(gn_meta_refresh(a, &err), &err);
+    ASSERT_OK(gn_meta_refresh(a, false, &err), &err);
 }
 
 remote *remote_start(uint64_t seed)

@@ -1,0 +1,288 @@
+/* Makes of the placement what it says, step by step, on one strand of each node. Each node opens the replicas that it
+ * is to have; each leader adds, promotes and removes members of its group until they are those of the placement. Every
+ * step looks at what there is, so it may be repeated, by another leader too, after whatever crash. */
+#include "base/log.h"
+#include "cluster/cluster_private.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PERIOD_MS = 500 };
+
+/* A change of a group's members that is under way. */
+typedef struct change {
+    gn_raft_request request;
+    struct change *next;
+    gn_warden *warden;
+    uint64_t group;
+    const char *what;
+    gn_node_id node;
+    _Atomic bool done;
+    gn_code code;
+} change;
+
+struct gn_warden {
+    gn_cluster *cluster;
+    gn_strand *strand;
+    pthread_mutex_t lock;
+    gn_event *wake; /* the strand waits */
+    bool nudged, stop;
+    /* the strand's */
+    gn_scn seen; /* of the placement that was worked on */
+    bool announced;
+    change *changes;
+};
+
+/* ---- members ---- */
+
+static void change_done(gn_raft_request *request, gn_code code)
+{
+    change *ch = GN_CONTAINER(request, change, request);
+    gn_warden *w = ch->warden;
+    ch->code = code;
+    ch->done = true; /* the strand may free it from here on */
+    gn_warden_nudge(w);
+}
+
+static bool is_changing(gn_warden *w, uint64_t group)
+{
+    for (const change *ch = w->changes; ch; ch = ch->next)
+        if (ch->group == group)
+            return true;
+    return false;
+}
+
+static void start_change(gn_warden *w, const gn_local_group *g, const char *what, gn_node_id node,
+                         void (*fn)(gn_raft_group *, gn_node_id, gn_raft_request *))
+{
+    change *ch = gn_xcalloc(1, sizeof *ch);
+    *ch = (change){.request = {.done = change_done}, .next = w->changes, .warden = w, .group = g->id, .what = what};
+    ch->node = node;
+    w->changes = ch;
+    gn_log_info("cluster", what, GN_KV_U64("group", g->id), GN_KV_U64("node", node));
+    fn(gn_shard_raft_group(g->shard), node, &ch->request);
+}
+
+static void reap_changes(gn_warden *w)
+{
+    for (change **at = &w->changes; *at;) {
+        change *ch = *at;
+        if (!ch->done) {
+            at = &ch->next;
+            continue;
+        }
+        if (ch->code != GN_OK)
+            gn_log_info("cluster", "a change of members has not been made", GN_KV_STR("change", ch->what),
+                        GN_KV_U64("group", ch->group), GN_KV_U64("node", ch->node),
+                        GN_KV_STR("why", gn_code_name(ch->code)));
+        *at = ch->next;
+        free(ch);
+    }
+}
+
+static const gn_raft_member *member(const gn_raft_status *s, gn_node_id id)
+{
+    for (size_t i = 0; i < s->n_members; i++)
+        if (s->members[i].id == id)
+            return &s->members[i];
+    return NULL;
+}
+
+static bool is_wanted(const gn_node_id *wanted, size_t n, gn_node_id id)
+{
+    for (size_t i = 0; i < n; i++)
+        if (wanted[i] == id)
+            return true;
+    return false;
+}
+
+/* One step towards: all of `wanted` are members, `n_voters` of them vote, nobody else is a member. Nobody is removed
+ * before the others are there. */
+static void reconcile(gn_warden *w, const gn_local_group *g, const gn_node_id *wanted, size_t n, size_t n_voters)
+{
+    gn_raft_status *s = gn_xcalloc(1, sizeof *s);
+    gn_raft_status_get(gn_shard_raft_group(g->shard), s);
+    size_t voters = 0;
+    bool busy = !s->leads || !s->can_read || s->stopped || is_changing(w, g->id);
+    for (size_t i = 0; i < n && !busy; i++) {
+        const gn_raft_member *m = member(s, wanted[i]);
+        voters += m && m->role == GN_RAFT_VOTER;
+        if (!m) {
+            start_change(w, g, "adding a replica", wanted[i], gn_raft_add);
+            busy = true;
+        }
+    }
+    for (size_t i = 0; i < n && !busy && voters < n_voters; i++)
+        if (member(s, wanted[i])->role != GN_RAFT_VOTER) {
+            start_change(w, g, "promoting a replica", wanted[i], gn_raft_promote);
+            busy = true;
+        }
+    for (size_t i = 0; i < s->n_members && !busy; i++) {
+        gn_node_id id = s->members[i].id;
+        if (is_wanted(wanted, n, id))
+            continue;
+        bool self = id == gn_net_self(w->cluster->world);
+        if (self)
+            for (size_t k = 0; k < n && !busy; k++)
+                if (member(s, wanted[k])->role == GN_RAFT_VOTER) {
+                    start_change(w, g, "handing over", wanted[k], gn_raft_transfer);
+                    busy = true;
+                }
+        if (!self) {
+            start_change(w, g, "removing a replica", id, gn_raft_remove);
+            busy = true;
+        }
+    }
+    free(s);
+}
+
+/* Every node has a replica of the meta group; an odd number of them vote. */
+static void reconcile_meta(gn_warden *w, const gn_local_group *g, const gn_placement *p)
+{
+    gn_node_id wanted[64];
+    gn_error err = {0};
+    uint64_t term;
+    size_t n = 0;
+    for (uint32_t i = 0; i < p->n_nodes && n < sizeof wanted / sizeof *wanted; i++)
+        if (strcmp(p->nodes[i].state, "gone") != 0)
+            wanted[n++] = p->nodes[i].id;
+    if (n > 1 && gn_raft_leader(gn_shard_raft_group(g->shard), &term) == gn_net_self(w->cluster->world) &&
+        gn_clock_use(w->cluster, &err) != GN_OK) {
+        gn_log_error("cluster", "no node can be added", GN_KV_STR("error", err.message));
+        return;
+    }
+    reconcile(w, g, wanted, n, n >= 5 ? 5 : n >= 3 ? 3 : 1);
+}
+
+static void reconcile_all(gn_warden *w)
+{
+    gn_local_group *groups;
+    size_t n = gn_group_list(w->cluster, &groups);
+    gn_placement *p = gn_meta_placement(w->cluster);
+    for (size_t i = 0; i < n; i++) {
+        const gn_group_place *place = gn_placement_group(p, groups[i].id);
+        if (groups[i].id == GN_META_GROUP)
+            reconcile_meta(w, &groups[i], p);
+        else if (place)
+            reconcile(w, &groups[i], place->members, place->n_members, place->n_members);
+    }
+    gn_placement_release(p);
+    free(groups);
+}
+
+/* ---- the strand ---- */
+
+static void complain(const char *what, const gn_error *err)
+{
+    gn_log_warn("cluster", what, GN_KV_STR("error", err->message));
+}
+
+static void look_around(gn_warden *w)
+{
+    gn_cluster *c = w->cluster;
+    gn_error err = {0};
+    gn_scn now = gn_shard_last_scn(c->meta);
+    if (now != w->seen) {
+        if (gn_meta_refresh(c, true, &err) != GN_OK) {
+            complain("the placement cannot be read", &err);
+            return;
+        }
+        w->seen = now;
+        gn_nodes_tell_peers(c);
+        if (gn_groups_open_placed(c, &err) != GN_OK) {
+            complain("a replica cannot be opened", &err);
+            w->seen = 0;
+        }
+    }
+    uint64_t term;
+    if (!w->announced && c->address[0] && gn_raft_leader(gn_shard_raft_group(c->meta), &term)) {
+        w->announced = gn_nodes_announce(c, &err) == GN_OK;
+        if (!w->announced)
+            complain("the node could not say where it is", &err);
+    }
+    reap_changes(w);
+    reconcile_all(w);
+}
+
+/* False: it is to stop. */
+static bool wait_for_nudge(gn_warden *w)
+{
+    gn_event event;
+    pthread_mutex_lock(&w->lock);
+    gn_event_init(&event, w->cluster->world);
+    bool wait = !w->nudged && !w->stop;
+    w->wake = wait ? &event : NULL;
+    pthread_mutex_unlock(&w->lock);
+    bool alone = !w->cluster->address[0];
+    uint64_t until = alone ? UINT64_MAX : gn_now_ns(w->cluster->world) + PERIOD_MS * 1000000ull;
+    if (wait && gn_event_wait(&event, until) == GN_TIMEOUT) {
+        pthread_mutex_lock(&w->lock);
+        bool taken = w->wake == NULL; /* somebody is about to signal */
+        w->wake = NULL;
+        pthread_mutex_unlock(&w->lock);
+        if (taken)
+            gn_event_wait(&event, UINT64_MAX);
+    }
+    pthread_mutex_lock(&w->lock);
+    w->nudged = false;
+    bool goes_on = !w->stop;
+    pthread_mutex_unlock(&w->lock);
+    return goes_on;
+}
+
+static void watch(void *arg)
+{
+    gn_warden *w = arg;
+    do
+        look_around(w);
+    while (wait_for_nudge(w));
+}
+
+static void wake(gn_warden *w, bool stop)
+{
+    pthread_mutex_lock(&w->lock);
+    w->nudged = true;
+    w->stop |= stop;
+    gn_event *event = w->wake;
+    w->wake = NULL;
+    if (event)
+        gn_event_signal(event);
+    pthread_mutex_unlock(&w->lock);
+}
+
+void gn_warden_nudge(gn_warden *w)
+{
+    if (w)
+        wake(w, false);
+}
+
+gn_warden *gn_warden_start(gn_cluster *cluster)
+{
+    gn_warden *w = gn_xcalloc(1, sizeof *w);
+    w->cluster = cluster;
+    pthread_mutex_init(&w->lock, NULL);
+    w->strand = gn_strand_start(cluster->world, "warden", watch, w);
+    if (w->strand)
+        return w;
+    pthread_mutex_destroy(&w->lock);
+    free(w);
+    return NULL;
+}
+
+void gn_warden_stop(gn_warden *w)
+{
+    if (!w)
+        return;
+    wake(w, true);
+    gn_strand_join(w->strand);
+}
+
+void gn_warden_free(gn_warden *w)
+{
+    if (!w)
+        return;
+    reap_changes(w); /* closing the groups has ended all */
+    pthread_mutex_destroy(&w->lock);
+    free(w);
+}
