@@ -29,6 +29,11 @@ static gn_code open_cluster(gn_db *db, const gn_db_options *options, gn_error *e
                                   .block_cache_bytes = clamp(memory / 8, 4 * MB, 1024 * MB),
                                   .memtable_bytes = clamp(memory / 16, 4 * MB, 128 * MB),
                                   .account = &db->account,
+                                  .identity = options->identity,
+                                  .address = options->address,
+                                  .zone = options->zone,
+                                  .peer = options->peer,
+                                  .peer_ctx = options->peer_ctx,
                                   .failed = log_failed,
                                   .failed_ctx = db};
     return gn_cluster_open(db->world, &cluster, &db->cluster, err);

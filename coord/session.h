@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "base/world.h"
+#include "cluster/cluster.h"
 #include "query/batch.h"
 
 typedef struct gn_db gn_db;
@@ -15,6 +16,11 @@ typedef struct gn_db_options {
     uint64_t memory_limit_bytes; /* 0 = 512 MiB: hard budget of everything accounted */
     uint64_t retention_ms;
     uint64_t statement_memory_bytes; /* 0 = a quarter of memory_limit */
+    /* This node's place in its cluster, as gn_cluster_options has it. */
+    const gn_identity *identity;
+    const char *address, *zone;
+    void (*peer)(void *ctx, gn_node_id id, const char *address);
+    void *peer_ctx;
     /* The process must end: the log's disk failed. Called once, from any thread. */
     void (*failed)(void *ctx, gn_code code, const char *message);
     void *failed_ctx;

@@ -7,6 +7,7 @@
 #include "base/metrics.h"
 #include "node/config.h"
 #include "node/http.h"
+#include "node/member.h"
 #include "node/notify.h"
 #include "node/server.h"
 
@@ -23,7 +24,7 @@
 
 typedef struct node {
     gn_config config;
-    gn_world *world;
+    gn_member member;
     gn_db *db;
     gn_server *server;
     gn_http *http;
@@ -124,23 +125,29 @@ static void say_ready(node *n)
     gn_log_info("node", "ready", GN_KV_I64("port", gn_server_port(n->server)), GN_KV_I64("http_port", http_port));
     gn_notify("READY=1");
     if (n->config.ready_fd >= 0) {
-        dprintf(n->config.ready_fd, "port=%d http_port=%d pid=%ld\n", gn_server_port(n->server), http_port,
-                (long)getpid());
+        dprintf(n->config.ready_fd, "port=%d http_port=%d pid=%ld node=%" PRIu64 " cluster=%s\n",
+                gn_server_port(n->server), http_port, (long)getpid(), n->member.identity.node, n->member.address);
         close(n->config.ready_fd);
     }
 }
 
 static gn_code open_db(node *n, gn_error *err)
 {
-    const gn_world_options world = {.threads = (unsigned)n->config.threads, .node_id = 1};
-    n->world = gn_world_real_create(&world);
+    gn_code code = gn_member_open(&n->config, &n->member, err);
+    if (code != GN_OK)
+        return code;
     const gn_db_options options = {.data_dir = n->config.data_dir,
                                    .memory_limit_bytes = (uint64_t)n->config.memory_limit_mb << 20,
                                    .retention_ms = (uint64_t)n->config.retention_s * 1000,
                                    .statement_memory_bytes = (uint64_t)n->config.statement_memory_mb << 20,
+                                   .identity = &n->member.identity,
+                                   .address = n->member.address,
+                                   .zone = n->config.zone,
+                                   .peer = gn_member_peer,
+                                   .peer_ctx = &n->member,
                                    .failed = on_db_failed,
                                    .failed_ctx = n};
-    return gn_db_open(n->world, &options, &n->db, err);
+    return gn_db_open(n->member.world, &options, &n->db, err);
 }
 
 static gn_code open_listeners(node *n, gn_error *err)
@@ -149,8 +156,8 @@ static gn_code open_listeners(node *n, gn_error *err)
     int port;
     gn_code code = gn_config_loopback("listen", n->config.listen, host, sizeof host, &port, err);
     if (code == GN_OK)
-        code =
-            gn_server_open(&n->loop, n->world, n->db, host, port, (uint32_t)n->config.max_connections, &n->server, err);
+        code = gn_server_open(&n->loop, n->member.world, n->db, host, port, (uint32_t)n->config.max_connections,
+                              &n->server, err);
     if (code != GN_OK || !n->config.http_listen[0])
         return code;
     n->state.db = n->db;
@@ -198,7 +205,7 @@ static int serve(node *n)
     uv_loop_close(&n->loop);
     if (n->db)
         gn_db_close(n->db, !n->failed);
-    gn_world_real_destroy(n->world);
+    gn_member_close(&n->member);
     if (code == GN_OK)
         gn_log_info("node", "stopped");
     return code == GN_OK && !n->failed ? 0 : 1;
