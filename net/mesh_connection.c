@@ -371,8 +371,9 @@ void gn_mesh_connection_send(mesh_connection *c)
     nng_stream_send(c->stream, c->send);
 }
 
-/* `count` more bytes of what is out have gone. */
-static void advance(mesh_connection *c, size_t count)
+/* `count` more bytes of what is out have gone. Whole frames go to `gone`, to be freed without the mutex: to give back
+ * hundreds of MiB takes the kernel a while. */
+static void advance(mesh_connection *c, size_t count, mesh_outbounds *gone)
 {
     while (count > 0) {
         mesh_outbound *frame = c->out.first;
@@ -391,7 +392,7 @@ static void advance(mesh_connection *c, size_t count)
             atomic_fetch_add(&c->link->peer->frames_out, 1);
             gn_counter_add(c->mesh->frames_out, 1);
         }
-        free(frame);
+        gn_mesh_outbounds_append(gone, frame);
     }
 }
 
@@ -416,6 +417,7 @@ static void on_sent(void *arg)
 {
     mesh_connection *c = arg;
     gn_mesh *mesh = c->mesh;
+    mesh_outbounds gone = {0};
     pthread_mutex_lock(&mesh->lock);
     int rv = nng_aio_result(c->send);
     c->sending = false;
@@ -429,10 +431,11 @@ static void on_sent(void *arg)
         gn_counter_add(mesh->bytes_out, count);
         if (c->link)
             atomic_fetch_add(&c->link->peer->bytes_out, count);
-        advance(c, count);
+        advance(c, count, &gone);
         gn_mesh_connection_send(c);
     }
     pthread_mutex_unlock(&mesh->lock);
+    gn_mesh_outbounds_free(&gone);
 }
 
 /* ---- hello ---- */

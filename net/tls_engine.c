@@ -269,6 +269,7 @@ static int each_certificate(const char *pem, bool (*take)(SSL_CTX *ctx, X509 *ce
     ERR_clear_error();
     BIO *bio = BIO_new_mem_buf(pem, -1);
     for (X509 *cert; bio && (cert = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL; n++) {
+        X509_check_purpose(cert, -1, 0); /* has its extensions read now, not when connections share it */
         if (!take(ctx, cert, n)) {
             X509_free(cert);
             n = -1;
