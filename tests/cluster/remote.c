@@ -73,28 +73,30 @@ static gn_group_place place(uint64_t id, uint64_t distribution, uint32_t lo, uin
                             .members = {first, second}};
 }
 
-/* A knows of groups that are at B. */
-static void record_placement(remote *r)
+static void make_group(remote *r, gn_node_id at, uint64_t id)
 {
-    gn_cluster *a = r->halves[A].cluster;
+    gn_error err = {0};
+    gn_raft_member self = {.id = at, .role = GN_RAFT_VOTER};
+    ASSERT_OK(gn_group_open(r->halves[at].cluster, id, &self, 1, &err), &err);
+}
+
+/* A and B think alike of who has what. */
+static void record_placement(remote *r, gn_cluster *c)
+{
     gn_error err = {0};
     gn_txn *meta;
-    r->there = 1000;
-    r->both = 1001;
     const gn_group_place groups[] = {place(4, r->there, 0, GN_SLOTS, 2, C, B), /* C has none after all */
                                      place(6, r->both, 0, GN_SLOTS / 2, 1, A, 0),
                                      place(5, r->both, GN_SLOTS / 2, GN_SLOTS, 1, B, 0)};
-    gn_raft_member self = {.id = A, .role = GN_RAFT_VOTER};
-    ASSERT_OK(gn_group_open(a, 6, &self, 1, &err), &err);
-    ASSERT_OK(gn_txn_begin(a->meta, NULL, &meta, &err), &err);
-    ASSERT_OK(gn_meta_put_distribution(meta, &(gn_distribution){.id = r->there, .shards = 1, .replicas = 2}, &err),
-              &err);
-    ASSERT_OK(gn_meta_put_distribution(meta, &(gn_distribution){.id = r->both, .shards = 2, .replicas = 1}, &err),
-              &err);
+    const gn_distribution distributions[] = {{.id = r->there, .shards = 1, .replicas = 2},
+                                             {.id = r->both, .shards = 2, .replicas = 1}};
+    ASSERT_OK(gn_txn_begin(c->meta, NULL, &meta, &err), &err);
+    for (int i = 0; i < 2; i++)
+        ASSERT_OK(gn_meta_put_distribution(meta, &distributions[i], &err), &err);
     for (int i = 0; i < 3; i++)
         ASSERT_OK(gn_meta_put_group(meta, &groups[i], &err), &err);
     ASSERT_OK(gn_txn_commit(meta, NULL, &err), &err);
-    ASSERT_OK(gn_meta_refresh(a, false, &err), &err);
+    ASSERT_OK(gn_meta_refresh(c, false, &err), &err);
 }
 
 remote *remote_start(uint64_t seed)
@@ -114,8 +116,14 @@ remote *remote_start(uint64_t seed)
     }
     gn_sim_on_step(r->sim, one_clock, r);
     ASSERT_OK(gn_cluster_distribution(r->halves[A].cluster, 1, 1, &r->here, &err), &err);
-    ASSERT_OK(gn_cluster_distribution(r->halves[B].cluster, 4, 1, &unused, &err), &err);
-    record_placement(r);
+    ASSERT_OK(gn_cluster_distribution(r->halves[B].cluster, 1, 1, &unused, &err), &err);
+    r->there = 1000;
+    r->both = 1001;
+    make_group(r, A, 6);
+    make_group(r, B, 4);
+    make_group(r, B, 5);
+    record_placement(r, r->halves[A].cluster);
+    record_placement(r, r->halves[B].cluster);
     return r;
 }
 
@@ -176,6 +184,7 @@ void make_table(remote *r, const char *name, uint64_t distribution)
     gn_dtxn *txn = begin(r);
     ASSERT_OK(gn_dtxn_put_table(txn, &t, &err), &err);
     ASSERT_OK(commit(txn, &err), &err);
+    gn_sim_run_for(r->sim, SECOND); /* all groups know: each half has a meta group of its own, and could not ask A's */
 }
 
 /* ---- transactions ---- */

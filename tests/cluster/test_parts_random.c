@@ -257,8 +257,9 @@ static void run_seed(remote *r, uint64_t seed)
 static void what_is_elsewhere_is_as_what_is_here(void **state)
 {
     (void)state;
-    const char *one = getenv("GN_SEED");
-    uint64_t first = one ? strtoull(one, NULL, 10) : 1, last = one ? first : SEEDS;
+    const char *one = getenv("GN_SEED"), *many = getenv("GN_SEEDS");
+    uint64_t first = one ? strtoull(one, NULL, 10) : 1;
+    uint64_t last = one ? first : many ? strtoull(many, NULL, 10) : SEEDS;
     remote *r = NULL;
     for (uint64_t seed = first; seed <= last; seed++) {
         if (!r || seed % SEEDS_OF_A_WORLD == 1) {
