@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { HELD_MAX = 2, LEASE_MS = 5 * 60 * 1000 };
+enum { HELD_MAX = 2, LEASE_MS = 5 * 60 * 1000, LAST_LEASE_MS = 10 * 1000 };
 
 void gn_held_dir_name(char out[64], uint64_t index, uint64_t id)
 {
@@ -296,6 +296,15 @@ static gn_code read_held(const gn_held_snapshot *h, const gn_chunk_request *requ
     return code;
 }
 
+/* Who has had the end needs it no more; another reader takes a lease of its own with its next read. */
+static uint64_t lease(const gn_held_snapshot *h, const gn_chunk_request *request)
+{
+    const gn_manifest_files *files = &h->manifest.files;
+    bool last = request->file + UINT64_C(1) == files->n &&
+                files->items[request->file].size - request->offset <= GN_MAX_SNAPSHOT_CHUNK;
+    return (last ? LAST_LEASE_MS : LEASE_MS) * UINT64_C(1000000);
+}
+
 gn_code gn_shard_read_chunk(gn_shard *shard, const gn_chunk_request *request, gn_buf *chunk, gn_error *err)
 {
     gn_held_snapshot *h = NULL;
@@ -304,7 +313,7 @@ gn_code gn_shard_read_chunk(gn_shard *shard, const gn_chunk_request *request, gn
         h = find(shard, request->index, request->snapshot_id);
         if (h) {
             h->refs++;
-            h->lease_until_ns = gn_now_ns(shard->world) + LEASE_MS * UINT64_C(1000000);
+            h->lease_until_ns = gn_now_ns(shard->world) + lease(h, request);
         }
         pthread_mutex_unlock(&shard->held_lock);
     }
