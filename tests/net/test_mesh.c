@@ -3,6 +3,7 @@
 #include "base/metrics.h"
 #include "tests/net/fixture.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -576,6 +577,46 @@ static void a_mesh_closes_while_frames_flow(void **state)
     node_close(&a);
 }
 
+static size_t count_descriptors(void)
+{
+    size_t n = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    assert_non_null(dir);
+    while (readdir(dir))
+        n++;
+    closedir(dir);
+    return n;
+}
+
+static bool has_descriptors(node *n, void *ctx)
+{
+    (void)n;
+    return count_descriptors() == *(size_t *)ctx;
+}
+
+static void a_closed_mesh_leaves_nothing_open(void **state)
+{
+    (void)state;
+    node a, b, stays;
+    gn_node_id id;
+    gn_error err;
+    node_open(&stays, 3, NULL);
+    size_t before = count_descriptors();
+    for (unsigned round = 0; round < 20; round++) {
+        node_open(&a, 1, NULL);
+        node_open(&b, 2, NULL);
+        introduce(&a, &b);
+        send_number(&a, 2, 1, 1, 100);
+        send_number(&a, 2, 3, 1, 100000);
+        assert_true(inbox_wait(&b, 1, 1));
+        assert_int_equal(contact(&b, gn_mesh_address(a.mesh), &id, &err), GN_OK);
+        node_close(&a);
+        node_close(&b);
+    }
+    assert_true(eventually(&stays, has_descriptors, &before)); /* NNG closes in a thread of its own */
+    node_close(&stays);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -597,6 +638,7 @@ int main(void)
         cmocka_unit_test(frames_for_a_peer_that_is_gone_are_dropped_in_time),
         cmocka_unit_test(a_receiver_that_does_not_come_to_it_stops_the_sender),
         cmocka_unit_test(a_mesh_closes_while_frames_flow),
+        cmocka_unit_test(a_closed_mesh_leaves_nothing_open),
     };
     gn_log_configure(getenv("GN_TEST_LOG") ? GN_LOG_INFO : GN_LOG_OFF, false, STDERR_FILENO);
     return cmocka_run_group_tests(tests, NULL, NULL);
