@@ -28,7 +28,7 @@ void gn_dtxn_abort(gn_dtxn *txn); /* NULL is fine */
 /* ---- savepoints: as gn_txn_mark_take and its kin, over all parts ---- */
 typedef struct gn_dtxn_mark gn_dtxn_mark;
 gn_dtxn_mark *gn_dtxn_mark_take(const gn_dtxn *txn);
-void gn_dtxn_mark_free(gn_dtxn_mark *mark); /* NULL is fine */
+void gn_dtxn_mark_free(gn_dtxn_mark *mark); /* before the transaction ends; NULL is fine */
 gn_code gn_dtxn_rollback_to(gn_dtxn *txn, const gn_dtxn_mark *mark, gn_error *err);
 
 /* ---- catalog: as gn_txn_table and its kin ---- */

@@ -87,7 +87,8 @@ static int by_slot(const void *a, const void *b)
 /* Each slot of a distribution has exactly one owner. */
 static gn_code join_groups(gn_placement *p, gn_error *err)
 {
-    qsort(p->groups, p->n_groups, sizeof *p->groups, by_slot);
+    if (p->n_groups)
+        qsort(p->groups, p->n_groups, sizeof *p->groups, by_slot);
     uint32_t at = 0;
     while (at < p->n_groups && p->groups[at].distribution_id == 0)
         at++;

@@ -174,6 +174,7 @@ gn_code gn_session_commit(gn_session *s, gn_error *err)
     gn_code code = GN_OK;
     bool wait_for_builds = s->block != GN_BLOCK_EXPLICIT;
     gn_portals_end_runs(s);
+    drop_savepoints(s, NULL); /* while the transaction is there */
     if (s->txn)
         code = gn_dtxn_commit(s->txn, &scn, err);
     if (s->block != GN_BLOCK_NONE || code != GN_OK)
