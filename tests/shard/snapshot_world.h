@@ -51,6 +51,7 @@ void world_create_table(world *w);
 /* Rows from..to - 1, about ROW_BYTES each, that no compression makes smaller. */
 void world_write(world *w, int64_t from, int64_t to);
 void world_take_snapshot(world *w, unsigned id);
+gn_code world_try_snapshot(world *w, unsigned id);
 bool world_caught_up(void *world);
 /* Waits until all replicas have applied the same, and compares rows, index entries and vector searches. */
 void world_check_equal(world *w);

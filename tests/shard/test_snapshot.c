@@ -1,5 +1,6 @@
 /* Snapshots that travel: a replica fetches what it lacks from another, whatever happens on the way. */
 #include "index/vector_index.h"
+#include "raft/raft_private.h"
 #include "snapshot_world.h"
 
 #include <dirent.h>
@@ -321,6 +322,28 @@ static void a_file_that_rots_where_it_is_held_is_never_installed(void **state)
     world_stop(&w);
 }
 
+/* As another node might send it that is damaged, or newer than this one. */
+static void a_manifest_that_makes_no_sense_stops_nobody(void **state)
+{
+    (void)state;
+    world w;
+    world_start(&w, 15, 3, 3);
+    world_create_table(&w);
+    unsigned behind = world_leave_behind(&w, 0, 100), leader = world_leader(&w);
+    gn_raft_group *group = gn_shard_raft_group(w.nodes[leader].shard);
+    uint8_t *manifest = (uint8_t *)(uintptr_t)group->snapshot.manifest.data;
+    manifest[group->snapshot.manifest.len / 2] ^= 1;
+    world_isolate(&w, behind, false);
+    gn_sim_run_for(w.sim, 20 * SECOND);
+    assert_int_equal(world_store_number(&w, behind), 1);
+    assert_int_equal(gn_shard_failed(w.nodes[behind].shard), GN_OK);
+    world_write(&w, 100, 110);
+    world_take_snapshot(&w, leader);
+    wait_for_install(&w, behind);
+    world_check_equal(&w);
+    world_stop(&w);
+}
+
 /* ---- a full disk ---- */
 
 static gn_code fill_disk(world *w, gn_node_id from, const gn_chunk_request *request, gn_buf *chunk)
@@ -564,6 +587,63 @@ static void a_group_of_one_makes_a_snapshot_for_its_second_member(void **state)
     world_stop(&w);
 }
 
+/* ---- all at once ---- */
+
+static void trouble(world *w)
+{
+    unsigned id = 1 + (unsigned)gn_sim_random(w->sim, w->n_nodes);
+    switch (gn_sim_random(w->sim, 5)) {
+    case 0:
+        world_crash(w, id, true);
+        break;
+    case 1:
+        for (unsigned other = 1; other <= w->n_nodes; other++)
+            world_isolate(w, other, other == id);
+        break;
+    case 2:
+        w->disturb = w->disturb ? NULL : spoil;
+        break;
+    default:
+        world_isolate(w, 0, false);
+        break;
+    }
+}
+
+/* GN_SNAPSHOT_FROM, GN_SNAPSHOT_SEEDS: which seeds. */
+static void replicas_are_equal_after_all_of_it(void **state)
+{
+    (void)state;
+    const char *first = getenv("GN_SNAPSHOT_FROM"), *n = getenv("GN_SNAPSHOT_SEEDS");
+    uint64_t from = first ? strtoull(first, NULL, 10) : 100, seeds = n ? strtoull(n, NULL, 10) : 3;
+    unsigned installs = 0;
+    for (uint64_t seed = from; seed < from + seeds; seed++) {
+        world w;
+        if (n)
+            print_message("seed %llu\n", (unsigned long long)seed);
+        world_start(&w, seed, 3, 3);
+        world_create_table(&w);
+        for (int round = 0; round < 8; round++) {
+            world_write(&w, round * 20, round * 20 + 40);
+            for (int i = 0; i < 3; i++) {
+                trouble(&w);
+                gn_sim_run_for(w.sim, gn_sim_random(w.sim, 3 * SECOND));
+            }
+            if (gn_sim_random(w.sim, 2))
+                world_try_snapshot(&w, world_leader(&w));
+        }
+        w.disturb = NULL;
+        world_isolate(&w, 0, false);
+        world_write(&w, 300, 310);
+        world_check_equal(&w);
+        for (unsigned id = 1; id <= 3; id++)
+            installs += world_store_number(&w, id) - 1;
+        world_stop(&w);
+    }
+    if (n)
+        print_message("%u installs\n", installs);
+    assert_true(installs > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -576,6 +656,7 @@ int main(void)
         cmocka_unit_test(a_holder_that_dies_midway_is_replaced),
         cmocka_unit_test(a_snapshot_that_is_gone_is_made_anew),
         cmocka_unit_test(a_file_that_rots_where_it_is_held_is_never_installed),
+        cmocka_unit_test(a_manifest_that_makes_no_sense_stops_nobody),
         cmocka_unit_test(a_full_disk_is_waited_out),
         cmocka_unit_test(two_are_held_and_what_is_read_stays),
         cmocka_unit_test(pieces_that_are_not_there_are_refused),
@@ -583,6 +664,7 @@ int main(void)
         cmocka_unit_test(what_came_for_nothing_is_removed),
         cmocka_unit_test(a_snapshot_is_handed_on_and_shared_files_stay_here),
         cmocka_unit_test(a_group_of_one_makes_a_snapshot_for_its_second_member),
+        cmocka_unit_test(replicas_are_equal_after_all_of_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
