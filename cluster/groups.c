@@ -200,11 +200,10 @@ static gn_code serve_replica(void *ctx, gn_node_id from, gn_bytes request, gn_bu
 {
     gn_reader r = gn_reader_of(request);
     uint64_t id = gn_read_be64(&r);
-    (void)from;
     gn_shard *shard = r.failed ? NULL : gn_group_replica(ctx, id);
     if (!shard)
         return gn_error_set(err, GN_UNAVAILABLE, "this node has no replica of group %" PRIu64, id);
-    return gn_shard_serve(shard, gn_read_bytes(&r, gn_reader_left(&r)), answer, err);
+    return gn_shard_serve(shard, from, gn_read_bytes(&r, gn_reader_left(&r)), answer, err);
 }
 
 static gn_code serve_chunk(void *ctx, gn_node_id from, gn_bytes bytes, gn_buf *answer, gn_error *err)

@@ -84,6 +84,7 @@ static gn_code admit_in(gn_txn *meta, gn_node_place *node, gn_error *err)
     gn_code code = gn_placement_load(meta, &p, err);
     if (code != GN_OK)
         return code;
+    node->id = p->n_nodes ? p->nodes[p->n_nodes - 1].id + 1 : 1; /* rows stay, so no number comes twice */
     for (uint32_t i = 0; i < p->n_nodes && code == GN_OK; i++)
         if (strcmp(p->nodes[i].address, node->address) == 0)
             code = replace_node(meta, p, &p->nodes[i], node->id, err);
@@ -95,13 +96,9 @@ static gn_code admit(gn_cluster *c, gn_node_place *node, gn_error *err)
 {
     gn_txn *meta;
     gn_scn scn;
-    int64_t id;
-    gn_code code = gn_shard_sequence_next(c->meta, GN_NODE_SEQUENCE, 2, 1, &id, err);
-    if (code == GN_OK)
-        code = gn_txn_begin(c->meta, NULL, &meta, err);
+    gn_code code = gn_txn_begin(c->meta, NULL, &meta, err);
     if (code != GN_OK)
         return code;
-    node->id = (gn_node_id)id;
     code = admit_in(meta, node, err);
     if (code == GN_OK)
         return gn_txn_commit(meta, &scn, err);

@@ -14,7 +14,7 @@ typedef enum gn_system_table {
 } gn_system_table;
 
 /* The meta group's sequences. */
-enum { GN_GROUP_SEQUENCE = GN_FIRST_SYSTEM_ID, GN_CLOCK_SEQUENCE, GN_NODE_SEQUENCE };
+enum { GN_GROUP_SEQUENCE = GN_FIRST_SYSTEM_ID, GN_CLOCK_SEQUENCE };
 
 /* Columns by ordinal. */
 enum { GN_CLUSTER_NAME, GN_CLUSTER_VALUE, GN_CLUSTER_COLUMNS };

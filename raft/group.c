@@ -98,6 +98,9 @@ void gn_raft_group_route(gn_raft_group *group, gn_raft_request *request)
             gn_raft_fifo_push(&group->pending, request);
     } else if (request->kind == GN_RAFT_READ) {
         gn_raft_read_add(group, request);
+    } else if (request->kind == GN_RAFT_TELL) {
+        gn_raft_wish_add(group, request->target);
+        gn_raft_finish(request, GN_OK);
     } else if (request->kind == GN_RAFT_TRANSFER) {
         gn_raft_transfer_add(group, request);
     } else {
@@ -213,6 +216,7 @@ void gn_raft_group_advance(gn_raft_group *group)
     if (!group->stopped)
         gn_raft_snapshot_advance(group);
     if (!group->stopped && group->started) { /* it may have begun anew */
+        gn_raft_wishes_advance(group);
         gn_raft_outbox_flush(group);
         gn_raft_deadline_update(group);
         report_open(group);

@@ -135,6 +135,19 @@ void gn_raft_read_index(gn_raft_group *group, gn_raft_request *request)
         send_request(group, request, GN_RAFT_READ, 0);
 }
 
+static void told(gn_raft_request *request, gn_code code)
+{
+    (void)code;
+    free(request);
+}
+
+void gn_raft_tell_commit(gn_raft_group *group, gn_node_id member)
+{
+    gn_raft_request *request = gn_xcalloc(1, sizeof *request);
+    request->done = told;
+    send_request(group, request, GN_RAFT_TELL, member);
+}
+
 void gn_raft_add(gn_raft_group *group, gn_node_id id, gn_raft_request *request)
 {
     send_request(group, request, GN_RAFT_ADD, id);

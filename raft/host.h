@@ -126,6 +126,9 @@ void gn_raft_submit(gn_raft_group *group, gn_raft_request *request);
 /* Linearizable read: done(GN_OK) when this leader has confirmed its term and request->index is applied here. A sole
  * voter calls done before this returns. */
 void gn_raft_read_index(gn_raft_group *group, gn_raft_request *request);
+/* The member hears what is committed by now as soon as it has it, rather than with the next entry or heartbeat: for one
+ * that waits to apply it. Nothing if this node does not lead. */
+void gn_raft_tell_commit(gn_raft_group *group, gn_node_id member);
 /* Membership, one change at a time: GN_OBJECT_IN_USE when one is under way. Leader only. GN_OK when it is committed;
  * GN_NO_OBJECT, GN_DUPLICATE_OBJECT, GN_NOT_IN_STATE when it makes no sense; GN_UNAVAILABLE when the server did not
  * catch up, GN_OUTCOME_UNKNOWN when leadership was lost over it. */

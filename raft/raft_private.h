@@ -176,6 +176,7 @@ typedef enum gn_raft_request_kind {
     GN_RAFT_REMOVE,
     GN_RAFT_TRANSFER,
     GN_RAFT_SNAPSHOT_NOW,
+    GN_RAFT_TELL,
 } gn_raft_request_kind;
 
 typedef struct gn_raft_fifo {
@@ -278,6 +279,12 @@ struct gn_raft_group {
     gn_raft_read_round round;
     uint64_t rounds;         /* begun so far */
     gn_raft_fifo reads_done; /* confirmed; wait until their index is applied */
+
+    struct gn_raft_wish { /* members that wait to hear that an index is committed */
+        gn_node_id member;
+        uint64_t index;
+    } wishes[GN_MAX_PEERS];
+    size_t n_wishes;
 
     /* membership and transfer */
     gn_raft_request *change; /* the one under way */
@@ -503,6 +510,8 @@ bool gn_raft_snapshot_busy(const gn_raft_group *group); /* the state machine owe
 /* transport.c */
 void gn_raft_outbox_add(gn_raft_group *group, const struct raft_message *message);
 void gn_raft_outbox_flush(gn_raft_group *group);
+void gn_raft_wish_add(gn_raft_group *group, gn_node_id member);
+void gn_raft_wishes_advance(gn_raft_group *group);
 void gn_raft_transport_flush(gn_raft_host *host);
 void gn_raft_transport_probe(gn_raft_group *group, gn_node_id to, bool ack, uint64_t term, uint64_t round);
 void gn_raft_transport_receive(void *ctx, gn_node_id from, gn_bytes frame);

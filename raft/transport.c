@@ -193,6 +193,65 @@ void gn_raft_outbox_flush(gn_raft_group *group)
     group->n_outbox -= sent;
 }
 
+/* ---- telling what is committed ----
+ *
+ * An empty AppendEntries behind what the member is known to have: any such message is a leader's right, and its answer
+ * is like any other. Without it a member that has everything learns of a commit with the next entry or heartbeat. */
+
+void gn_raft_wish_add(gn_raft_group *group, gn_node_id member)
+{
+    size_t i = 0;
+    while (i < group->n_wishes && group->wishes[i].member != member)
+        i++;
+    if (i == GN_MAX_PEERS)
+        return;
+    group->wishes[i] = (struct gn_raft_wish){.member = member, .index = group->commit};
+    if (i == group->n_wishes)
+        group->n_wishes++;
+}
+
+/* 0: it is not in the log any more. */
+static uint64_t term_at(gn_raft_group *group, uint64_t index)
+{
+    gn_raft_slot slot;
+    if (index == group->last_index)
+        return group->last_term;
+    if (index == group->snapshot.index)
+        return group->snapshot.term;
+    if (index < group->first_index || gn_raft_log_load(group, index, 1, 0, &slot) == 0)
+        return 0;
+    uint64_t term = gn_raft_record_term(slot.record);
+    gn_raft_segment_unref(slot.segment);
+    return term;
+}
+
+static void tell_commit(gn_raft_group *group, gn_node_id member, uint64_t match)
+{
+    struct raft_message message = {.type = RAFT_APPEND_ENTRIES, .server_id = member};
+    message.append_entries = (struct raft_append_entries){.term = group->term,
+                                                          .prev_log_index = match,
+                                                          .prev_log_term = term_at(group, match),
+                                                          .leader_commit = group->raft.commit_index};
+    if (message.append_entries.prev_log_term != 0 && !group->stopped)
+        gn_raft_outbox_add(group, &message);
+}
+
+void gn_raft_wishes_advance(gn_raft_group *group)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < group->n_wishes && group->leads && !group->stopped; i++) {
+        struct gn_raft_wish wish = group->wishes[i];
+        raft_index match = 0;
+        if (raft_match_index(&group->raft, wish.member, &match) != 0)
+            continue; /* no member */
+        if (match < wish.index || match == 0)
+            group->wishes[kept++] = wish;
+        else
+            tell_commit(group, wish.member, match);
+    }
+    group->n_wishes = kept;
+}
+
 /* ---- coming in ---- */
 
 /* Copies the entries into a segment and the scratch arrays. False when one is damaged. */

@@ -297,10 +297,12 @@ gn_code gn_shard_run_command(gn_shard *shard, gn_bytes command, const gn_patienc
 
 /* ---- answering others ---- */
 
-static gn_code serve_catch_up(gn_shard *shard, gn_buf *answer, gn_error *err)
+static gn_code serve_catch_up(gn_shard *shard, gn_node_id from, gn_buf *answer, gn_error *err)
 {
     gn_patience patience = {.deadline_ns = gn_now_ns(shard->world) + ASK_NS};
     gn_code code = catch_up_here(shard, &patience, err);
+    if (code == GN_OK)
+        gn_raft_tell_commit(shard->group, from);
     pthread_mutex_lock(&shard->view_lock);
     gn_buf_append_be64(answer, shard->applied_index);
     pthread_mutex_unlock(&shard->view_lock);
@@ -328,7 +330,7 @@ static gn_code serve_command(gn_shard *shard, uint64_t term, gn_bytes command, g
     return code;
 }
 
-gn_code gn_shard_serve(gn_shard *shard, gn_bytes request, gn_buf *answer, gn_error *err)
+gn_code gn_shard_serve(gn_shard *shard, gn_node_id from, gn_bytes request, gn_buf *answer, gn_error *err)
 {
     gn_reader r = gn_reader_of(request);
     bool known = gn_read_u8(&r) == REQUEST_VERSION;
@@ -337,7 +339,7 @@ gn_code gn_shard_serve(gn_shard *shard, gn_bytes request, gn_buf *answer, gn_err
     if (r.failed || !known || term == 0)
         return malformed(err);
     if (kind == REQUEST_CATCH_UP)
-        return serve_catch_up(shard, answer, err);
+        return serve_catch_up(shard, from, answer, err);
     if (kind == REQUEST_COMMAND)
         return serve_command(shard, term, gn_read_bytes(&r, gn_reader_left(&r)), answer, err);
     return malformed(err);

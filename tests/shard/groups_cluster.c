@@ -95,7 +95,7 @@ static gn_code ask_leader(void *ctx, uint64_t group_id, gn_node_id node, gn_byte
     if (!to->shards[group_id])
         return GN_UNAVAILABLE;
     to->calls++;
-    gn_code code = gn_shard_serve(to->shards[group_id], request, answer, err);
+    gn_code code = gn_shard_serve(to->shards[group_id], from->id, request, answer, err);
     to->calls--;
     if (c->plant == FOLLOWER_DOES_NOT_WAIT && answer->len == 8) /* up to where it has to have applied */
         memset(answer->data, 0, answer->len);
