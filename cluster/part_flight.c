@@ -190,18 +190,24 @@ void gn_remote_finish(gn_remote_part *p)
     gn_error err = {0};
     gn_remote_scan *s = p->for_scan;
     gn_code code = receive(p, &a, &err);
+    bool opened = code == GN_OK;
     p->for_scan = NULL;
+    if (s && code == GN_OK && !gn_account_charge(p->options.account, p->call.response.cap))
+        code = gn_error_oom(&err, p->options.account);
     if (s) {
         s->waiting = false;
         s->ready = code == GN_OK;
         s->code = code;
         s->error = err;
-        s->there = s->there || code == GN_OK;
+        s->there |= opened;
         s->ended = a.ended;
         s->body = a.body;
         gn_buf_close(&s->packed);
-        s->packed = p->call.response;
-        p->call.response = (gn_buf){0};
+        if (code == GN_OK) { /* the scan's from now on, and charged */
+            s->packed = p->call.response;
+            s->packed.account = p->options.account;
+            p->call.response = (gn_buf){0};
+        }
     } else if (code != GN_OK && p->lost == GN_OK && p->action != GN_PART_NEXT) {
         p->late = code;
         p->late_error = err;

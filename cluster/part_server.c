@@ -10,7 +10,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { SLOTS = 1024, MAX_STRANDS = 1024, RESERVED_STRANDS = 256 };
+enum { SLOTS = 1024, MAX_STRANDS = 512, RESERVED_STRANDS = 128 };
 
 typedef struct peer {
     struct peer *next;
