@@ -250,10 +250,10 @@ struct gn_raft_group {
     gn_raft_part part[2];
 
     /* role */
-    uint64_t term;      /* as the core had it after its last step */
-    uint64_t commit;    /* known to be committed: by the core, or because the state machine has it */
-    uint64_t state_seq; /* batch that makes term and vote durable */
-    bool leads;
+    uint64_t term;       /* as the core had it after its last step */
+    uint64_t commit;     /* known to be committed: by the core, or because the state machine has it */
+    uint64_t state_seq;  /* batch that makes term and vote durable */
+    bool leads, eager;   /* eager: the first candidate of a new group */
     uint64_t lead_first; /* index of the first entry of the own term; 0 = none yet */
     gn_node_id leader;
 

@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+enum { EAGERNESS = 20 };
+
 /* libraft's flag macros lack parentheses. */
 enum {
     HARD_STATE = (RAFT_UPDATE_CURRENT_TERM) | (RAFT_UPDATE_VOTED_FOR),
@@ -140,6 +142,29 @@ static void take_update(gn_raft_group *group, struct raft_update *update, const 
     gn_raft_group_touch(group);
 }
 
+/* A group that never had a leader: one of its members, another for each group, tries soon and often until somebody
+ * leads, rather than all of them after an election timeout. */
+static bool is_first_candidate(const gn_raft_group *group)
+{
+    const gn_raft_recovery *recovery = group->recovery;
+    if (recovery->term != 1 || recovery->vote != 0 || group->last_index != 1 || group->n_changes != 1)
+        return false;
+    struct raft_configuration c;
+    gn_raft_configuration_decode(gn_bytes_of(group->changes[0].data, group->changes[0].len), &c);
+    bool first = c.n > 1 && c.servers[group->id % c.n].id == group->host->self;
+    raft_configuration_close(&c);
+    return first;
+}
+
+/* After each step: enough is enough. */
+static void calm_down(gn_raft_group *group)
+{
+    if (!group->eager || (group->term == 1 && group->leader == 0 && !group->leads))
+        return;
+    group->eager = false;
+    raft_set_election_timeout(&group->raft, (unsigned)group->host->options.election_timeout_ms);
+}
+
 int gn_raft_step(gn_raft_group *group, struct raft_event *event)
 {
     struct raft_update update;
@@ -154,6 +179,7 @@ int gn_raft_step(gn_raft_group *group, struct raft_event *event)
     if (rv != 0)
         return rv;
     take_update(group, &update, event);
+    calm_down(group);
     if (event->type != RAFT_CONFIGURATION)
         fire_configurations(group);
     return 0;
@@ -220,12 +246,14 @@ static void configure(gn_raft_group *group)
 {
     gn_raft_host *host = group->host;
     struct raft *raft = &group->raft;
+    group->eager = is_first_candidate(group);
     int rv = raft_init(raft, NULL, NULL, host->self, host->address);
     GN_ASSERT(rv == 0);
     raft->tracer = NULL; /* the default one formats every trace, into memory that all threads share */
     raft_seed(raft, (unsigned)gn_random_u64(host->world));
     raft_set_heartbeat_timeout(raft, (unsigned)host->options.heartbeat_ms);
-    raft_set_election_timeout(raft, (unsigned)host->options.election_timeout_ms);
+    unsigned election_ms = (unsigned)host->options.election_timeout_ms;
+    raft_set_election_timeout(raft, group->eager ? election_ms / EAGERNESS : election_ms);
     raft_set_install_snapshot_timeout(raft, GN_RAFT_INSTALL_TIMEOUT_MS);
     raft_set_pre_vote(raft, true);
     raft_set_max_inflight_entries(raft, GN_RAFT_STEP_ENTRIES);
