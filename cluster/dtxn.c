@@ -263,3 +263,14 @@ gn_code gn_dtxn_groups(gn_dtxn *txn, const gn_table_desc *table, const gn_key_ra
         code = gn_clock_ask(txn->cluster->clock, txn->options.cancel, &txn->read_scn, err);
     return code;
 }
+
+gn_code gn_dtxn_read_together(gn_dtxn *txn, const gn_table_desc *table, gn_error *err)
+{
+    gn_code code = GN_OK;
+    if (txn->read_scn || !table->distribution_id)
+        return GN_OK;
+    const gn_distribution *d = distribution_of(txn, table->distribution_id, &code, err);
+    if (code == GN_OK && d->n > 1)
+        code = gn_clock_ask(txn->cluster->clock, txn->options.cancel, &txn->read_scn, err);
+    return code;
+}

@@ -59,6 +59,10 @@ gn_code gn_dscan_open(gn_dtxn *txn, const gn_scan_spec *spec, bool ordered, gn_d
 gn_code gn_dscan_next(gn_dscan *scan, gn_batch *batch, gn_bytes *keys, gn_error *err);
 void gn_dscan_close(gn_dscan *scan); /* NULL is fine */
 
+/* Several scans of the table will come in one statement: all read at one moment, whichever groups they ask. Before the
+ * first. */
+gn_code gn_dtxn_read_together(gn_dtxn *txn, const gn_table_desc *table, gn_error *err);
+
 typedef struct gn_dvector_scan gn_dvector_scan;
 gn_code gn_dvector_scan_open(gn_dtxn *txn, const gn_vector_scan_spec *spec, gn_dvector_scan **out, gn_error *err);
 gn_code gn_dvector_scan_next(gn_dvector_scan *scan, gn_batch *batch, gn_bytes *keys, gn_error *err);

@@ -208,7 +208,10 @@ static gn_code compute(scan_source *s, gn_error *err)
         code = compute_bound(s, s->path->lo, s->path->lo_inclusive, true, &s->lo, err);
     if (code == GN_OK)
         code = compute_bound(s, s->path->hi, s->path->hi_inclusive, false, &s->hi, err);
-    return code;
+    bool several = false; /* ranges, each of which may be another group's */
+    for (uint32_t i = 0; i < s->path->n_parts; i++)
+        several |= s->parts[i].n > 1;
+    return code == GN_OK && several ? gn_dtxn_read_together(s->x->txn, s->path->table, err) : code;
 }
 
 /* ---- ranges ---- */

@@ -217,6 +217,14 @@ gn_code gn_portal_start_planned(gn_session *s, gn_portal *p, gn_stmt *stmt, gn_e
     return code;
 }
 
+/* What other nodes have to say of the writes is this statement's error, not a later one's. But the first of a pipeline
+ * is most often the only one: its commit takes the writes along and saves a round trip. */
+static gn_code end_writes(gn_session *s, const gn_portal *p, gn_error *err)
+{
+    bool first = s->pipeline && s->pipeline_runs == 0 && !(p->plan && p->plan->n_returning);
+    return s->txn && !first ? gn_dtxn_statement_end(s->txn, err) : GN_OK;
+}
+
 gn_code gn_portal_start(gn_session *s, gn_portal *p, gn_error *err)
 {
     if (p->started)
@@ -235,8 +243,7 @@ gn_code gn_portal_start(gn_session *s, gn_portal *p, gn_error *err)
         if (!p->chunk)
             p->chunk = p->exec.results.first;
     }
-    /* What other nodes have to say of the writes is this statement's error, not a later one's. */
-    return code == GN_OK && s->txn ? gn_dtxn_statement_end(s->txn, err) : code;
+    return code == GN_OK ? end_writes(s, p, err) : code;
 }
 
 /* ---- sending ---- */
