@@ -1,5 +1,6 @@
 /* Opening and closing a node's part of the database: the Raft host with its log, then the groups on top. */
 #include "base/log.h"
+#include "cluster/balance_private.h"
 #include "cluster/parts_private.h"
 #include "shard/txn.h"
 
@@ -51,6 +52,7 @@ static gn_code open_parts(gn_cluster *c, gn_error *err)
         return code;
     gn_groups_serve(c);
     gn_nodes_serve(c);
+    gn_balance_serve(c);
     for (size_t i = 0; i < c->n_groups; i++)
         gn_shard_tell_unresolved(c->groups[i].shard);
     return GN_OK;
@@ -116,17 +118,24 @@ void gn_cluster_close(gn_cluster *c, bool clean)
     free(c);
 }
 
-/* Every replica knows a leader. */
+/* Every replica that this node should have knows a leader. */
 bool gn_cluster_ready(gn_cluster *c)
 {
+    gn_local_group *groups;
+    gn_placement *p = gn_meta_placement(c);
+    size_t n = gn_group_list(c, &groups);
     bool ready = !c->failed;
-    pthread_mutex_lock(&c->lock);
-    for (size_t i = 0; i < c->n_groups && ready; i++) {
-        gn_raft_status status;
-        gn_raft_status_get(gn_shard_raft_group(c->groups[i].shard), &status);
-        ready = (status.can_read || (status.leader && !status.leads)) && !status.stopped;
+    gn_raft_status *s = gn_xcalloc(1, sizeof *s);
+    for (size_t i = 0; i < n && ready; i++) {
+        const gn_group_place *row = gn_placement_group(p, groups[i].id);
+        if (groups[i].id != GN_META_GROUP && (!row || !gn_group_has_member(row, gn_net_self(c->world))))
+            continue;
+        gn_raft_status_get(gn_shard_raft_group(groups[i].shard), s);
+        ready = (s->can_read || (s->leader && !s->leads)) && !s->stopped;
     }
-    pthread_mutex_unlock(&c->lock);
+    free(s);
+    free(groups);
+    gn_placement_release(p);
     return ready;
 }
 

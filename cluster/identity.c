@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 enum { MAX_FILE = 256 };
 
@@ -24,12 +25,19 @@ static bool is_cluster_id(const char *s)
     return strspn(s, "0123456789abcdef") == 32 && s[32] == '\0';
 }
 
-/* "gnomondb 1\nnode 3\ncluster 0123...\nfounder 0\n" */
+static unsigned long long checksum_of(const char *text, size_t n)
+{
+    return (unsigned long long)XXH3_64bits(text, n);
+}
+
+/* "gnomondb 1\nnode 3\ncluster 0123...\nfounder 0\ncheck 89ab...\n"; the last is of all lines before it. */
 static bool parse(char *text, gn_identity *out)
 {
-    static const char *const NAMES[] = {"gnomondb ", "node ", "cluster ", "founder "};
-    char *values[4], *at = text;
-    for (int i = 0; i < 4; i++) {
+    static const char *const NAMES[] = {"gnomondb ", "node ", "cluster ", "founder ", "check "};
+    char *values[5], *at = text, check[20];
+    const char *last = strstr(text, "\ncheck ");
+    snprintf(check, sizeof check, "%016llx", checksum_of(text, last ? (size_t)(last + 1 - text) : 0));
+    for (int i = 0; i < 5; i++) {
         char *end = strchr(at, '\n');
         size_t name = strlen(NAMES[i]);
         if (!end || strncmp(at, NAMES[i], name) != 0)
@@ -40,7 +48,8 @@ static bool parse(char *text, gn_identity *out)
     }
     char *end;
     *out = (gn_identity){.node = strtoull(values[1], &end, 10), .founder = strcmp(values[3], "1") == 0};
-    if (*end || out->node == 0 || strcmp(values[0], "1") != 0 || !is_cluster_id(values[2]) || *at)
+    if (*end || out->node == 0 || strcmp(values[0], "1") != 0 || !is_cluster_id(values[2]) || *at ||
+        strcmp(values[4], check) != 0)
         return false;
     memcpy(out->cluster, values[2], sizeof out->cluster);
     return true;
@@ -65,7 +74,7 @@ gn_code gn_identity_read(const char *data_dir, gn_identity *out, gn_error *err)
         return gn_error_errno(err, GN_IO, errno, "could not read \"%s\"", path);
     if (parse(text, out))
         return GN_OK;
-    gn_error_set(err, GN_CORRUPT, "\"%s\" is malformed", path);
+    gn_error_set(err, GN_CORRUPT, "\"%s\" is corrupt: its checksum or form is wrong", path);
     gn_error_hint(err, "It says who this node is. Restore it from a backup, or let the node join again with an empty "
                        "data directory.");
     return GN_CORRUPT;
@@ -110,8 +119,9 @@ static gn_code put_file(const char *data_dir, const char *name, const char *text
 gn_code gn_identity_write(const char *data_dir, const gn_identity *identity, gn_error *err)
 {
     char text[MAX_FILE];
-    snprintf(text, sizeof text, "gnomondb 1\nnode %" PRIu64 "\ncluster %s\nfounder %d\n", identity->node,
-             identity->cluster, identity->founder);
+    int n = snprintf(text, sizeof text, "gnomondb 1\nnode %" PRIu64 "\ncluster %s\nfounder %d\n", identity->node,
+                     identity->cluster, identity->founder);
+    snprintf(text + n, sizeof text - (size_t)n, "check %016llx\n", checksum_of(text, (size_t)n));
     return put_file(data_dir, "NODE", text, err);
 }
 

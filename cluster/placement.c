@@ -212,6 +212,12 @@ static bool zone_taken(const gn_placement *p, const char *zone, const gn_node_id
     return false;
 }
 
+static int by_id(const void *a, const void *b)
+{
+    gn_node_id x = *(const gn_node_id *)a, y = *(const gn_node_id *)b;
+    return x < y ? -1 : x > y;
+}
+
 gn_code gn_placement_choose(const gn_placement *p, uint32_t n, uint32_t *taken, gn_node_id *members, gn_error *err)
 {
     for (uint32_t m = 0; m < n; m++) {
@@ -236,6 +242,7 @@ gn_code gn_placement_choose(const gn_placement *p, uint32_t n, uint32_t *taken, 
         members[m] = p->nodes[best].id;
         taken[best]++;
     }
+    qsort(members, n, sizeof *members, by_id); /* as Raft has them: both mean the same by the first */
     return GN_OK;
 }
 

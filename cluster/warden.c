@@ -2,13 +2,15 @@
  * is to have; each leader adds, promotes and removes members of its group until they are those of the placement. Every
  * step looks at what there is, so it may be repeated, by another leader too, after whatever crash. */
 #include "base/log.h"
-#include "cluster/cluster_private.h"
+#include "cluster/balance_private.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { PERIOD_MS = 500 };
+#define BALANCE_NS 1000000000u
+#define HANDOVER_PAUSE_NS 3000000000u
 
 /* A change of a group's members that is under way. */
 typedef struct change {
@@ -31,6 +33,7 @@ struct gn_warden {
     /* the strand's */
     gn_scn seen; /* of the placement that was worked on */
     bool announced;
+    uint64_t balance_at, no_handover_before;
     change *changes;
 };
 
@@ -137,6 +140,37 @@ static void reconcile(gn_warden *w, const gn_local_group *g, const gn_node_id *w
     free(s);
 }
 
+/* ---- leaders ---- */
+
+/* Leaders are spread as replicas are: each group has a member that should lead it while it can. */
+static gn_node_id preferred_leader(const gn_placement *p, const gn_group_place *g)
+{
+    for (uint32_t i = 0; i < g->n_members; i++) {
+        gn_node_id id = g->members[(g->id + i) % g->n_members];
+        const gn_node_place *node = gn_placement_node(p, id);
+        if (node && strcmp(node->state, "active") == 0)
+            return id;
+    }
+    return 0;
+}
+
+static void hand_over_to_preferred(gn_warden *w, const gn_local_group *g, const gn_placement *p,
+                                   const gn_group_place *row)
+{
+    gn_node_id heir = preferred_leader(p, row);
+    uint64_t now = gn_now_ns(w->cluster->world);
+    if (heir == 0 || heir == gn_net_self(w->cluster->world) || is_changing(w, g->id) || now < w->no_handover_before)
+        return;
+    gn_raft_status *s = gn_xcalloc(1, sizeof *s);
+    gn_raft_status_get(gn_shard_raft_group(g->shard), s);
+    const gn_raft_member *m = member(s, heir);
+    if (s->leads && s->can_read && !s->stopped && m && m->role == GN_RAFT_VOTER) {
+        w->no_handover_before = now + HANDOVER_PAUSE_NS; /* one at a time, and time for a node to settle */
+        start_change(w, g, "handing over to the preferred leader", heir, gn_raft_transfer);
+    }
+    free(s);
+}
+
 /* Every node has a replica of the meta group; an odd number of them vote. */
 static void reconcile_meta(gn_warden *w, const gn_local_group *g, const gn_placement *p)
 {
@@ -164,8 +198,10 @@ static void reconcile_all(gn_warden *w)
         const gn_group_place *place = gn_placement_group(p, groups[i].id);
         if (groups[i].id == GN_META_GROUP)
             reconcile_meta(w, &groups[i], p);
-        else if (place)
+        else if (place) {
             reconcile(w, &groups[i], place->members, place->n_members, place->n_members);
+            hand_over_to_preferred(w, &groups[i], p, place);
+        }
     }
     gn_placement_release(p);
     free(groups);
@@ -203,6 +239,10 @@ static void look_around(gn_warden *w)
     }
     reap_changes(w);
     reconcile_all(w);
+    if (gn_now_ns(c->world) >= w->balance_at && c->address[0]) {
+        w->balance_at = gn_now_ns(c->world) + BALANCE_NS;
+        gn_balance_run(c);
+    }
 }
 
 /* False: it is to stop. */

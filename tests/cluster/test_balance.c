@@ -1,0 +1,155 @@
+/* What the balancer plans: replicas leave nodes that are to be emptied, spread evenly, and stay in different zones. */
+#include "cluster/balance_private.h"
+#include "tests/base/cmocka_all.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { MAX_NODES = 8, MAX_GROUPS = 64, MAX_MOVES = 256 };
+
+typedef struct model {
+    gn_placement p;
+    gn_node_place nodes[MAX_NODES];
+    gn_group_place groups[MAX_GROUPS];
+} model;
+
+static model *make(uint32_t n_nodes, uint32_t n_groups, uint32_t replicas, uint32_t n_zones)
+{
+    model *m = calloc(1, sizeof *m);
+    uint32_t taken[MAX_NODES] = {0};
+    gn_error err = {0};
+    m->p = (gn_placement){.nodes = m->nodes, .n_nodes = n_nodes, .groups = m->groups};
+    for (uint32_t i = 0; i < n_nodes; i++) {
+        m->nodes[i] = (gn_node_place){.id = i + 1, .state = "active"};
+        if (n_zones)
+            snprintf(m->nodes[i].zone, sizeof m->nodes[i].zone, "z%u", i % n_zones);
+    }
+    for (uint32_t g = 0; g < n_groups; g++) {
+        m->groups[g] = (gn_group_place){.id = 2 + g, .distribution_id = 9, .n_members = replicas};
+        assert_int_equal(gn_placement_choose(&m->p, replicas, taken, m->groups[g].members, &err), GN_OK);
+    }
+    m->p.n_groups = n_groups;
+    return m;
+}
+
+static void set_state(model *m, gn_node_id id, const char *state)
+{
+    snprintf(m->nodes[id - 1].state, sizeof m->nodes[id - 1].state, "%s", state);
+}
+
+static uint32_t count(const model *m, gn_node_id id)
+{
+    uint32_t n = 0;
+    for (uint32_t g = 0; g < m->p.n_groups; g++)
+        n += gn_group_has_member(&m->groups[g], id);
+    return n;
+}
+
+/* Makes every planned move; each must be of a member to an active node that is none. */
+static size_t run(model *m)
+{
+    gn_balance_move moves[MAX_MOVES];
+    size_t n = gn_balance_plan(&m->p, moves, MAX_MOVES);
+    assert_true(n < MAX_MOVES);
+    for (size_t i = 0; i < n; i++) {
+        gn_group_place *g = &m->groups[moves[i].group - 2];
+        assert_true(gn_group_has_member(g, moves[i].from));
+        assert_false(gn_group_has_member(g, moves[i].to));
+        assert_string_equal(m->nodes[moves[i].to - 1].state, "active");
+        for (uint32_t k = 0; k < g->n_members; k++)
+            if (g->members[k] == moves[i].from)
+                g->members[k] = moves[i].to;
+    }
+    return n;
+}
+
+static void assert_even(const model *m)
+{
+    uint32_t least = UINT32_MAX, most = 0;
+    for (uint32_t i = 0; i < m->p.n_nodes; i++) {
+        if (strcmp(m->nodes[i].state, "active") != 0)
+            continue;
+        uint32_t n = count(m, m->nodes[i].id);
+        least = n < least ? n : least;
+        most = n > most ? n : most;
+    }
+    assert_true(most - least <= 1);
+}
+
+static void assert_zones_differ(const model *m)
+{
+    for (uint32_t g = 0; g < m->p.n_groups; g++)
+        for (uint32_t a = 0; a < m->groups[g].n_members; a++)
+            for (uint32_t b = 0; b < a; b++)
+                assert_string_not_equal(m->nodes[m->groups[g].members[a] - 1].zone,
+                                        m->nodes[m->groups[g].members[b] - 1].zone);
+}
+
+static void what_is_even_stays(void **state)
+{
+    (void)state;
+    model *m = make(3, 8, 3, 0);
+    assert_int_equal(run(m), 0);
+    free(m);
+    m = make(5, 10, 3, 0);
+    assert_even(m);
+    assert_int_equal(run(m), 0);
+    free(m);
+}
+
+static void a_new_node_gets_its_share_and_no_more_moves_than_that(void **state)
+{
+    (void)state;
+    model *m = make(3, 8, 3, 0);
+    m->nodes[3] = (gn_node_place){.id = 4, .state = "active"};
+    m->p.n_nodes = 4;
+    assert_int_equal(run(m), 6);
+    assert_even(m);
+    assert_int_equal(run(m), 0);
+    free(m);
+}
+
+static void a_draining_node_is_emptied(void **state)
+{
+    (void)state;
+    model *m = make(5, 10, 3, 0);
+    uint32_t had = count(m, 2);
+    set_state(m, 2, "draining");
+    assert_true(run(m) >= had);
+    assert_int_equal(count(m, 2), 0);
+    assert_even(m);
+    free(m);
+}
+
+static void with_too_few_nodes_nothing_is_lost(void **state)
+{
+    (void)state;
+    model *m = make(3, 4, 3, 0);
+    set_state(m, 1, "draining");
+    assert_int_equal(run(m), 0);
+    assert_int_equal(count(m, 1), 4);
+    free(m);
+}
+
+static void zones_are_kept_apart(void **state)
+{
+    (void)state;
+    model *m = make(6, 12, 3, 3);
+    assert_zones_differ(m);
+    set_state(m, 1, "gone");
+    run(m);
+    assert_int_equal(count(m, 1), 0);
+    assert_zones_differ(m); /* node 4 is the other one of that zone, and has them all now */
+    assert_int_equal(count(m, 4), 12);
+    assert_int_equal(run(m), 0);
+    free(m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_even_stays), cmocka_unit_test(a_new_node_gets_its_share_and_no_more_moves_than_that),
+        cmocka_unit_test(a_draining_node_is_emptied), cmocka_unit_test(with_too_few_nodes_nothing_is_lost),
+        cmocka_unit_test(zones_are_kept_apart)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
