@@ -37,11 +37,13 @@ static gn_code ask(gn_cluster *c, gn_method method, uint64_t group, uint64_t txn
         gn_event_init(&pause, c->world);
         if (i > 0)
             gn_event_wait(&pause, gn_now_ns(c->world) + (PAUSE_NS << i));
-        gn_node_id node = gn_group_route(c, group, i);
+        gn_node_id node = gn_routes_pick(gn_parts_routes(c->parts), group, i);
         gn_buf_clear(response);
         gn_error_clear(&last);
         code = node ? gn_rpc_ask(c->rpc, node, (uint16_t)method, gn_buf_bytes(&request), 0, NULL, response, &last)
                     : no_replica(group, &last);
+        if (node && code == GN_TIMEOUT)
+            gn_routes_silent(gn_parts_routes(c->parts), node);
         perhaps |= code != GN_OK && code != GN_UNAVAILABLE;
         if (code != GN_OK && code != GN_UNAVAILABLE && code != GN_TIMEOUT)
             break;

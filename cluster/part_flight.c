@@ -54,7 +54,7 @@ static void start(gn_remote_part *p)
 {
     gn_cluster *c = p->cluster;
     if (!p->established)
-        gn_parts_moves(c->parts, p, gn_group_route(c, p->group_id, p->tries), p->tries > 0);
+        gn_parts_moves(c->parts, p, gn_routes_pick(gn_parts_routes(c->parts), p->group_id, p->tries), p->tries > 0);
     gn_part_request_renumber(&p->request, p->number);
     gn_buf_close(&p->call.response);
     p->call = (gn_rpc_call){
@@ -162,15 +162,23 @@ static void await_done(gn_remote_part *p)
 /* The code of the answer, or what it means that there is none. */
 static gn_code receive(gn_remote_part *p, gn_part_answer *a, gn_error *err)
 {
+    gn_routes *routes = gn_parts_routes(p->cluster->parts);
     *a = (gn_part_answer){0};
     await_done(p);
     while (p->transport != GN_OK && may_go_elsewhere(p)) {
+        if (p->transport == GN_TIMEOUT)
+            gn_routes_silent(routes, p->node);
         go_elsewhere(p);
         await_done(p);
     }
+    if (p->transport == GN_OK)
+        gn_routes_heard(routes, p->node);
+    else if (p->transport == GN_TIMEOUT)
+        gn_routes_silent(routes, p->node);
     p->under_way = false;
     atomic_store_explicit(&p->used_ns, gn_now_ns(p->cluster->world), memory_order_relaxed);
     if (p->transport == GN_OK && gn_part_answer_read(gn_buf_bytes(&p->call.response), a, err)) {
+        gn_routes_leader(routes, p->group_id, a->leader);
         p->ended = ends_part(p->action);
         p->has_writes = a->has_writes;
         p->established |= !a->gone;

@@ -221,6 +221,9 @@ static gn_code serve(gn_part_server *s, const gn_rpc_request *request, gn_buf *o
         *err = why;
         return GN_UNAVAILABLE;
     }
+    gn_shard *shard = gn_group_replica(s->cluster, r.group);
+    uint64_t term;
+    a.leader = shard ? gn_raft_leader(gn_shard_raft_group(shard), &term) : 0;
     gn_part_answer_end(out, &a, &why);
     return out->failed ? gn_error_oom(err, &s->account) : GN_OK;
 }

@@ -39,6 +39,12 @@ gn_bytes gn_wire_bytes_read(gn_reader *in)
     return gn_read_bytes(in, len);
 }
 
+static void put_be64(uint8_t *at, uint64_t v)
+{
+    for (int i = 0; i < 8; i++)
+        at[i] = (uint8_t)(v >> (56 - 8 * i));
+}
+
 static void put_text(gn_buf *out, const char *text, size_t room)
 {
     size_t n = strnlen(text, room);
@@ -125,8 +131,7 @@ void gn_part_request_write(gn_buf *out, const gn_part_request *r, gn_bytes close
 
 void gn_part_request_renumber(gn_buf *request, uint64_t part)
 {
-    for (int i = 0; i < 8; i++)
-        request->data[PART_AT + i] = (uint8_t)(part >> (56 - 8 * i));
+    put_be64(request->data + PART_AT, part);
 }
 
 bool gn_part_request_read(gn_bytes bytes, gn_part_request *out)
@@ -158,6 +163,7 @@ void gn_part_answer_begin(gn_buf *out)
 {
     gn_buf_append_u8(out, WIRE_VERSION);
     gn_buf_append_u8(out, 0);
+    gn_buf_append_be64(out, 0);
 }
 
 void gn_part_answer_end(gn_buf *out, const gn_part_answer *a, const gn_error *err)
@@ -173,19 +179,24 @@ void gn_part_answer_end(gn_buf *out, const gn_part_answer *a, const gn_error *er
         gn_part_answer_begin(out);
         gn_wire_error_write(out, code, err);
     }
-    if (!out->failed)
-        out->data[1] = (uint8_t)((code != GN_OK ? ANSWER_ERROR : 0) | (a->has_writes ? ANSWER_WRITES : 0) |
-                                 (a->ended ? ANSWER_ENDED : 0) | (a->gone ? ANSWER_GONE : 0));
+    if (out->failed)
+        return;
+    put_be64(out->data + 2, a->leader);
+    out->data[1] = (uint8_t)((code != GN_OK ? ANSWER_ERROR : 0) | (a->has_writes ? ANSWER_WRITES : 0) |
+                             (a->ended ? ANSWER_ENDED : 0) | (a->gone ? ANSWER_GONE : 0));
 }
 
 bool gn_part_answer_read(gn_bytes bytes, gn_part_answer *out, gn_error *err)
 {
     gn_reader in = gn_reader_of(bytes);
     uint8_t version = gn_read_u8(&in), flags = gn_read_u8(&in);
+    uint64_t leader = gn_read_be64(&in);
     if (in.failed || version != WIRE_VERSION)
         return false;
-    *out = (gn_part_answer){
-        .has_writes = flags & ANSWER_WRITES, .ended = flags & ANSWER_ENDED, .gone = flags & ANSWER_GONE};
+    *out = (gn_part_answer){.leader = leader,
+                            .has_writes = flags & ANSWER_WRITES,
+                            .ended = flags & ANSWER_ENDED,
+                            .gone = flags & ANSWER_GONE};
     if (flags & ANSWER_ERROR)
         return gn_wire_error_read(&in, &out->code, err);
     out->body = rest_of(&in);

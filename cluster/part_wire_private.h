@@ -2,7 +2,7 @@
  *
  *   request   version (1)  action (1)  flags (1)  incarnation (8)  part (8)  group (8)  read SCN (8)
  *             scans that were closed: count (4)  id (4)*     writes: length (4)  write*     what the action needs
- *   answer    version (1)  flags (1)  error | what the action gives
+ *   answer    version (1)  flags (1)  the group's leader (8)  error | what the action gives
  *
  * A part is named by its coordinator: node, incarnation (random, since it started), number. The first request that gets
  * through begins it. Writes travel with whatever comes next. Every read function gives false for bytes that are not
@@ -44,9 +44,10 @@ void gn_part_request_renumber(gn_buf *request, uint64_t part); /* the same to an
 bool gn_part_request_read(gn_bytes bytes, gn_part_request *out);
 
 typedef struct gn_part_answer {
-    bool has_writes; /* the part has, after this */
-    bool ended;      /* the scan has; no further rows */
-    bool gone;       /* the node does not have the part */
+    bool has_writes;   /* the part has, after this */
+    bool ended;        /* the scan has; no further rows */
+    bool gone;         /* the node does not have the part */
+    gn_node_id leader; /* of the group, as far as the node knows; 0 = none */
     gn_code code;
     gn_reader body;
 } gn_part_answer;

@@ -11,6 +11,7 @@ static const uint64_t SECOND_NS = 1000000000;
 struct gn_parts {
     gn_cluster *cluster;
     gn_part_server *server;
+    gn_routes *routes;
     gn_strand *keeper;
     uint64_t incarnation;
     pthread_mutex_t lock; /* of what follows */
@@ -192,6 +193,7 @@ gn_parts *gn_parts_start(gn_cluster *cluster)
     parts->cluster = cluster;
     parts->incarnation = gn_random_u64(cluster->world);
     pthread_mutex_init(&parts->lock, NULL);
+    parts->routes = gn_routes_create(cluster);
     parts->server = gn_part_server_start(cluster);
     gn_group_decide_serve(cluster);
     parts->keeper = gn_strand_start(cluster->world, "parts", keep, parts);
@@ -204,6 +206,11 @@ gn_parts *gn_parts_start(gn_cluster *cluster)
 gn_part_server *gn_parts_server(gn_parts *parts)
 {
     return parts->server;
+}
+
+gn_routes *gn_parts_routes(gn_parts *parts)
+{
+    return parts->routes;
 }
 
 void gn_parts_stop(gn_parts *parts)
@@ -227,6 +234,7 @@ void gn_parts_free(gn_parts *parts)
     if (!parts)
         return;
     gn_part_server_free(parts->server);
+    gn_routes_free(parts->routes);
     pthread_mutex_destroy(&parts->lock);
     free(parts);
 }

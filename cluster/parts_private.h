@@ -45,8 +45,19 @@ void gn_part_server_free(gn_part_server *server);
 /* ---- group_decide.c ---- */
 void gn_group_decide_serve(gn_cluster *cluster);
 
-/* ---- part_route.c ---- */
-/* A node to ask for what a replica of the group can do, another with each try; 0: none is known. Never this node. */
+/* ---- part_route.c ---- whom to ask for a group without a replica here */
+typedef struct gn_routes gn_routes;
+gn_routes *gn_routes_create(gn_cluster *cluster);
+void gn_routes_free(gn_routes *routes);
+gn_routes *gn_parts_routes(gn_parts *parts);
+/* The group's leader if it is known, then the others that the placement names; those last that were silent a short time
+ * ago. Another with each try; 0: none is known. Never this node. */
+gn_node_id gn_routes_pick(gn_routes *routes, uint64_t group_id, unsigned tries);
+void gn_routes_silent(gn_routes *routes, gn_node_id node);
+void gn_routes_heard(gn_routes *routes, gn_node_id node);
+void gn_routes_leader(gn_routes *routes, uint64_t group_id, gn_node_id leader);
+
+/* What the placement says; another with each try; 0: nobody. */
 gn_node_id gn_group_route(gn_cluster *cluster, uint64_t group_id, unsigned tries);
 
 #endif
