@@ -70,6 +70,16 @@ gn_node_id gn_raft_leader(gn_raft_group *group, uint64_t *term)
     return leader;
 }
 
+bool gn_raft_is_member(gn_raft_group *group, gn_node_id id)
+{
+    bool found = false;
+    pthread_mutex_lock(&group->status_lock);
+    for (size_t i = 0; i < group->status.n_members && i < GN_MAX_PEERS; i++)
+        found |= group->status.members[i].id == id;
+    pthread_mutex_unlock(&group->status_lock);
+    return found;
+}
+
 /* ---- requests ---- */
 
 static void refuse(gn_raft_request *request, gn_code code)

@@ -301,6 +301,9 @@ static gn_code serve_catch_up(gn_shard *shard, gn_node_id from, gn_buf *answer, 
 {
     gn_patience patience = {.deadline_ns = gn_now_ns(shard->world) + ASK_NS};
     gn_code code = catch_up_here(shard, &patience, err);
+    if (code == GN_OK && !gn_raft_is_member(shard->group, from)) /* it would wait for what it never gets */
+        return gn_error_set(err, GN_NO_OBJECT, "node %llu has no replica of group %llu any more",
+                            (unsigned long long)from, (unsigned long long)shard->group_id);
     if (code == GN_OK)
         gn_raft_tell_commit(shard->group, from);
     pthread_mutex_lock(&shard->view_lock);

@@ -79,7 +79,8 @@ gn_code gn_shard_open(gn_world *world, gn_raft_host *host, const gn_shard_option
                       gn_error *err);
 /* clean: flushes, so that the next open replays nothing. */
 void gn_shard_close(gn_shard *shard, bool clean);
-/* Answers the replica of the group on node `from` if this one leads it (else GN_NOT_LEADER). From a strand. */
+/* Answers the replica of the group on node `from` if this one leads it (else GN_NOT_LEADER). GN_NO_OBJECT: that is no
+ * member of the group any more. From a strand. */
 gn_code gn_shard_serve(gn_shard *shard, gn_node_id from, gn_bytes request, gn_buf *answer, gn_error *err);
 /* Waits until this node leads the group and can read. GN_TIMEOUT. */
 gn_code gn_shard_wait_ready(gn_shard *shard, uint64_t deadline_ns, gn_error *err);
