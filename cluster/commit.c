@@ -132,6 +132,8 @@ gn_code gn_dtxn_commit(gn_dtxn *txn, gn_scn *scn, gn_error *err)
     } else if (writers > 0) {
         code = commit_parts(txn, parts, n, &at, err);
     }
+    if (code == GN_NOT_LEADER) /* nothing was written; another try finds the new leader */
+        code = gn_error_set(err, GN_SERIALIZATION, "could not serialize access: a group changed its leader");
     if (scn)
         *scn = at;
     free(parts);
