@@ -155,22 +155,39 @@ static gn_code like_inputs(const gn_merge *m, gn_batch *batch, gn_error *err)
     return code;
 }
 
+/* The input on top has been looked at to its end. */
+static gn_code refill_top(gn_merge *m, gn_error *err)
+{
+    gn_code code = refill(&m->inputs[m->heap[0]], err);
+    if (code == GN_OK && m->inputs[m->heap[0]].ended)
+        m->heap[0] = m->heap[--m->n_heap];
+    if (code == GN_OK)
+        sift_down(m, 0);
+    return code;
+}
+
+static bool top_is_empty(const gn_merge *m)
+{
+    const input *in = &m->inputs[m->heap[0]];
+    return in->at == in->batch.n_rows;
+}
+
+/* A batch ends where an input would have to be asked again: that may cost another search there, and each input gave at
+ * first as many rows as anybody may want of all. */
 static gn_code next_merged(gn_merge *m, gn_batch *batch, gn_bytes *keys, gn_error *err)
 {
     gn_code code = m->started ? GN_OK : start(m, err);
     batch->n_rows = 0;
+    if (code == GN_OK && m->n_heap > 0 && top_is_empty(m))
+        code = refill_top(m, err);
     if (code != GN_OK || m->n_heap == 0)
         return code;
     gn_arena_reset(batch->arena);
     code = like_inputs(m, batch, err);
-    while (code == GN_OK && m->n_heap > 0 && batch->n_rows < GN_BATCH_ROWS) {
+    while (code == GN_OK && batch->n_rows < GN_BATCH_ROWS && !top_is_empty(m)) {
         input *in = &m->inputs[m->heap[0]];
         code = take_row(batch, in, keys ? &keys[batch->n_rows] : NULL, err);
-        if (code == GN_OK && ++in->at == in->batch.n_rows)
-            code = refill(in, err);
-        if (code == GN_OK && in->ended)
-            m->heap[0] = m->heap[--m->n_heap];
-        if (code == GN_OK)
+        if (code == GN_OK && ++in->at < in->batch.n_rows)
             sift_down(m, 0);
     }
     return code;
