@@ -5,8 +5,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum { LEADERS = 1024, SILENT = 16 };
-static const uint64_t SHUN_NS = 5000000000;
+enum { LEADERS = 1024, SILENT = GN_SILENT_NODES };
+static const uint64_t SHUN_NS = 60000000000; /* unless it is heard before: it is probed */
 
 struct gn_routes {
     gn_cluster *cluster;
@@ -92,6 +92,17 @@ void gn_routes_heard(gn_routes *r, gn_node_id node)
     }
     r->any_silent = any;
     pthread_mutex_unlock(&r->lock);
+}
+
+unsigned gn_routes_silent_nodes(gn_routes *r, gn_node_id nodes[GN_SILENT_NODES])
+{
+    unsigned n = 0;
+    pthread_mutex_lock(&r->lock);
+    for (int i = 0; i < SILENT; i++)
+        if (r->silent[i].node)
+            nodes[n++] = r->silent[i].node;
+    pthread_mutex_unlock(&r->lock);
+    return n;
 }
 
 static bool is_silent(const gn_routes *r, gn_node_id node, uint64_t now)

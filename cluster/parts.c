@@ -26,12 +26,14 @@ struct gn_parts {
 typedef struct note {
     gn_rpc_call call;
     gn_buf request;
+    gn_routes *routes;
 } note;
 
 static void note_done(gn_rpc_call *call, gn_code code)
 {
     note *n = GN_CONTAINER(call, note, call);
-    (void)code; /* leases do what this should have */
+    if (code == GN_OK) /* if not, leases do what this should have */
+        gn_routes_heard(n->routes, call->to);
     gn_buf_close(&n->request);
     gn_buf_close(&n->call.response);
     free(n);
@@ -41,6 +43,7 @@ static void send_note(gn_parts *parts, gn_node_id to, gn_method method, const ui
 {
     gn_cluster *c = parts->cluster;
     note *n = gn_xcalloc(1, sizeof *n);
+    n->routes = parts->routes;
     gn_buf_init(&n->request, NULL, 64 + (size_t)count * 8);
     gn_buf_append_u8(&n->request, LIST_VERSION);
     gn_buf_append_be64(&n->request, parts->incarnation);
@@ -155,6 +158,15 @@ static void keep_idle(gn_parts *parts)
     free(list);
 }
 
+/* Nobody else asks them, and somebody must find out when they are back. */
+static void probe_silent(gn_parts *parts)
+{
+    gn_node_id nodes[GN_SILENT_NODES];
+    unsigned n = gn_routes_silent_nodes(parts->routes, nodes);
+    for (unsigned i = 0; i < n; i++)
+        send_note(parts, nodes[i], GN_METHOD_PART_KEEP, NULL, 0);
+}
+
 /* True: go on. */
 static bool wait_a_round(gn_parts *parts, gn_event *event)
 {
@@ -180,6 +192,7 @@ static void keep(void *arg)
     gn_event *event = gn_xcalloc(1, sizeof *event);
     while (wait_a_round(parts, event)) {
         keep_idle(parts);
+        probe_silent(parts);
         gn_part_server_sweep(parts->server);
     }
     free(event);

@@ -50,11 +50,13 @@ typedef struct gn_routes gn_routes;
 gn_routes *gn_routes_create(gn_cluster *cluster);
 void gn_routes_free(gn_routes *routes);
 gn_routes *gn_parts_routes(gn_parts *parts);
-/* The group's leader if it is known, then the others that the placement names; those last that were silent a short time
- * ago. Another with each try; 0: none is known. Never this node. */
+/* The group's leader if it is known, then the others that the placement names; those last that were silent and were not
+ * heard since. Another with each try; 0: none is known. Never this node. */
 gn_node_id gn_routes_pick(gn_routes *routes, uint64_t group_id, unsigned tries);
 void gn_routes_silent(gn_routes *routes, gn_node_id node);
 void gn_routes_heard(gn_routes *routes, gn_node_id node);
+enum { GN_SILENT_NODES = 16 };
+unsigned gn_routes_silent_nodes(gn_routes *routes, gn_node_id nodes[GN_SILENT_NODES]);
 void gn_routes_leader(gn_routes *routes, uint64_t group_id, gn_node_id leader);
 
 /* What the placement says; another with each try; 0: nobody. */
