@@ -36,6 +36,9 @@ class Nemesis:
     def heal(self):
         return "nothing to heal"
 
+    def finished(self):
+        """After the load, when all is healed and every node runs."""
+
     def _some_nodes(self):
         """One, a minority, a majority or all of them."""
         nodes = self.cluster.nodes
@@ -57,8 +60,28 @@ class Kill(Nemesis):
         return f"SIGKILL to {_names(nodes)}"
 
     def heal(self):
-        self.cluster.restart_dead()
+        """A node of a cluster gets ready only with others, which another nemesis may hold back: nobody waits for it here."""
+        if len(self.cluster.nodes) == 1:
+            self.cluster.restart_dead()
+        else:
+            self.cluster.launch_dead()
         return "all started"
+
+
+class KillLeader(Kill):
+    """Who leads the catalog's group, with the clock in it, or most groups."""
+    gap = (4.0, 6.0)
+
+    def check(self):
+        if len(self.cluster.nodes) < 3:
+            raise Unsupported("where one can take over there are three nodes or more")
+
+    def disrupt(self):
+        node = self.cluster.meta_leader() if self.rng.random() < 0.6 else self.cluster.leader()
+        if not node:
+            return "nobody says that it leads"
+        node.kill()
+        return f"SIGKILL to {_names([node])}"
 
 
 class Stop(Kill):
@@ -130,7 +153,7 @@ class Partition(Nemesis):
         return {node: numbers[:cut] for node in numbers[cut:]}
 
     def _leader(self, numbers):
-        leader = self.cluster.leader()
+        leader = self.cluster.meta_leader() if self.rng.random() < 0.6 else self.cluster.leader()
         number = leader.number if leader else numbers[0]
         return self._split([number], [other for other in numbers if other != number])
 
@@ -197,6 +220,75 @@ class HalfOpen(_Proxied):
         for node in self.cluster.nodes:
             node.proxy.half_open_all()
         return "each connection carries nothing more in one direction"
+
+
+class _Peers(Nemesis):
+    """Between the nodes stand proxies: each node tells the others the address of its own."""
+
+    def check(self):
+        if len(self.cluster.nodes) < 2:
+            raise Unsupported(f"{self.name} needs several nodes")
+
+    def prepare(self):
+        if self.cluster.peer_proxy_seed is None:
+            self.cluster.peer_proxy_seed = self.rng.random()
+
+    def _proxies(self):
+        return [node.peer_proxy for node in self.cluster.nodes if node.peer_proxy]
+
+
+class PeerDelay(_Peers):
+    length = (1.0, 5.0)
+
+    def disrupt(self):
+        seconds, some = self.rng.choice((0.01, 0.05, 0.3)), self._proxies()
+        if self.rng.random() < 0.5:
+            some = self.rng.sample(some, 1)
+        for proxy in some:
+            proxy.set_delay(seconds, seconds)
+        return f"what {len(some)} nodes hear and answer comes {seconds} to {2 * seconds} s late"
+
+    def heal(self):
+        for proxy in self._proxies():
+            proxy.set_delay(0.0, 0.0)
+        return "no more delay between nodes"
+
+
+class PeerFrames(_Peers):
+    """Frames get lost, come twice, and overtake each other."""
+    length = (2.0, 6.0)
+
+    def disrupt(self):
+        lost, doubled, late = self.rng.choice((0, 0.01, 0.1)), self.rng.choice((0, 0.1, 0.5)), self.rng.choice((0.005, 0.1))
+        for proxy in self._proxies():
+            proxy.set_frames(lost, doubled, True)
+            proxy.set_delay(0.0, late)
+        return f"of the frames {100 * lost:g} % get lost, {100 * doubled:g} % come twice, all up to {late} s late in any order"
+
+    def heal(self):
+        for proxy in self._proxies():
+            proxy.set_frames(0.0, 0.0, False)
+            proxy.set_delay(0.0, 0.0)
+        return "frames come as they were sent"
+
+
+class PeerReset(_Peers):
+    gap, length = (0.2, 1.5), (0.0, 0.1)
+
+    def disrupt(self):
+        for proxy in self._proxies():
+            proxy.reset_all()
+        return "RST on every connection between nodes"
+
+
+class PeerHalfOpen(_Peers):
+    length = (5.0, 7.0)
+
+    def disrupt(self):
+        some = self.rng.sample(self._proxies(), self.rng.randint(1, len(self._proxies())))
+        for proxy in some:
+            proxy.half_open_all()
+        return f"each connection made to {len(some)} nodes by others carries nothing more in one direction"
 
 
 class Clock(Nemesis):
@@ -282,7 +374,7 @@ class DiskFull(Nemesis):
     def heal(self):
         for node in self.cluster.nodes:
             (node.data / "filler").unlink(missing_ok=True)
-        self.cluster.restart_dead()
+        Kill.heal(self)
         return "space again, all started"
 
 
@@ -319,9 +411,7 @@ class BitFlip(Nemesis):
         least = max(0, used - 4096) if self.rng.random() < 0.5 else 0
         offset, bit = self.rng.randrange(least, used), self.rng.randrange(8)
         after = data[offset] ^ (1 << bit)
-        with open(path, "r+b") as file:
-            file.seek(offset)
-            file.write(bytes([after]))
+        self._write(path, offset, after)
         self.flipped.append((path, offset, data[offset], after))
         return f"bit {bit} of byte {offset} of {len(data)} (used {used})"
 
@@ -343,10 +433,18 @@ class BitFlip(Nemesis):
             return f"{what}: it starts"
         except clusters.StartError as error:
             self._refused(kind, what, error)
-        self._put_back(node, kept)
+        self._mend(node, kept)
         self.flipped.clear()
         node.start()
         return f"{what}: refused, put back"
+
+    def _mend(self, node, kept):
+        """The bit alone where that can be: what a node of a cluster said before it gave up must not be forgotten."""
+        path, offset, before, after = self.flipped[-1]
+        if len(self.cluster.nodes) > 1 and self._still(path, offset, after):
+            self._write(path, offset, before)
+        else:
+            self._put_back(node, kept)
 
     def _refused(self, kind, what, error):
         self.refusals[kind] = self.refusals.get(kind, 0) + 1
@@ -369,13 +467,17 @@ class BitFlip(Nemesis):
             if self._still(path, offset, after):
                 node.stop()
                 if self._still(path, offset, after):
-                    with open(path, "r+b") as file:
-                        file.seek(offset)
-                        file.write(bytes([before]))
+                    self._write(path, offset, before)
                     healed.append(path.name)
         self.flipped.clear()
         self.cluster.restart_dead()
         return f"flipped back: {healed}"
+
+    @staticmethod
+    def _write(path, offset, byte):
+        with open(path, "r+b") as file:
+            file.seek(offset)
+            file.write(bytes([byte]))
 
     @staticmethod
     def _still(path, offset, after):
@@ -387,19 +489,66 @@ class BitFlip(Nemesis):
             return False
 
 
+class Membership(Nemesis):
+    """Nodes join under load; a node is lost for ever, and a new one comes up at its address. No second one is lost before
+    the cluster has replaced the first: that would be more than is promised."""
+    gap, length = (1.0, 3.0), (0.5, 4.0)
+    patience = 90
+
+    def __init__(self, name, cluster, rng):
+        super().__init__(name, cluster, rng)
+        self.lost, self.removed = None, []  # removed: (group, identity) that must be gone before the next is lost
+
+    def check(self):
+        if len(self.cluster.nodes) < 3:
+            raise Unsupported("a node can only be lost for ever where there are three or more")
+
+    def disrupt(self):
+        if self.cluster.spares and self.rng.random() < 0.4:
+            node = self.cluster.add_spare()
+            node.launch()
+            return f"node {node.number} joins"
+        if self.lost or not self.cluster.wait_settled(3.5, self.removed):
+            return "nothing: the last change is not over yet"
+        node = self.rng.choice(self.cluster.nodes)
+        rows = self.rng.choice([other for other in self.cluster.nodes if other is not node]).query(
+            "SELECT id, members FROM gnomon_groups")
+        if rows is None:
+            return "nothing: nobody tells who has what"
+        was = node.identity
+        self.removed = [(1, was)] + [(group, was) for group, members in rows
+                                     if group != 1 and str(was) in members.split(",")]
+        self.lost = node
+        node.forget()
+        return f"node {node.number} (in the cluster {was}) is lost for ever, with replicas of {len(self.removed)} groups"
+
+    def heal(self):
+        self.cluster.launch_dead()
+        lost, self.lost = self.lost, None
+        return f"a new node starts as node {lost.number}" if lost else "nothing to heal"
+
+    def finished(self):
+        if not self.cluster.wait_settled(self.patience, self.removed):
+            changes = self.cluster.changes()
+            missing = [pair for pair in self.removed if (str(pair[0]), str(pair[1]), "remove") not in changes]
+            self.findings.append(f"{self.patience} s after the end the members are not what they should be; (group, node) still "
+                                 f"to be removed: {missing}; ready: {[node.is_ready() for node in self.cluster.nodes]}")
+
+
 class NotThere(Nemesis):
-    """Membership changes, splits and moves: by gnomonctl, as soon as it can do them."""
+    """Splits and moves: by gnomonctl, as soon as it can do them."""
 
     def check(self):
         raise Unsupported(f"{self.name} needs gnomonctl, which cannot do it yet")
 
 
 NEMESES = {
-    "none": None, "kill": Kill, "stop": Stop, "pause": Pause,
+    "none": None, "kill": Kill, "kill-leader": KillLeader, "stop": Stop, "pause": Pause,
     "partition-one": Partition, "partition-halves": Partition, "partition-ring": Partition, "partition-oneway": Partition,
     "partition-leader": Partition, "loss": Loss, "delay": Delay, "reset": Reset, "half-open": HalfOpen,
+    "peer-delay": PeerDelay, "peer-frames": PeerFrames, "peer-reset": PeerReset, "peer-half-open": PeerHalfOpen,
     "clock": Clock, "strobe": Strobe, "disk-full": DiskFull, "bitflip": BitFlip,
-    "membership": NotThere, "move": NotThere, "split": NotThere,
+    "membership": Membership, "move": NotThere, "split": NotThere,
 }
 
 

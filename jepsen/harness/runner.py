@@ -133,8 +133,10 @@ class Test:
             client.close()
 
     def _table_options(self):
-        options = {"shards": self.arguments.shards, "replicas": min(3, len(self.cluster.nodes))}
-        used = [f"{name} = {value}" for name, value in options.items() if value > 1]
+        options = {"shards": self.arguments.shards}
+        if len(self.cluster.nodes) > 1:
+            options["replicas"] = min(3, len(self.cluster.nodes))
+        used = [f"{name} = {value}" for name, value in options.items() if value > 1 or len(options) > 1]
         return f" WITH ({', '.join(used)})" if used else ""
 
     def _load(self):
@@ -188,6 +190,8 @@ class Test:
             self._act(each, True)
         self.cluster.restart_dead()
         self.recorder.add(INFO, "final", None, NEMESIS)
+        for each in self.nemeses:
+            each.finished()
         threads = [threading.Thread(target=self._final, args=(node,)) for node in self.cluster.nodes]
         for thread in threads:
             thread.start()
