@@ -33,6 +33,7 @@ static gn_code open_parts(gn_cluster *c, gn_error *err)
         return gn_error_set(err, GN_CONFIGURATION, "the data directory's name is too long");
     gn_raft_options raft = {.log_dir = log_dir, .failed = log_failed, .failed_ctx = c};
     gn_code code = gn_make_directory(c->data_dir, err);
+    gn_nodes_recall_peers(c);
     c->clocked = !c->identity.founder || gn_clock_is_used(c);
     if (code == GN_OK)
         code = gn_raft_host_open(c->world, &raft, &c->host, err);
@@ -112,6 +113,7 @@ void gn_cluster_close(gn_cluster *c, bool clean)
     gn_gate_close(&c->open_gate);
     gn_gate_close(&c->clock_gate);
     pthread_mutex_destroy(&c->lock);
+    free(c->peers);
     free(c->data_dir);
     free(c->address);
     free(c->zone);

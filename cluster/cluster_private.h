@@ -22,6 +22,7 @@ typedef struct gn_local_group {
 } gn_local_group;
 
 typedef struct gn_warden gn_warden;
+typedef struct gn_peers gn_peers;
 
 struct gn_cluster {
     gn_world *world;
@@ -30,6 +31,7 @@ struct gn_cluster {
     gn_shard_options replica; /* what all replicas are opened with */
     gn_identity identity;
     char *address, *zone; /* "" = none */
+    gn_peers *peers;      /* the warden's, once it runs */
     void (*peer)(void *ctx, gn_node_id id, const char *address);
     void *peer_ctx;
 
@@ -57,6 +59,8 @@ struct gn_cluster {
 gn_code gn_make_directory(const char *path, gn_error *err); /* one that is there is fine */
 
 /* ---- identity.c ---- */
+/* Replaces a small file of the data directory as a whole, durably. */
+gn_code gn_put_file(const char *data_dir, const char *name, const char *text, gn_error *err);
 bool gn_clock_is_used(const gn_cluster *cluster);
 /* From now on, over restarts, the meta group goes by the clock. This node must lead it, or be about to. */
 gn_code gn_clock_use(gn_cluster *cluster, gn_error *err);
@@ -97,6 +101,14 @@ void gn_nodes_serve(gn_cluster *cluster);
 void gn_nodes_nudge_all(gn_cluster *cluster);
 /* The row of this node says where it is. */
 gn_code gn_nodes_announce(gn_cluster *cluster, gn_error *err);
-void gn_nodes_tell_peers(gn_cluster *cluster); /* their addresses, to whoever connects to them */
+void gn_nodes_tell_peers(gn_cluster *cluster);   /* their addresses, to whoever connects to them; and remembers them */
+void gn_nodes_recall_peers(gn_cluster *cluster); /* tells those that were remembered before the last end */
+
+/* ---- peers.c: where other nodes are, as a hint that survives restarts ---- */
+gn_peers *gn_peers_read(const char *data_dir); /* empty if nothing can be read; freed with free() */
+/* "" forgets it. True if that is new. */
+bool gn_peers_put(gn_peers *peers, gn_node_id id, const char *address);
+size_t gn_peers_each(const gn_peers *peers, void (*fn)(void *ctx, gn_node_id id, const char *address), void *ctx);
+gn_code gn_peers_write(gn_peers *peers, const char *data_dir, gn_error *err); /* if something is new */
 
 #endif

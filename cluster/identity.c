@@ -101,7 +101,7 @@ static gn_code sync_directory(const char *path, gn_error *err)
     return ok ? GN_OK : gn_error_errno(err, GN_IO, why, "could not sync directory \"%s\"", path);
 }
 
-static gn_code put_file(const char *data_dir, const char *name, const char *text, gn_error *err)
+gn_code gn_put_file(const char *data_dir, const char *name, const char *text, gn_error *err)
 {
     char path[4096], draft[4096];
     gn_code code = path_of(data_dir, name, path, sizeof path, err);
@@ -122,7 +122,7 @@ gn_code gn_identity_write(const char *data_dir, const gn_identity *identity, gn_
     int n = snprintf(text, sizeof text, "gnomondb 1\nnode %" PRIu64 "\ncluster %s\nfounder %d\n", identity->node,
                      identity->cluster, identity->founder);
     snprintf(text + n, sizeof text - (size_t)n, "check %016llx\n", checksum_of(text, (size_t)n));
-    return put_file(data_dir, "NODE", text, err);
+    return gn_put_file(data_dir, "NODE", text, err);
 }
 
 gn_identity gn_identity_found(gn_world *world)
@@ -146,7 +146,7 @@ gn_code gn_clock_use(gn_cluster *c, gn_error *err)
     gn_code code = GN_OK;
     gn_gate_enter(&c->clock_gate);
     if (!c->clocked) {
-        code = put_file(c->data_dir, "CLOCK", "1\n", err);
+        code = gn_put_file(c->data_dir, "CLOCK", "1\n", err);
         if (code == GN_OK) {
             gn_shard_use_clock(c->meta);
             c->clocked = true;

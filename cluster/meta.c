@@ -58,13 +58,15 @@ static gn_code found(gn_cluster *c, gn_txn *meta, gn_error *err)
     return code == GN_OK ? gn_meta_put_group(meta, &group, err) : code;
 }
 
-/* What this node's replica has already is enough to know that it was done: no majority is needed to start a node. */
+/* The clock is used only after that; and what this node's replica has already is enough to know that it was done: no
+ * majority is needed to start a node. */
 static gn_code is_founded(gn_cluster *c, bool *founded, gn_error *err)
 {
     gn_txn *meta;
     gn_txn_options options = {.stale = true};
-    gn_code code = gn_txn_begin(c->meta, &options, &meta, err);
-    if (code == GN_OK) {
+    *founded = c->clocked;
+    gn_code code = *founded ? GN_OK : gn_txn_begin(c->meta, &options, &meta, err);
+    if (code == GN_OK && !*founded) {
         *founded = gn_txn_table(meta, GN_SYS_GROUPS) != NULL;
         gn_txn_abort(meta);
     }

@@ -171,10 +171,23 @@ gn_code gn_nodes_announce(gn_cluster *c, gn_error *err)
 void gn_nodes_tell_peers(gn_cluster *c)
 {
     gn_placement *p = gn_meta_placement(c);
-    for (uint32_t i = 0; c->peer && i < p->n_nodes; i++)
-        if (p->nodes[i].id != gn_net_self(c->world))
-            c->peer(c->peer_ctx, p->nodes[i].id, p->nodes[i].address);
+    for (uint32_t i = 0; c->peer && i < p->n_nodes; i++) {
+        if (p->nodes[i].id == gn_net_self(c->world))
+            continue;
+        c->peer(c->peer_ctx, p->nodes[i].id, p->nodes[i].address);
+        gn_peers_put(c->peers, p->nodes[i].id, p->nodes[i].address);
+    }
     gn_placement_release(p);
+    gn_error err = {0};
+    if (gn_peers_write(c->peers, c->data_dir, &err) != GN_OK)
+        gn_log_warn("cluster", "where other nodes are could not be remembered", GN_KV_STR("error", err.message));
+}
+
+void gn_nodes_recall_peers(gn_cluster *c)
+{
+    c->peers = gn_peers_read(c->data_dir);
+    if (c->peer)
+        gn_peers_each(c->peers, c->peer, c->peer_ctx);
 }
 
 /* ---- nudges ---- */
