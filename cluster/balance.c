@@ -139,11 +139,12 @@ enum { MEMBERS_VERSION = 1 };
 
 static gn_code members_here(gn_cluster *c, uint64_t group, gn_group_members *out)
 {
-    gn_shard *shard = gn_group_replica(c, group);
+    gn_shard *shard = gn_group_hold(c, group);
     if (!shard)
         return GN_UNAVAILABLE;
     gn_raft_status *s = gn_xcalloc(1, sizeof *s);
     gn_raft_status_get(gn_shard_raft_group(shard), s);
+    gn_group_release(c, shard);
     *out = (gn_group_members){.leader = gn_net_self(c->world), .term = s->term, .last_index = s->last_index};
     out->n = (uint32_t)(s->n_members < GN_MAX_REPLICAS * 2 ? s->n_members : GN_MAX_REPLICAS * 2);
     memcpy(out->members, s->members, out->n * sizeof *out->members);
@@ -204,9 +205,10 @@ static gn_code members_there(gn_cluster *c, gn_node_id node, uint64_t group, gn_
 gn_code gn_group_members_get(gn_cluster *c, uint64_t group, gn_group_members *out, gn_error *err)
 {
     uint64_t term;
-    gn_shard *shard = gn_group_replica(c, group);
+    gn_shard *shard = gn_group_hold(c, group);
     gn_code code = members_here(c, group, out);
     gn_node_id leader = code != GN_OK && shard ? gn_raft_leader(gn_shard_raft_group(shard), &term) : 0;
+    gn_group_release(c, shard);
     if (code != GN_OK && leader && leader != gn_net_self(c->world))
         code = members_there(c, leader, group, out, err);
     gn_placement *p = gn_meta_placement(c);
@@ -224,6 +226,20 @@ bool gn_group_is_settled(const gn_group_place *row, const gn_group_members *actu
     for (uint32_t i = 0; i < actual->n && settled; i++)
         settled = actual->members[i].role == GN_RAFT_VOTER && gn_group_has_member(row, actual->members[i].id);
     return settled;
+}
+
+bool gn_group_is_removed(gn_cluster *c, uint64_t group)
+{
+    gn_group_members actual;
+    gn_error err = {0};
+    gn_node_id self = gn_net_self(c->world);
+    gn_placement *p = gn_meta_placement(c);
+    const gn_group_place *row = gn_placement_group(p, group);
+    bool removed = row && !gn_group_has_member(row, self) && gn_group_members_get(c, group, &actual, &err) == GN_OK;
+    for (uint32_t i = 0; removed && i < actual.n; i++)
+        removed = actual.members[i].id != self;
+    gn_placement_release(p);
+    return removed;
 }
 
 void gn_balance_serve(gn_cluster *c)

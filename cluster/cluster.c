@@ -136,7 +136,7 @@ bool gn_cluster_ready(gn_cluster *c)
         ready = (s->can_read || (s->leader && !s->leads)) && !s->stopped;
     }
     free(s);
-    free(groups);
+    gn_group_list_free(c, groups, n);
     gn_placement_release(p);
     return ready;
 }
@@ -167,10 +167,11 @@ void gn_cluster_table_stats(gn_cluster *c, const gn_table_desc *table, gn_table_
     if (!d)
         gn_shard_table_stats(c->meta, table->id, out);
     for (uint32_t i = 0; d && i < d->n; i++) {
-        gn_shard *shard = gn_group_replica(c, p->groups[d->first + i].id);
+        gn_shard *shard = gn_group_hold(c, p->groups[d->first + i].id);
         gn_table_stats one = {0};
         if (shard)
             gn_shard_table_stats(shard, table->id, &one);
+        gn_group_release(c, shard);
         out->rows_estimate += one.rows_estimate;
         out->bytes_estimate += one.bytes_estimate;
     }
@@ -188,7 +189,7 @@ gn_code gn_cluster_vindex_build(gn_cluster *c, uint64_t index_id, void (*progres
         if (code == GN_NO_OBJECT) /* another table's group */
             code = GN_OK;
     }
-    free(groups);
+    gn_group_list_free(c, groups, n);
     return code;
 }
 
@@ -199,6 +200,6 @@ gn_code gn_cluster_compact(gn_cluster *c, gn_error *err)
     gn_code code = GN_OK;
     for (size_t i = 0; i < n && code == GN_OK; i++)
         code = gn_shard_compact(groups[i].shard, err);
-    free(groups);
+    gn_group_list_free(c, groups, n);
     return code;
 }

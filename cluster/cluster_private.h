@@ -15,10 +15,13 @@
 /* The group with the catalog, the placement and the tables that were never spread. */
 enum { GN_META_GROUP = 1 };
 
-/* A replica on this node. It stays until the cluster is closed. */
+/* A replica on this node. Whoever uses it holds it; a transaction that is open on it holds it too. One that is leaving
+ * is given to nobody any more, and closed when nobody holds it. */
 typedef struct gn_local_group {
     uint64_t id;
     gn_shard *shard;
+    uint32_t held;
+    bool leaving;
 } gn_local_group;
 
 typedef struct gn_warden gn_warden;
@@ -74,10 +77,16 @@ void gn_groups_close(gn_cluster *cluster, bool clean);
 /* A replica of the group on this node; nothing if it is there. n = 0: it waits for a leader to add it. It is in the
  * registry when this returns. */
 gn_code gn_group_open(gn_cluster *cluster, uint64_t id, const gn_raft_member *members, size_t n, gn_error *err);
-size_t gn_group_list(gn_cluster *cluster, gn_local_group **out);    /* a copy of the registry, to be freed */
+/* All that are not leaving, held. */
+size_t gn_group_list(gn_cluster *cluster, gn_local_group **out);
+void gn_group_list_free(gn_cluster *cluster, gn_local_group *list, size_t n);
+gn_shard *gn_group_hold(gn_cluster *cluster, uint64_t id);     /* NULL: this node has none, or it is leaving */
+void gn_group_release(gn_cluster *cluster, gn_shard *replica); /* NULL is fine */
+/* The replica was removed from its group: closes it, and removes it with its log. GN_OBJECT_IN_USE: it is leaving, but
+ * is held yet: call again. From a strand. */
+gn_code gn_group_drop(gn_cluster *cluster, uint64_t id, gn_error *err);
 void gn_groups_serve(gn_cluster *cluster);                          /* answers other nodes */
 uint64_t gn_group_of(gn_cluster *cluster, const gn_shard *replica); /* 0: not in the registry yet */
-gn_shard *gn_group_replica(gn_cluster *cluster, uint64_t id);       /* NULL: this node has none */
 
 /* ---- meta.c ---- */
 /* What a new database begins with: the system tables, this node, the meta group. Nothing if they are there. */
@@ -94,6 +103,10 @@ gn_warden *gn_warden_start(gn_cluster *cluster); /* NULL: no thread can be had *
 void gn_warden_stop(gn_warden *warden);          /* NULL is fine */
 void gn_warden_free(gn_warden *warden);          /* after the groups were closed; NULL is fine */
 void gn_warden_nudge(gn_warden *warden);         /* there may be something to do; any thread */
+
+/* ---- balance.c ---- */
+/* The group goes on without this node: the placement says so, and its leader too. */
+bool gn_group_is_removed(gn_cluster *cluster, uint64_t group);
 
 /* ---- nodes.c ---- */
 void gn_nodes_serve(gn_cluster *cluster);

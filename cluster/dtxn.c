@@ -20,7 +20,7 @@ static gn_part *add_part(gn_dtxn *txn, uint64_t group_id)
 static gn_code begin_part(gn_dtxn *txn, uint64_t group_id, gn_part **out, gn_error *err)
 {
     gn_cluster *c = txn->cluster;
-    gn_shard *shard = gn_group_replica(c, group_id);
+    gn_shard *shard = gn_group_hold(c, group_id);
     gn_txn_options options = {.read_scn = txn->read_scn,
                               .global = txn->read_scn != 0,
                               .read_only = txn->options.read_only,
@@ -30,6 +30,9 @@ static gn_code begin_part(gn_dtxn *txn, uint64_t group_id, gn_part **out, gn_err
     if (!shard && !c->parts)
         return gn_error_set(err, GN_UNAVAILABLE, "this node has no replica of group %" PRIu64, group_id);
     gn_code code = shard ? gn_txn_begin(shard, &options, &here, err) : GN_OK;
+    gn_group_release(c, shard);
+    if (code == GN_NO_OBJECT && c->parts) /* it was removed from its group: those that are in it are elsewhere */
+        code = GN_OK;
     if (code != GN_OK)
         return code;
     *out = add_part(txn, group_id);

@@ -93,23 +93,32 @@ static gn_code ask_decision(gn_cluster *c, gn_method method, uint64_t group, uin
 gn_code gn_group_decide(gn_cluster *c, uint64_t group_id, uint64_t txn_id, bool commit, gn_scn scn, gn_decision *out,
                         gn_error *err)
 {
-    gn_shard *shard = gn_group_replica(c, group_id);
-    return shard ? gn_shard_decide(shard, txn_id, commit, scn, out, err)
-                 : ask_decision(c, GN_METHOD_GROUP_DECIDE, group_id, txn_id, commit, scn, out, err);
+    gn_shard *shard = gn_group_hold(c, group_id);
+    if (!shard)
+        return ask_decision(c, GN_METHOD_GROUP_DECIDE, group_id, txn_id, commit, scn, out, err);
+    gn_code code = gn_shard_decide(shard, txn_id, commit, scn, out, err);
+    gn_group_release(c, shard);
+    return code;
 }
 
 gn_code gn_group_decision(gn_cluster *c, uint64_t group_id, uint64_t txn_id, gn_decision *out, gn_error *err)
 {
-    gn_shard *shard = gn_group_replica(c, group_id);
-    return shard ? gn_shard_decision(shard, txn_id, out, err)
-                 : ask_decision(c, GN_METHOD_GROUP_DECISION, group_id, txn_id, false, 0, out, err);
+    gn_shard *shard = gn_group_hold(c, group_id);
+    if (!shard)
+        return ask_decision(c, GN_METHOD_GROUP_DECISION, group_id, txn_id, false, 0, out, err);
+    gn_code code = gn_shard_decision(shard, txn_id, out, err);
+    gn_group_release(c, shard);
+    return code;
 }
 
 gn_code gn_group_forget(gn_cluster *c, uint64_t group_id, uint64_t txn_id, gn_error *err)
 {
-    gn_shard *shard = gn_group_replica(c, group_id);
-    return shard ? gn_shard_forget(shard, txn_id, err)
-                 : ask_decision(c, GN_METHOD_GROUP_FORGET, group_id, txn_id, false, 0, NULL, err);
+    gn_shard *shard = gn_group_hold(c, group_id);
+    if (!shard)
+        return ask_decision(c, GN_METHOD_GROUP_FORGET, group_id, txn_id, false, 0, NULL, err);
+    gn_code code = gn_shard_forget(shard, txn_id, err);
+    gn_group_release(c, shard);
+    return code;
 }
 
 /* ---- answering ---- */
@@ -120,7 +129,7 @@ static gn_code answer(gn_cluster *c, gn_method method, gn_bytes request, gn_buf 
     uint8_t version = gn_read_u8(&in), flags = gn_read_u8(&in);
     uint64_t group = gn_read_be64(&in), txn_id = gn_read_be64(&in);
     gn_scn scn = gn_read_be64(&in);
-    gn_shard *shard = in.failed || version != DECIDE_VERSION ? NULL : gn_group_replica(c, group);
+    gn_shard *shard = in.failed || version != DECIDE_VERSION ? NULL : gn_group_hold(c, group);
     gn_decision d = {0};
     gn_error why = {0};
     if (!shard)
@@ -132,6 +141,7 @@ static gn_code answer(gn_cluster *c, gn_method method, gn_bytes request, gn_buf 
         a.code = gn_shard_decision(shard, txn_id, &d, &why);
     else
         a.code = gn_shard_forget(shard, txn_id, &why);
+    gn_group_release(c, shard);
     if (a.code == GN_NOT_LEADER || a.code == GN_UNAVAILABLE) { /* another replica may be able to */
         gn_decision_close(&d);
         *err = why;

@@ -3,6 +3,7 @@
  *
  * A group is made by its first members, each of which opens a replica with the same list of them. After the first
  * change of members nobody may do that any more: a replica that is not there yet waits to be added by the leader. */
+#include "base/assert.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "cluster/cluster_private.h"
@@ -53,13 +54,28 @@ static void enter(gn_cluster *c, uint64_t id, gn_shard *shard)
     pthread_mutex_unlock(&c->lock);
 }
 
-gn_shard *gn_group_replica(gn_cluster *c, uint64_t id)
+gn_shard *gn_group_hold(gn_cluster *c, uint64_t id)
 {
     pthread_mutex_lock(&c->lock);
-    const gn_local_group *g = find(c, id);
-    gn_shard *shard = g ? g->shard : NULL;
+    gn_local_group *g = find(c, id);
+    gn_shard *shard = g && !g->leaving ? g->shard : NULL;
+    if (shard)
+        g->held++;
     pthread_mutex_unlock(&c->lock);
     return shard;
+}
+
+void gn_group_release(gn_cluster *c, gn_shard *replica)
+{
+    if (!replica)
+        return;
+    pthread_mutex_lock(&c->lock);
+    for (size_t i = 0; i < c->n_groups; i++)
+        if (c->groups[i].shard == replica) {
+            GN_ASSERT(c->groups[i].held > 0);
+            c->groups[i].held--;
+        }
+    pthread_mutex_unlock(&c->lock);
 }
 
 uint64_t gn_group_of(gn_cluster *c, const gn_shard *replica)
@@ -75,13 +91,23 @@ uint64_t gn_group_of(gn_cluster *c, const gn_shard *replica)
 
 size_t gn_group_list(gn_cluster *c, gn_local_group **out)
 {
+    size_t n = 0;
     pthread_mutex_lock(&c->lock);
-    size_t n = c->n_groups;
-    *out = gn_xcalloc(n ? n : 1, sizeof **out);
-    if (n)
-        memcpy(*out, c->groups, n * sizeof **out);
+    *out = gn_xcalloc(c->n_groups + 1, sizeof **out);
+    for (size_t i = 0; i < c->n_groups; i++)
+        if (!c->groups[i].leaving) {
+            c->groups[i].held++;
+            (*out)[n++] = c->groups[i];
+        }
     pthread_mutex_unlock(&c->lock);
     return n;
+}
+
+void gn_group_list_free(gn_cluster *c, gn_local_group *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        gn_group_release(c, list[i].shard);
+    free(list);
 }
 
 /* ---- opening ---- */
@@ -153,7 +179,63 @@ static gn_code open_replica(gn_cluster *c, uint64_t id, const gn_raft_member *me
 gn_code gn_group_open(gn_cluster *c, uint64_t id, const gn_raft_member *members, size_t n, gn_error *err)
 {
     gn_gate_enter(&c->open_gate);
-    gn_code code = gn_group_replica(c, id) ? GN_OK : open_replica(c, id, members, n, err);
+    pthread_mutex_lock(&c->lock);
+    const gn_local_group *g = find(c, id);
+    bool there = g != NULL, leaving = g && g->leaving;
+    pthread_mutex_unlock(&c->lock);
+    gn_code code = GN_OK;
+    if (leaving)
+        code = gn_error_set(err, GN_OBJECT_IN_USE, "an old replica of group %" PRIu64 " is leaving yet", id);
+    else if (!there)
+        code = open_replica(c, id, members, n, err);
+    gn_gate_leave(&c->open_gate);
+    return code;
+}
+
+/* ---- leaving ---- */
+
+/* Once it is marked nobody takes hold of it; what is left are transactions. */
+static bool mark_leaving(gn_cluster *c, uint64_t id, gn_shard **shard)
+{
+    pthread_mutex_lock(&c->lock);
+    gn_local_group *g = find(c, id);
+    *shard = g ? g->shard : NULL;
+    if (g)
+        g->leaving = true;
+    bool free_to_go = g && g->held == 0 && !gn_shard_has_transactions(g->shard);
+    pthread_mutex_unlock(&c->lock);
+    return free_to_go;
+}
+
+static void take_out(gn_cluster *c, uint64_t id)
+{
+    pthread_mutex_lock(&c->lock);
+    gn_local_group *g = find(c, id);
+    size_t at = (size_t)(g - c->groups);
+    memmove(g, g + 1, (c->n_groups - at - 1) * sizeof *g);
+    c->n_groups--;
+    pthread_mutex_unlock(&c->lock);
+}
+
+gn_code gn_group_drop(gn_cluster *c, uint64_t id, gn_error *err)
+{
+    gn_shard *shard = NULL;
+    char path[4096];
+    GN_ASSERT(id != GN_META_GROUP);
+    gn_gate_enter(&c->open_gate);
+    gn_code code = group_path(c, id, path, sizeof path, err);
+    bool free_to_go = code == GN_OK && mark_leaving(c, id, &shard);
+    if (code == GN_OK && !free_to_go)
+        code = gn_error_set(err, GN_OBJECT_IN_USE, "the replica of group %" PRIu64 " is in use", id);
+    if (code == GN_OK) {
+        take_out(c, id);
+        gn_shard_close(shard, false);
+        /* It says nothing any more; if it was made a member again before it fell silent, its log counts. */
+        code = gn_group_is_removed(c, id) ? gn_raft_erase(c->host, id, err)
+                                          : gn_error_set(err, GN_UNAVAILABLE, "its group could not be asked once more");
+    }
+    if (code == GN_OK)
+        code = gn_shard_remove(path, err);
     gn_gate_leave(&c->open_gate);
     return code;
 }
@@ -162,7 +244,7 @@ gn_code gn_groups_open_meta(gn_cluster *c, gn_error *err)
 {
     gn_raft_member self = {.id = gn_net_self(c->world), .role = GN_RAFT_VOTER};
     gn_code code = gn_group_open(c, GN_META_GROUP, &self, c->identity.founder ? 1 : 0, err);
-    c->meta = gn_group_replica(c, GN_META_GROUP);
+    c->meta = code == GN_OK ? c->groups[0].shard : NULL; /* the first to be opened */
     return code;
 }
 
@@ -200,10 +282,12 @@ static gn_code serve_replica(void *ctx, gn_node_id from, gn_bytes request, gn_bu
 {
     gn_reader r = gn_reader_of(request);
     uint64_t id = gn_read_be64(&r);
-    gn_shard *shard = r.failed ? NULL : gn_group_replica(ctx, id);
+    gn_shard *shard = r.failed ? NULL : gn_group_hold(ctx, id);
     if (!shard)
         return gn_error_set(err, GN_UNAVAILABLE, "this node has no replica of group %" PRIu64, id);
-    return gn_shard_serve(shard, from, gn_read_bytes(&r, gn_reader_left(&r)), answer, err);
+    gn_code code = gn_shard_serve(shard, from, gn_read_bytes(&r, gn_reader_left(&r)), answer, err);
+    gn_group_release(ctx, shard);
+    return code;
 }
 
 static gn_code serve_chunk(void *ctx, gn_node_id from, gn_bytes bytes, gn_buf *answer, gn_error *err)
@@ -211,10 +295,13 @@ static gn_code serve_chunk(void *ctx, gn_node_id from, gn_bytes bytes, gn_buf *a
     gn_chunk_request request;
     (void)from;
     gn_code code = gn_chunk_request_read(bytes, &request, err);
-    gn_shard *shard = code == GN_OK ? gn_group_replica(ctx, request.group_id) : NULL;
+    gn_shard *shard = code == GN_OK ? gn_group_hold(ctx, request.group_id) : NULL;
     if (code == GN_OK && !shard)
-        return gn_error_set(err, GN_NO_OBJECT, "this node has no replica of group %" PRIu64, request.group_id);
-    return code == GN_OK ? gn_shard_read_chunk(shard, &request, answer, err) : code;
+        return gn_error_set(err, GN_UNAVAILABLE, "this node has no replica of group %" PRIu64, request.group_id);
+    if (code == GN_OK)
+        code = gn_shard_read_chunk(shard, &request, answer, err);
+    gn_group_release(ctx, shard);
+    return code;
 }
 
 static void serve_clock(void *ctx, gn_rpc_request *request)

@@ -168,12 +168,13 @@ static void await_leaders(gn_cluster *c, const gn_group_place *groups, uint32_t 
     enum { PAUSE_NS = 2000000 };
     uint64_t deadline = gn_now_ns(c->world) + 5000000000u, term;
     for (uint32_t i = 0; i < n; i++) {
-        gn_shard *shard = gn_group_replica(c, groups[i].id);
+        gn_shard *shard = gn_group_hold(c, groups[i].id);
         while (shard && !gn_raft_leader(gn_shard_raft_group(shard), &term) && gn_now_ns(c->world) < deadline) {
             gn_event never;
             gn_event_init(&never, c->world);
             gn_event_wait(&never, gn_now_ns(c->world) + PAUSE_NS);
         }
+        gn_group_release(c, shard);
     }
 }
 

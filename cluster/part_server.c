@@ -179,7 +179,7 @@ static void leave(gn_part_server *s, gn_served_part *part)
 
 static gn_code begin(gn_part_server *s, gn_served_part *part, const gn_part_request *r, gn_error *err)
 {
-    gn_shard *shard = gn_group_replica(s->cluster, r->group);
+    gn_shard *shard = gn_group_hold(s->cluster, r->group);
     if (!shard)
         return gn_error_set(err, GN_UNAVAILABLE, "node %" PRIu64 " has no replica of group %" PRIu64,
                             gn_net_self(s->cluster->world), r->group);
@@ -188,7 +188,9 @@ static gn_code begin(gn_part_server *s, gn_served_part *part, const gn_part_requ
                               .read_only = r->read_only,
                               .account = &s->account,
                               .cancel = &part->cancel};
-    return gn_txn_begin(shard, &options, &part->txn, err);
+    gn_code code = gn_txn_begin(shard, &options, &part->txn, err);
+    gn_group_release(s->cluster, shard);
+    return code == GN_NO_OBJECT ? GN_UNAVAILABLE : code; /* removed from its group: others are in it */
 }
 
 /* Another replica may be able to. */
@@ -221,9 +223,10 @@ static gn_code serve(gn_part_server *s, const gn_rpc_request *request, gn_buf *o
         *err = why;
         return GN_UNAVAILABLE;
     }
-    gn_shard *shard = gn_group_replica(s->cluster, r.group);
+    gn_shard *shard = gn_group_hold(s->cluster, r.group);
     uint64_t term;
     a.leader = shard ? gn_raft_leader(gn_shard_raft_group(shard), &term) : 0;
+    gn_group_release(s->cluster, shard);
     gn_part_answer_end(out, &a, &why);
     return out->failed ? gn_error_oom(err, &s->account) : GN_OK;
 }

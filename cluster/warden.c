@@ -34,6 +34,7 @@ struct gn_warden {
     gn_scn seen; /* of the placement that was worked on */
     bool announced;
     uint64_t balance_at, no_handover_before;
+    uint64_t leaving; /* a group whose replica here is to go; 0 = none */
     change *changes;
 };
 
@@ -189,6 +190,34 @@ static void reconcile_meta(gn_warden *w, const gn_local_group *g, const gn_place
     reconcile(w, g, wanted, n, n >= 5 ? 5 : n >= 3 ? 3 : 1);
 }
 
+static void drop_removed(gn_warden *w, const gn_placement *p)
+{
+    gn_cluster *c = w->cluster;
+    gn_local_group *groups;
+    size_t n = gn_group_list(c, &groups);
+    uint64_t removed = 0; /* one each time */
+    for (size_t i = 0; i < n && !removed; i++) {
+        const gn_group_place *row = gn_placement_group(p, groups[i].id);
+        if (groups[i].id != GN_META_GROUP && row && !gn_group_has_member(row, gn_net_self(c->world)) &&
+            gn_group_is_removed(c, groups[i].id))
+            removed = groups[i].id;
+    }
+    gn_group_list_free(c, groups, n);
+    if (removed && !w->leaving) {
+        w->leaving = removed;
+        gn_log_info("cluster", "removing a replica that has moved away", GN_KV_U64("group", removed));
+    }
+    if (w->leaving) {
+        gn_error err = {0};
+        gn_code code = gn_group_drop(c, w->leaving, &err);
+        if (code != GN_OK && code != GN_OBJECT_IN_USE)
+            gn_log_error("cluster", "a replica that has moved away is not removed", GN_KV_U64("group", w->leaving),
+                         GN_KV_STR("error", err.message));
+        if (code != GN_OBJECT_IN_USE)
+            w->leaving = 0;
+    }
+}
+
 static void reconcile_all(gn_warden *w)
 {
     gn_local_group *groups;
@@ -203,8 +232,9 @@ static void reconcile_all(gn_warden *w)
             hand_over_to_preferred(w, &groups[i], p, place);
         }
     }
+    gn_group_list_free(w->cluster, groups, n);
+    drop_removed(w, p);
     gn_placement_release(p);
-    free(groups);
 }
 
 /* ---- the strand ---- */

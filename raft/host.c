@@ -279,15 +279,25 @@ static void store_written(gn_disk_write *write, gn_code code, const char *messag
     gn_event_signal(&w->done);
 }
 
-static gn_code write_store_record(gn_raft_host *host, gn_bytes key, gn_bytes value, gn_error *err)
+static gn_code write_now(gn_raft_host *host, const gn_disk_op *op, gn_error *err)
 {
     store_write w = {.code = GN_OK};
-    gn_disk_op op = {.kind = GN_DISK_PUT, .key = key, .value = value};
-    w.write = (gn_disk_write){.ops = &op, .n = 1, .sync = true, .queue = host->queue, .done = store_written};
+    w.write = (gn_disk_write){.ops = op, .n = 1, .sync = true, .queue = host->queue, .done = store_written};
     gn_event_init(&w.done, host->world);
     gn_log_disk_write(host->disk, &w.write);
     gn_event_wait(&w.done, UINT64_MAX);
     return w.code == GN_OK ? GN_OK : gn_error_set(err, w.code, "could not write the Raft log: %s", w.message);
+}
+
+gn_code gn_raft_erase(gn_raft_host *host, uint64_t id, gn_error *err)
+{
+    uint8_t from[GN_RAFT_KEY_SIZE], to[GN_RAFT_KEY_SIZE];
+    gn_raft_key(from, id, GN_RAFT_KIND_STORE, 0);
+    gn_raft_key(to, id + 1, GN_RAFT_KIND_STORE, 0);
+    gn_disk_op op = {
+        .kind = GN_DISK_DELETE_RANGE, .key = gn_bytes_of(from, sizeof from), .value = gn_bytes_of(to, sizeof to)};
+    GN_ASSERT(id != 0); /* where the store's own record is */
+    return write_now(host, &op, err);
 }
 
 static bool any_record(void *ctx, gn_bytes key, gn_bytes value)
@@ -315,8 +325,10 @@ static gn_code check_store(gn_raft_host *host, gn_error *err)
                                 &any, err);
         if (code == GN_OK && any)
             code = gn_error_set(err, GN_CORRUPT, "the Raft log in \"%s\" lacks its first record", host->log_dir);
+        gn_disk_op put = {
+            .kind = GN_DISK_PUT, .key = gn_bytes_of(key, sizeof key), .value = gn_bytes_of(record, sizeof record)};
         if (code == GN_OK)
-            code = write_store_record(host, gn_bytes_of(key, sizeof key), gn_bytes_of(record, sizeof record), err);
+            code = write_now(host, &put, err);
     } else if (code == GN_OK && (value.len != STORE_SIZE || value.data[0] != STORE_VERSION)) {
         code = gn_error_set(err, GN_CORRUPT, "the Raft log in \"%s\" has a format that this version does not know",
                             host->log_dir);

@@ -121,6 +121,10 @@ gn_code gn_raft_group_open(gn_raft_host *host, uint64_t id, const gn_raft_fsm *f
  * or install that it was asked for. From a strand or the main thread. */
 void gn_raft_group_close(gn_raft_group *group);
 
+/* Removes everything that the log has of a group that is closed: for a replica that was removed from it, since it
+ * forgets what it voted for. From a strand. */
+gn_code gn_raft_erase(gn_raft_host *host, uint64_t id, gn_error *err);
+
 /* Appends request->command. done(GN_OK) comes from the state machine by gn_raft_request_done. */
 void gn_raft_submit(gn_raft_group *group, gn_raft_request *request);
 /* Linearizable read: done(GN_OK) when this leader has confirmed its term and request->index is applied here. A sole
@@ -152,7 +156,7 @@ typedef struct gn_raft_status {
 
 /* Who leads as far as is known here (0: nobody), and in which term. Cheap; any thread. */
 gn_node_id gn_raft_leader(gn_raft_group *group, uint64_t *term);
-bool gn_raft_is_member(gn_raft_group *group, gn_node_id id); /* as far as is known here; cheap; any thread */
+bool gn_raft_is_member(gn_raft_group *group, gn_node_id id);        /* as far as is known here; cheap; any thread */
 void gn_raft_status_get(gn_raft_group *group, gn_raft_status *out); /* a recent copy; any thread */
 
 #endif

@@ -379,7 +379,20 @@ void gn_shard_close(gn_shard *shard, bool clean)
     free(shard);
 }
 
+gn_code gn_shard_remove(const char *dir, gn_error *err)
+{
+    return gn_dir_remove(dir, err);
+}
+
 /* ---- asking ---- */
+
+bool gn_shard_has_transactions(gn_shard *shard)
+{
+    pthread_mutex_lock(&shard->view_lock);
+    bool any = shard->readers.next != &shard->readers;
+    pthread_mutex_unlock(&shard->view_lock);
+    return any;
+}
 
 gn_code gn_shard_wait_ready(gn_shard *shard, uint64_t deadline_ns, gn_error *err)
 {

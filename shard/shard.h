@@ -82,6 +82,9 @@ void gn_shard_close(gn_shard *shard, bool clean);
 /* Answers the replica of the group on node `from` if this one leads it (else GN_NOT_LEADER). GN_NO_OBJECT: that is no
  * member of the group any more. From a strand. */
 gn_code gn_shard_serve(gn_shard *shard, gn_node_id from, gn_bytes request, gn_buf *answer, gn_error *err);
+bool gn_shard_has_transactions(gn_shard *shard); /* open ones; any thread */
+/* Removes a closed replica's directory and everything in it. GN_IO. */
+gn_code gn_shard_remove(const char *dir, gn_error *err);
 /* Waits until this node leads the group and can read. GN_TIMEOUT. */
 gn_code gn_shard_wait_ready(gn_shard *shard, uint64_t deadline_ns, gn_error *err);
 gn_scn gn_shard_last_scn(gn_shard *shard); /* newest applied */

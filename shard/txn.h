@@ -26,8 +26,8 @@ typedef struct gn_txn_options {
 } gn_txn_options;
 
 /* Linearizable: sees everything that was acknowledged before the call. From a strand. GN_UNAVAILABLE,
- * GN_SNAPSHOT_TOO_OLD, GN_NOT_LEADER; GN_NO_OBJECT when this replica was removed from its group. Reads that meet a prepared write which may have to be seen wait for its decision:
- * GN_CANCELED, GN_TIMEOUT. */
+ * GN_SNAPSHOT_TOO_OLD, GN_NOT_LEADER; GN_NO_OBJECT when this replica was removed from its group. Reads that meet a
+ * prepared write which may have to be seen wait for its decision: GN_CANCELED, GN_TIMEOUT. */
 gn_code gn_txn_begin(gn_shard *shard, const gn_txn_options *options, gn_txn **out, gn_error *err);
 gn_scn gn_txn_read_scn(const gn_txn *txn);
 bool gn_txn_has_writes(const gn_txn *txn);
