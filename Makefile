@@ -12,12 +12,12 @@ PREFIX ?= /usr/local
 SEEDS ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test bench asan tsan fuzz-smoke lint soak jepsen-smoke jepsen install clean
+.PHONY: help setup build demo demo-cluster test bench asan tsan fuzz-smoke lint soak jepsen-smoke jepsen install clean
 
 help: ## this list
 	@echo "GnomonDB: make TARGET"
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14 | sed 's/^/  /'
-	@echo "Settings: JOBS=n, KEEP=1 (demo leaves its server up), SEEDS=n (soak), PREFIX=dir (install),"
+	@echo "Settings: JOBS=n, KEEP=1 (demos leave server or data), SEEDS=n (soak), PREFIX=dir (install),"
 	@echo "          LIBRAFT_SOURCE=file (where no Debian mirror can be reached)"
 
 setup: ## install what is missing of Debian's packages; fetch libraft
@@ -30,6 +30,9 @@ build: setup ## the release build, in build/release
 
 demo: build ## semantic search over 20,000 Debian packages, with a crash in the middle
 	@$(PYTHON) bench/demo/demo.py --gnomond $(BUILD)/node/gnomond $(if $(KEEP),--keep)
+
+demo-cluster: build ## three nodes that are one database: one is killed under load, a fourth joins
+	@$(PYTHON) bench/demo/demo_cluster.py --gnomond $(BUILD)/node/gnomond $(if $(KEEP),--keep)
 
 test: build ## all tests
 	@$(CTEST) --test-dir $(BUILD)

@@ -1,10 +1,13 @@
-"""One gnomond under test: on a scratch directory and a free loopback port. Used by the tests and the demo."""
+"""Gnomonds under test: on scratch directories and free loopback ports, one alone or a cluster of them. Used by the tests,
+the demos and the benchmarks."""
 
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import time
+import urllib.request
 
 
 class StartError(Exception):
@@ -57,3 +60,59 @@ class Server:
 
     def uri(self):
         return f"postgresql://gnomon@127.0.0.1:{self.port}/gnomon"
+
+    def metrics(self):
+        """{name with its labels: value}; {} if it is not running or does not answer."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/metrics", timeout=2) as answer:
+                lines = answer.read().decode().splitlines()
+        except OSError:
+            return {}
+        pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, _, value in pairs}
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Cluster:
+    """Nodes on one machine, each in a zone of its own, numbered from 1 as they say it themselves."""
+
+    def __init__(self, program, directory, *options):
+        self.program, self.directory, self.options = program, pathlib.Path(directory), list(options)
+        self.nodes = []  # Server; node number i is nodes[i - 1]
+
+    def add(self):
+        """Starts one more node: the first founds the cluster, the others join it. Returns the seconds until ready."""
+        number, port = len(self.nodes) + 1, free_port()
+        address = f"127.0.0.1:{port}"
+        directory = self.directory / f"node-{number}"
+        directory.mkdir()
+        server = Server(self.program, directory, "--cluster-listen", address, "--zone", f"zone-{number}", *self.options)
+        server.address = address
+        if self.nodes:
+            server.options += ["--join", ",".join(node.address for node in self.nodes if node.process)]
+        self.nodes.append(server)
+        return server.start()
+
+    def running(self):
+        return [node for node in self.nodes if node.process]
+
+    def stop(self):
+        for node in self.running():
+            node.process.terminate()
+        for node in self.running():
+            try:
+                node.process.wait(30)
+            except subprocess.TimeoutExpired:
+                node.process.kill()
+                node.process.wait()
+            node.process = None
+
+    def leaders(self):
+        """How many groups each node leads: {number: groups}, of those that run."""
+        return {number: int(node.metrics().get("gnomon_raft_leaders", 0))
+                for number, node in enumerate(self.nodes, 1) if node.process}
