@@ -3,6 +3,7 @@
  * step looks at what there is, so it may be repeated, by another leader too, after whatever crash. */
 #include "base/log.h"
 #include "cluster/balance_private.h"
+#include "cluster/methods_private.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 enum { PERIOD_MS = 500 };
 #define BALANCE_NS 1000000000u
 #define HANDOVER_PAUSE_NS 3000000000u
+#define PING_NS 300000000u
 
 /* A change of a group's members that is under way. */
 typedef struct change {
@@ -155,6 +157,14 @@ static gn_node_id preferred_leader(const gn_placement *p, const gn_group_place *
     return 0;
 }
 
+/* A group waits for a transfer's target, so it had better be there. */
+static bool answers(gn_cluster *c, gn_node_id node)
+{
+    gn_error err = {0};
+    return gn_rpc_ask(c->rpc, node, GN_METHOD_NUDGE, gn_bytes_of(NULL, 0), gn_now_ns(c->world) + PING_NS, NULL, NULL,
+                      &err) == GN_OK;
+}
+
 static void hand_over_to_preferred(gn_warden *w, const gn_local_group *g, const gn_placement *p,
                                    const gn_group_place *row)
 {
@@ -167,7 +177,8 @@ static void hand_over_to_preferred(gn_warden *w, const gn_local_group *g, const 
     const gn_raft_member *m = member(s, heir);
     if (s->leads && s->can_read && !s->stopped && m && m->role == GN_RAFT_VOTER) {
         w->no_handover_before = now + HANDOVER_PAUSE_NS; /* one at a time, and time for a node to settle */
-        start_change(w, g, "handing over to the preferred leader", heir, gn_raft_transfer);
+        if (answers(w->cluster, heir))
+            start_change(w, g, "handing over to the preferred leader", heir, gn_raft_transfer);
     }
     free(s);
 }

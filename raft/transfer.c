@@ -9,6 +9,10 @@ void gn_raft_transfer_add(gn_raft_group *group, gn_raft_request *request)
     for (unsigned i = 0; i < c->n; i++)
         if (c->servers[i].id == request->target)
             code = c->servers[i].role == RAFT_VOTER && request->target != group->host->self ? GN_OK : GN_NOT_IN_STATE;
+    raft_index match = 0; /* the group waits until the target has everything: not for one that is far behind */
+    if (code == GN_OK && (raft_match_index(&group->raft, request->target, &match) != 0 ||
+                          match + GN_RAFT_STEP_ENTRIES < group->last_index))
+        code = GN_UNAVAILABLE;
     if (group->transfer || (group->change && group->change_catching_up))
         code = GN_OBJECT_IN_USE;
     if (code != GN_OK) {
