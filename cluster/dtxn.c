@@ -27,6 +27,7 @@ static gn_code begin_part(gn_dtxn *txn, uint64_t group_id, gn_part **out, gn_err
                               .account = txn->options.account,
                               .cancel = txn->options.cancel};
     gn_txn *here = NULL;
+    options.stale = shard && txn->past && gn_shard_closed_scn(shard) >= txn->read_scn;
     if (!shard && !c->parts)
         return gn_error_set(err, GN_UNAVAILABLE, "this node has no replica of group %" PRIu64, group_id);
     gn_code code = shard ? gn_txn_begin(shard, &options, &here, err) : GN_OK;
@@ -67,8 +68,11 @@ gn_code gn_dtxn_begin(gn_cluster *cluster, const gn_dtxn_options *options, gn_dt
     gn_buf_init(&txn->key, NULL, GN_MAX_KEY);
     txn->placement = gn_meta_placement(cluster);
     gn_code code = GN_OK;
+    txn->past = options->read_only && options->staleness_ms > 0;
+    if (txn->past)
+        txn->read_scn = (gn_wall_us(cluster->world) / 1000 - options->staleness_ms) << GN_SCN_COUNTER_BITS;
     /* With one group its own newest SCN is that of all. */
-    if (options->several && txn->placement->n_distributions > 0)
+    if (!txn->past && options->several && txn->placement->n_distributions > 0)
         code = gn_clock_ask(cluster->clock, options->cancel, &txn->read_scn, err);
     if (code == GN_OK)
         code = begin_part(txn, GN_META_GROUP, &meta, err);

@@ -13,7 +13,10 @@ typedef struct gn_dtxn gn_dtxn;
 
 typedef struct gn_dtxn_options {
     bool read_only;
-    bool several;               /* more than one statement may come: all read at one SCN */
+    bool several; /* more than one statement may come: all read at one SCN */
+    /* If it is read-only: it reads what was there so long ago, without asking anybody where a replica is at hand that
+     * will see nothing more of that time. 0 = what is there now. */
+    uint64_t staleness_ms;
     gn_account *account;        /* buffered writes and scans charge here; may be NULL */
     const _Atomic bool *cancel; /* may be NULL */
 } gn_dtxn_options;

@@ -10,6 +10,7 @@ struct gn_dtxn {
     gn_cluster *cluster;
     gn_dtxn_options options;
     gn_placement *placement; /* as it was at the beginning */
+    bool past;               /* read_scn was not asked for: it is a time gone by */
     gn_scn read_scn;         /* of the clock, for all parts that begin from now on; 0 = each reads what is newest */
     gn_part **parts;         /* parts[0]: the meta group's, always there */
     uint32_t n_parts;

@@ -93,6 +93,9 @@ static const setting_def defs[GN_SET_COUNT] = {
                                       .description = "Bytes of a name."},
     [GN_SET_MAX_PARALLEL_MAINTENANCE_WORKERS] = {"max_parallel_maintenance_workers", T_INT, "1", 0, 1024,
                                                  .description = "Accepted."},
+    [GN_SET_READ_STALENESS] = {"read_staleness", T_MS, "0", 0, 3600000,
+                               .description = "Read-only transactions see what was there so long ago, from the "
+                                              "nearest replica that has it; 0 = what is there now."},
     [GN_SET_ROW_SECURITY] = {"row_security", T_BOOL, "on", .description = "Accepted."},
     [GN_SET_SEARCH_PATH] = {"search_path", T_STRING, "\"$user\", public",
                             .description = "Accepted; all tables are in the schema public."},
@@ -401,6 +404,7 @@ static void derive(gn_settings *s)
     s->statement_memory = strtoull(current(s, GN_SET_STATEMENT_MEMORY), NULL, 10) * 1024;
     s->ef_search = (uint32_t)strtoul(current(s, GN_SET_HNSW_EF_SEARCH), NULL, 10);
     s->target_recall = strtof(current(s, GN_SET_VECTOR_TARGET_RECALL), NULL);
+    s->read_staleness_ms = strtoull(current(s, GN_SET_READ_STALENESS), NULL, 10);
     s->vector_exact = is_on(s, GN_SET_VECTOR_EXACT) || s->target_recall >= 1;
     s->enable_indexscan = is_on(s, GN_SET_ENABLE_INDEXSCAN);
     s->enable_seqscan = is_on(s, GN_SET_ENABLE_SEQSCAN);

@@ -37,6 +37,7 @@ typedef enum gn_setting_id {
     GN_SET_MAINTENANCE_WORK_MEM,
     GN_SET_MAX_IDENTIFIER_LENGTH,
     GN_SET_MAX_PARALLEL_MAINTENANCE_WORKERS,
+    GN_SET_READ_STALENESS,
     GN_SET_ROW_SECURITY,
     GN_SET_SEARCH_PATH,
     GN_SET_SERVER_ENCODING,
@@ -88,7 +89,8 @@ typedef struct gn_settings {
     uint64_t statement_timeout_ms; /* 0 = none */
     uint64_t statement_memory;     /* bytes; 0 = the database's default */
     uint32_t ef_search;
-    float target_recall; /* 0 = by ef_search */
+    float target_recall;        /* 0 = by ef_search */
+    uint64_t read_staleness_ms; /* of read-only transactions; 0 = none */
     bool vector_exact;
     bool enable_indexscan, enable_seqscan;
     bool default_read_only;

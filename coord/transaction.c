@@ -27,6 +27,7 @@ gn_code gn_session_need_txn(gn_session *s, bool read_only, gn_error *err)
         return GN_OK;
     gn_dtxn_options options = {.read_only = read_only || s->read_only,
                                .several = s->block != GN_BLOCK_NONE,
+                               .staleness_ms = s->settings.read_staleness_ms,
                                .account = &s->account,
                                .cancel = &s->cancel};
     if (s->block != GN_BLOCK_EXPLICIT)

@@ -93,7 +93,8 @@ gn_code gn_txn_begin(gn_shard *shard, const gn_txn_options *options, gn_txn **ou
     if (o->branch > GN_BRANCH_MAIN)
         return gn_error_set(err, GN_NO_OBJECT, "branch %llu does not exist", (unsigned long long)o->branch);
     gn_txn *txn = txn_alloc(shard, o);
-    gn_scn scn = 0;
+    gn_scn scn = o->stale ? o->read_scn : 0;
+    txn->exact = o->stale && scn;
     if (!o->stale)
         code = settle_past(txn, o, &scn, err);
     if (code == GN_OK)

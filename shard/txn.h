@@ -17,10 +17,10 @@ typedef struct gn_txn_options {
     /* A part of a transaction over groups: read_scn came from the clock after the transaction began (0: is asked for
      * here), reads are at exactly this SCN, and the part may write. */
     bool global;
-    bool stale;                 /* what this replica has applied, which may be old; asks nobody; read-only */
-    bool read_only;             /* no read set is kept */
-    bool no_read_set;           /* reads are not validated (read committed) */
-    gn_account *account;        /* buffered writes and scans charge here; may be NULL */
+    bool stale;          /* what this replica has applied, or had at read_scn, which must be closed here; asks nobody */
+    bool read_only;      /* no read set is kept */
+    bool no_read_set;    /* reads are not validated (read committed) */
+    gn_account *account; /* buffered writes and scans charge here; may be NULL */
     const _Atomic bool *cancel; /* may be NULL: long waits and scans end with GN_CANCELED */
     uint64_t deadline_ns;       /* of gn_now_ns: waits for other transactions end with GN_TIMEOUT; 0 = none */
 } gn_txn_options;

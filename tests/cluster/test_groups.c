@@ -346,6 +346,40 @@ static void what_nobody_decides_is_aborted(void **state)
     assert_total(); /* waits for the decision, and the resolver makes one */
 }
 
+static gn_dtxn *begin_past(uint64_t staleness_ms)
+{
+    gn_dtxn *txn;
+    gn_error err = {0};
+    gn_dtxn_options options = {.read_only = true, .staleness_ms = staleness_ms};
+    assert_int_equal(gn_dtxn_begin(cluster, &options, &txn, &err), GN_OK);
+    return txn;
+}
+
+/* A read of the past sees what was there then, the catalog too, whoever has to be asked. */
+static void the_past_can_be_read(void **state)
+{
+    (void)state;
+    gn_error err = {0};
+    make_table();
+    fill();
+    gn_dtxn *txn = begin_past(3600 * 1000);
+    assert_null(gn_dtxn_table_named(txn, gn_bytes_str("accounts")));
+    gn_dtxn_abort(txn);
+    bool seen = false;
+    uint64_t deadline = gn_now_ns(world) + 10000000000u;
+    while (!seen && gn_now_ns(world) < deadline) { /* a millisecond ago comes to be after the commit */
+        sum sum = {0};
+        txn = begin_past(1);
+        if (gn_dtxn_table_named(txn, gn_bytes_str("accounts"))) {
+            assert_int_equal(add_up(txn, NULL, &sum, &err), GN_OK);
+            assert_true(sum.rows == 0 || sum.rows == ACCOUNTS); /* all of a transaction or nothing */
+        }
+        seen = sum.rows == ACCOUNTS;
+        gn_dtxn_abort(txn);
+    }
+    assert_true(seen);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -354,6 +388,7 @@ int main(void)
         TEST(each_slot_has_one_owner),
         TEST(transfers_over_groups_keep_the_total),
         TEST(what_nobody_decides_is_aborted),
+        TEST(the_past_can_be_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
