@@ -341,6 +341,7 @@ struct gn_raft_group {
 typedef struct gn_raft_peer {
     gn_node_id id;
     gn_buf frame;
+    uint64_t heard_ms; /* when the last frame came from it */
 } gn_raft_peer;
 
 typedef struct gn_raft_metrics {
@@ -515,6 +516,8 @@ void gn_raft_wishes_advance(gn_raft_group *group);
 void gn_raft_transport_flush(gn_raft_host *host);
 void gn_raft_transport_probe(gn_raft_group *group, gn_node_id to, bool ack, uint64_t term, uint64_t round);
 void gn_raft_transport_receive(void *ctx, gn_node_id from, gn_bytes frame);
+/* Something came from this node within half an election timeout. */
+bool gn_raft_transport_hears(const gn_raft_host *host, gn_node_id id);
 void gn_raft_transport_close(gn_raft_host *host);
 
 /* ---- frames (codec.c) ---- */

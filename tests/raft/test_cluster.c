@@ -386,6 +386,10 @@ static void a_transfer_to_a_server_that_is_away_gives_up_and_goes_on(void **stat
     write_many(&c, "more", 5);
     assert_int_equal(change(&c, leader, gn_raft_transfer, target), GN_UNAVAILABLE);
     write_many(&c, "after", 5);
+    /* By now nothing has been heard of it for long: no submit waits for such a one. */
+    uint64_t before = gn_now_ns(c.node[leader].world);
+    assert_int_equal(change(&c, leader, gn_raft_transfer, target), GN_UNAVAILABLE);
+    assert_true(gn_now_ns(c.node[leader].world) - before < 100 * MS);
     cluster_stop(&c);
 }
 
