@@ -94,6 +94,9 @@ gn_code gn_meta_bootstrap(gn_cluster *cluster, gn_error *err);
 /* Reads the placement again; stale: as this node's replica has it. */
 gn_code gn_meta_refresh(gn_cluster *cluster, bool stale, gn_error *err);
 gn_placement *gn_meta_placement(gn_cluster *cluster); /* retained */
+/* Rows of gnomon_cluster. */
+gn_code gn_meta_put_setting(gn_txn *meta, const char *name, const char *value, gn_error *err);
+gn_code gn_meta_get_setting(gn_txn *meta, const char *name, char *value, size_t size, bool *found, gn_error *err);
 gn_code gn_meta_put_node(gn_txn *meta, const gn_node_place *node, gn_error *err);
 gn_code gn_meta_put_distribution(gn_txn *meta, const gn_distribution *distribution, gn_error *err);
 gn_code gn_meta_put_group(gn_txn *meta, const gn_group_place *group, gn_error *err);
