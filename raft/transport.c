@@ -383,10 +383,16 @@ static bool receive_message(gn_raft_group *group, gn_node_id from, gn_raft_wire 
     return true;
 }
 
-bool gn_raft_transport_hears(const gn_raft_host *host, gn_node_id id)
+uint64_t gn_raft_transport_heard_ms(const gn_raft_host *host, gn_node_id id)
 {
     const gn_raft_peer *peer = known_peer(host, id);
-    return peer && peer->heard_ms && gn_raft_now_ms(host) - peer->heard_ms <= host->options.election_timeout_ms / 2;
+    return peer ? peer->heard_ms : 0;
+}
+
+bool gn_raft_transport_hears(const gn_raft_host *host, gn_node_id id)
+{
+    uint64_t heard = gn_raft_transport_heard_ms(host, id);
+    return heard && gn_raft_now_ms(host) - heard <= host->options.election_timeout_ms / 2;
 }
 
 void gn_raft_transport_receive(void *ctx, gn_node_id from, gn_bytes frame)
