@@ -2,10 +2,13 @@
 #include "base/log.h"
 #include "cluster/balance_private.h"
 #include "cluster/parts_private.h"
+#include "cluster/pool_private.h"
 #include "shard/txn.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+
+enum { SCATTER_STRANDS = 256 };
 
 /* Once, from whichever thread met it first. */
 static void log_failed(void *ctx, gn_code code, const char *message)
@@ -20,6 +23,7 @@ static void log_failed(void *ctx, gn_code code, const char *message)
 
 static gn_code start_strands(gn_cluster *c, gn_error *err)
 {
+    c->scatter = gn_pool_create(c->world, "scatter", SCATTER_STRANDS, 0);
     c->parts = gn_parts_start(c);
     c->resolver = c->parts ? gn_resolver_start(c) : NULL;
     c->warden = c->resolver ? gn_warden_start(c) : NULL;
@@ -101,6 +105,7 @@ void gn_cluster_close(gn_cluster *c, bool clean)
     gn_resolver_stop(c->resolver);
     gn_clock_stop(c->clock);
     gn_rpc_destroy(c->rpc);
+    gn_pool_destroy(c->scatter);
     c->rpc = NULL;
     gn_parts_free(c->parts);
     gn_groups_close(c, clean);

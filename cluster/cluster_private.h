@@ -45,7 +45,8 @@ struct gn_cluster {
     gn_raft_host *host;
     gn_shard *meta; /* this node's replica of the meta group */
     gn_resolver *resolver;
-    struct gn_parts *parts; /* of transactions, on other nodes and of them */
+    struct gn_pool *scatter; /* strands on which a transaction's parts begin at once */
+    struct gn_parts *parts;  /* of transactions, on other nodes and of them */
     gn_warden *warden;
     _Atomic bool failed;
     void (*on_failure)(void *ctx, gn_code code, const char *message);
