@@ -58,6 +58,7 @@ static gn_code open_parts(gn_cluster *c, gn_error *err)
     gn_groups_serve(c);
     gn_nodes_serve(c);
     gn_balance_serve(c);
+    gn_admin_serve(c);
     for (size_t i = 0; i < c->n_groups; i++)
         gn_shard_tell_unresolved(c->groups[i].shard);
     return GN_OK;
@@ -80,6 +81,8 @@ gn_code gn_cluster_open(gn_world *world, const gn_cluster_options *options, gn_c
                                     .account = options->account};
     c->on_failure = options->failed;
     c->failure_ctx = options->failed_ctx;
+    c->admin = options->host;
+    c->opened_ns = gn_now_ns(world);
     c->rpc = gn_rpc_create(world, 0);
     gn_gate_init(&c->ddl_gate, world);
     gn_gate_init(&c->open_gate, world);

@@ -37,6 +37,8 @@ struct gn_cluster {
     gn_peers *peers;      /* the warden's, once it runs */
     void (*peer)(void *ctx, gn_node_id id, const char *address);
     void *peer_ctx;
+    gn_admin_host admin;
+    uint64_t opened_ns;
 
     gn_rpc *rpc;
     gn_clock *clock;
@@ -111,6 +113,9 @@ void gn_warden_nudge(gn_warden *warden);         /* there may be something to do
 /* ---- balance.c ---- */
 /* The group goes on without this node: the placement says so, and its leader too. */
 bool gn_group_is_removed(gn_cluster *cluster, uint64_t group);
+
+/* ---- admin.c ---- */
+void gn_admin_serve(gn_cluster *cluster);
 
 /* ---- nodes.c ---- */
 void gn_nodes_serve(gn_cluster *cluster);
