@@ -111,14 +111,14 @@ static void write_peers(gn_json_writer *j, gn_cluster *c)
 /* Of the process: the second number of /proc/self/statm, in pages. */
 static uint64_t resident_bytes(void)
 {
-    unsigned long long size, resident = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
+    char line[128] = "";
+    FILE *file = fopen("/proc/self/statm", "re");
     if (!file)
         return 0;
-    if (fscanf(file, "%llu %llu", &size, &resident) != 2)
-        resident = 0;
+    bool read = fgets(line, sizeof line, file) != NULL;
     fclose(file);
-    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+    const char *second = read ? strchr(line, ' ') : NULL;
+    return second ? strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
 static void write_machine(gn_json_writer *j, gn_cluster *c)

@@ -1,5 +1,6 @@
-/* transfer-leader, drain, undrain, decommission, split, merge. */
+/* transfer-leader, move, rebalance, drain, undrain, decommission, split, merge. */
 #include "ops/commands.h"
+#include "ops/text.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -176,6 +177,150 @@ int gn_cmd_decommission(gn_ctl *ctl)
     }
     snprintf(question, sizeof question, "Node %.20s will leave the cluster for ever.", ctl->args[0]);
     return change_node(ctl, question, decommission);
+}
+
+/* ---- replicas ---- */
+
+static bool is_settled(const gn_model *m, uint64_t group)
+{
+    const gn_model_group *g = gn_model_group_of(m, group);
+    return g && g->state != GN_GROUP_CHANGING && g->state != GN_GROUP_LEADERLESS && g->n == g->n_wanted;
+}
+
+/* Of the snapshot that the newcomer installs; 0 of 0 when there is none. */
+static void install_of(const gn_model *m, uint64_t group, uint64_t *bytes, uint64_t *total)
+{
+    const gn_model_group *g = gn_model_group_of(m, group);
+    *bytes = *total = 0;
+    for (uint32_t i = 0; g && i < g->n; i++)
+        if (g->members[i].install_total) {
+            *bytes = g->members[i].install_bytes;
+            *total = g->members[i].install_total;
+        }
+}
+
+static int await_move(const gn_ctl *ctl, gn_ctl_client *client, uint64_t group)
+{
+    int status = GN_EXIT_OK;
+    for (bool settled = false; !settled;) {
+        gn_model model;
+        uint64_t bytes, total;
+        json_t *document = gn_ctl_look(ctl, client, &model, &status);
+        if (!document)
+            break;
+        settled = is_settled(&model, group);
+        install_of(&model, group, &bytes, &total);
+        gn_model_close(&model);
+        json_decref(document);
+        gn_ctl_progress(settled ? 1 : bytes, settled ? 1 : total ? total : 1, "of the replica's snapshot");
+        if (!settled)
+            gn_ctl_pause(gn_ctl_world(client), LOOK_MS);
+    }
+    gn_ctl_progress_end();
+    return status;
+}
+
+int gn_cmd_move(gn_ctl *ctl)
+{
+    static const char *const NAMES[] = {"GROUP", "FROM", "TO"};
+    char done[120];
+    uint64_t group;
+    gn_error err = {0};
+    int status = GN_EXIT_USAGE;
+    if (!check_numbers(ctl, NAMES))
+        return status;
+    gn_ctl_number("GROUP", ctl->args[0], 1, INT64_MAX, &group, &err);
+    gn_ctl_client *client = gn_ctl_connect(ctl, &status);
+    const char *args[] = {ctl->args[0], ctl->args[1], ctl->args[2], NULL};
+    json_t *document = client ? gn_ctl_ask(client, 0, GN_ADMIN_MOVE, args, &status) : NULL;
+    bool wait = !gn_ctl_has(ctl, GN_OPT_NO_WAIT);
+    if (document)
+        status = wait ? await_move(ctl, client, group) : GN_EXIT_OK;
+    snprintf(done, sizeof done, "group %s %s node %s to node %s", ctl->args[0], wait ? "moved from" : "moves from",
+             ctl->args[1], ctl->args[2]);
+    if (document && status == GN_EXIT_OK && gn_ctl_has(ctl, GN_OPT_JSON))
+        gn_json_print(document);
+    else if (document && status == GN_EXIT_OK)
+        puts(done);
+    json_decref(document);
+    gn_ctl_disconnect(client);
+    return status;
+}
+
+static void print_moves(const json_t *plan)
+{
+    static const char *const HEADS[] = {"GROUP>", "FROM>", "TO>", "WHY"};
+    const json_t *moves = json_object_get(plan, "moves");
+    gn_text_table t;
+    gn_buf text;
+    gn_buf_init(&text, NULL, 1 << 20);
+    gn_text_table_init(&t, HEADS, sizeof HEADS / sizeof *HEADS);
+    for (size_t i = 0; i < json_array_size(moves); i++) {
+        const json_t *m = json_array_get(moves, i);
+        gn_text_cell(&t, "%" PRIu64, gn_json_u64(m, "group"));
+        gn_text_cell(&t, "%" PRIu64, gn_json_u64(m, "from"));
+        gn_text_cell(&t, "%" PRIu64, gn_json_u64(m, "to"));
+        gn_text_cell(&t, "%s", gn_json_str(m, "why"));
+    }
+    if (json_array_size(moves) == 0)
+        gn_buf_append_str(&text, "nothing is to be moved\n");
+    else
+        gn_text_table_write(&t, &text);
+    if (gn_json_true(plan, "more"))
+        gn_buf_append_str(&text, "and more after these\n");
+    gn_ctl_print(&text);
+    gn_text_table_close(&t);
+    gn_buf_close(&text);
+}
+
+static uint64_t changing_groups(const gn_model *m)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < m->n_groups; i++)
+        n += m->groups[i].distribution && !is_settled(m, m->groups[i].id);
+    return n;
+}
+
+/* Until the plan is empty and every group is what its row says. */
+static int await_balance(const gn_ctl *ctl, gn_ctl_client *client, uint64_t first)
+{
+    int status = GN_EXIT_OK;
+    for (uint64_t left = 1; left;) {
+        gn_model model;
+        char words[64];
+        json_t *plan = gn_ctl_ask(client, 0, GN_ADMIN_REBALANCE, NULL, &status);
+        json_t *document = plan ? gn_ctl_look(ctl, client, &model, &status) : NULL;
+        left = json_array_size(json_object_get(plan, "moves"));
+        json_decref(plan);
+        if (!document)
+            break;
+        left += changing_groups(&model);
+        gn_model_close(&model);
+        json_decref(document);
+        first = left > first ? left : first;
+        snprintf(words, sizeof words, "%" PRIu64 " of %" PRIu64 " moves are left", left, first);
+        gn_ctl_progress(first - left, first, words);
+        if (left)
+            gn_ctl_pause(gn_ctl_world(client), LOOK_MS);
+    }
+    gn_ctl_progress_end();
+    return status;
+}
+
+int gn_cmd_rebalance(gn_ctl *ctl)
+{
+    int status = GN_EXIT_OK;
+    gn_ctl_client *client = gn_ctl_connect(ctl, &status);
+    json_t *plan = client ? gn_ctl_ask(client, 0, GN_ADMIN_REBALANCE, NULL, &status) : NULL;
+    if (plan && gn_ctl_has(ctl, GN_OPT_JSON))
+        gn_json_print(plan);
+    else if (plan)
+        print_moves(plan);
+    if (plan && gn_ctl_has(ctl, GN_OPT_WATCH) && !gn_ctl_has(ctl, GN_OPT_DRY_RUN))
+        status = await_balance(ctl, client, json_array_size(json_object_get(plan, "moves")));
+    json_decref(plan);
+    gn_ctl_disconnect(client);
+    return status;
 }
 
 /* ---- not yet ---- */

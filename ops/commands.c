@@ -56,6 +56,22 @@ const gn_ctl_command gn_ctl_commands[] = {
      .summary = "Has a group's leader hand over to another replica",
      .text = "The replica must vote. Commits pause for about a round trip.",
      .run = gn_cmd_transfer},
+    {.name = "move",
+     .args = "GROUP FROM TO",
+     .summary = "Moves a replica of a group from one node to another",
+     .text =
+         "The new replica is added and catches up before the old one is removed. Refused while an earlier change of "
+         "the group is not finished. Waits until it is done; who ends the waiting does not end the move. What "
+         "upsets the balance is moved back by the balancer.",
+     OWN(GN_OPT_NO_WAIT),
+     .run = gn_cmd_move},
+    {.name = "rebalance",
+     .args = "",
+     .summary = "Shows which replicas are to be moved, and watches it",
+     .text = "The cluster balances itself: replicas leave nodes that are draining or gone, then they are spread, a few "
+             "groups at a time. This prints what is to be done now; --watch waits until nothing is.",
+     OWN(GN_OPT_DRY_RUN, GN_OPT_WATCH),
+     .run = gn_cmd_rebalance},
     {.name = "drain",
      .args = "NODE",
      .summary = "Moves everything off a node",

@@ -19,6 +19,8 @@ int gn_cmd_transfer(gn_ctl *ctl);
 int gn_cmd_drain(gn_ctl *ctl);
 int gn_cmd_undrain(gn_ctl *ctl);
 int gn_cmd_decommission(gn_ctl *ctl);
+int gn_cmd_move(gn_ctl *ctl);
+int gn_cmd_rebalance(gn_ctl *ctl);
 int gn_cmd_split(gn_ctl *ctl);
 
 /* ---- check.c, debug.c ---- */

@@ -23,6 +23,8 @@
     X(ONCE, "once", NULL, NULL, NULL, "print once and end")                                            \
     X(INTERVAL, "interval", "SECONDS", NULL, "2", "between two looks, 1 to 3600")                      \
     X(NO_WAIT, "no-wait", NULL, NULL, NULL, "return when it has begun")                                \
+    X(DRY_RUN, "dry-run", NULL, NULL, NULL, "only say what is going to be done")                       \
+    X(WATCH, "watch", NULL, NULL, NULL, "wait until it is done, with a progress bar on a terminal")    \
     X(FORCE, "force", NULL, NULL, NULL, "even if what the node holds can then have too few replicas")  \
     X(DAYS, "days", "N", NULL, "825", "how long the certificate is good, 1 to 36500")                  \
     X(HOSTS, "hosts", "NAME,...", NULL, NULL, "names and addresses that the node is reached by")       \
