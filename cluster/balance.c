@@ -255,7 +255,7 @@ static gn_code change_row(gn_cluster *c, uint64_t group, gn_node_id from, gn_nod
     gn_txn *meta;
     gn_scn scn;
     gn_placement *p = NULL;
-    gn_code code = gn_txn_begin(c->meta, NULL, &meta, err);
+    gn_code code = gn_meta_begin(c, false, false, &meta, err);
     if (code != GN_OK)
         return code;
     code = gn_placement_load(meta, &p, err);

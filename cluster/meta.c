@@ -8,41 +8,23 @@
 #include <string.h>
 
 enum { DEFAULT_REPLICAS = 3 };
+static const uint64_t PATIENCE_NS = 10000000000; /* with other transactions */
+
+gn_code gn_meta_begin(gn_cluster *c, bool read_only, bool stale, gn_txn **out, gn_error *err)
+{
+    gn_txn_options options = {.read_only = read_only,
+                              .stale = stale,
+                              .cancel = &c->stopping,
+                              .deadline_ns = gn_now_ns(c->world) + PATIENCE_NS};
+    return gn_txn_begin(c->meta, &options, out, err);
+}
 
 /* ---- the rows ---- */
 
-gn_code gn_meta_put_setting(gn_txn *meta, const char *name, const char *value, gn_error *err)
+static gn_code put_setting(gn_txn *meta, const char *name, const char *value, gn_error *err)
 {
     gn_value row[GN_CLUSTER_COLUMNS] = {gn_text_value(gn_bytes_str(name)), gn_text_value(gn_bytes_str(value))};
     return gn_system_put(meta, GN_SYS_CLUSTER, row, err);
-}
-
-typedef struct wanted {
-    const char *name;
-    char *value;
-    size_t size;
-    bool found;
-} wanted;
-
-static gn_code compare_setting(void *ctx, const gn_value *values, gn_error *err)
-{
-    wanted *w = ctx;
-    gn_bytes name = values[GN_CLUSTER_NAME].as.bytes, value = values[GN_CLUSTER_VALUE].as.bytes;
-    (void)err;
-    if (name.len == strlen(w->name) && memcmp(name.data, w->name, name.len) == 0 && value.len < w->size) {
-        memcpy(w->value, value.data, value.len);
-        w->value[value.len] = '\0';
-        w->found = true;
-    }
-    return GN_OK;
-}
-
-gn_code gn_meta_get_setting(gn_txn *meta, const char *name, char *value, size_t size, bool *found, gn_error *err)
-{
-    wanted w = {.name = name, .value = value, .size = size};
-    gn_code code = gn_system_scan(meta, GN_SYS_CLUSTER, compare_setting, &w, err);
-    *found = w.found;
-    return code;
 }
 
 gn_code gn_meta_put_node(gn_txn *meta, const gn_node_place *node, gn_error *err)
@@ -80,7 +62,7 @@ static gn_code found(gn_cluster *c, gn_txn *meta, gn_error *err)
     snprintf(node.zone, sizeof node.zone, "%s", c->zone);
     gn_code code = gn_system_tables_create(meta, err);
     if (code == GN_OK)
-        code = gn_meta_put_setting(meta, "cluster_id", c->identity.cluster, err);
+        code = put_setting(meta, "cluster_id", c->identity.cluster, err);
     if (code == GN_OK)
         code = gn_meta_put_node(meta, &node, err);
     return code == GN_OK ? gn_meta_put_group(meta, &group, err) : code;
@@ -91,10 +73,8 @@ static gn_code found(gn_cluster *c, gn_txn *meta, gn_error *err)
 static gn_code is_founded(gn_cluster *c, bool *founded, gn_error *err)
 {
     gn_txn *meta;
-    gn_txn_options options = {.stale = true};
-    *founded = c->clocked;
-    gn_code code = *founded ? GN_OK : gn_txn_begin(c->meta, &options, &meta, err);
-    if (code == GN_OK && !*founded) {
+    gn_code code = gn_meta_begin(c, false, true, &meta, err);
+    if (code == GN_OK) {
         *founded = gn_txn_table(meta, GN_SYS_GROUPS) != NULL;
         gn_txn_abort(meta);
     }
@@ -106,10 +86,14 @@ gn_code gn_meta_bootstrap(gn_cluster *c, gn_error *err)
     gn_txn *meta;
     gn_scn scn;
     bool founded;
+    /* With other nodes, or groups, it was done long ago, whatever this replica has of it so far; a node that is
+     * starting and leads must not wait for what those wait for that it is to serve. */
+    if (!c->identity.founder || c->clocked)
+        return GN_OK;
     gn_code code = is_founded(c, &founded, err);
-    if (code != GN_OK || founded || !c->identity.founder)
+    if (code != GN_OK || founded)
         return code;
-    code = gn_txn_begin(c->meta, NULL, &meta, err);
+    code = gn_meta_begin(c, false, false, &meta, err);
     if (code != GN_OK)
         return code;
     code = found(c, meta, err);
@@ -125,8 +109,7 @@ gn_code gn_meta_refresh(gn_cluster *c, bool stale, gn_error *err)
 {
     gn_txn *meta;
     gn_placement *fresh = NULL;
-    gn_txn_options options = {.read_only = true, .stale = stale};
-    gn_code code = gn_txn_begin(c->meta, &options, &meta, err);
+    gn_code code = gn_meta_begin(c, true, stale, &meta, err);
     if (code != GN_OK)
         return code;
     code = gn_placement_load(meta, &fresh, err);
@@ -178,7 +161,7 @@ static gn_code record(gn_cluster *c, const gn_distribution *d, const gn_group_pl
 {
     gn_txn *meta;
     gn_scn scn;
-    gn_code code = gn_txn_begin(c->meta, NULL, &meta, err);
+    gn_code code = gn_meta_begin(c, false, false, &meta, err);
     if (code != GN_OK)
         return code;
     code = gn_meta_put_distribution(meta, d, err);

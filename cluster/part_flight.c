@@ -8,7 +8,7 @@
 #include <stdatomic.h>
 
 enum { MOST_TRIES = 8, PATIENT_TRIES = 2 /* after them with a pause */, KEEP_ROOM = 4 << 20 };
-static const uint64_t CANCEL_LOOK_NS = 100000000, FIRST_PAUSE_NS = 10000000;
+static const uint64_t CANCEL_LOOK_NS = 100000000, CANCEL_AGAIN_NS = 1000000000, FIRST_PAUSE_NS = 10000000;
 
 /* ---- sending ---- */
 
@@ -143,19 +143,25 @@ static gn_code lose(gn_remote_part *p, gn_code code, const gn_error *err)
 
 /* ---- waiting ---- */
 
-/* What ends the part is waited for whoever cancels: its outcome would only be lost. */
+/* What ends the part is waited for whoever cancels, since its outcome would only be lost; but its node is told, and
+ * does not wait for other transactions any more. Again and again, since the note may be there before the request. */
 static void await_done(gn_remote_part *p)
 {
     gn_world *world = p->cluster->world;
-    const _Atomic bool *cancel = ends_part(p->action) ? NULL : p->options.cancel;
+    const _Atomic bool *cancel = p->options.cancel;
     for (;;) {
-        uint64_t until = cancel && !p->canceled ? gn_now_ns(world) + CANCEL_LOOK_NS : UINT64_MAX;
-        if (gn_event_wait(&p->done, until) == GN_OK)
+        uint64_t pause = !cancel || (p->canceled && !ends_part(p->action)) ? UINT64_MAX
+                         : p->canceled                                     ? CANCEL_AGAIN_NS
+                                                                           : CANCEL_LOOK_NS;
+        if (gn_event_wait(&p->done, pause == UINT64_MAX ? pause : gn_now_ns(world) + pause) == GN_OK)
             return;
-        if (cancel && *cancel) {
-            p->canceled = true;
+        if (!*cancel)
+            continue;
+        p->canceled = true;
+        if (ends_part(p->action))
+            gn_parts_give_up(p->cluster->parts, p->node, p->number);
+        else
             gn_rpc_cancel(p->cluster->rpc, &p->call);
-        }
     }
 }
 

@@ -26,6 +26,11 @@ struct gn_resolver {
 static void add(gn_resolver *r, job *j)
 {
     pthread_mutex_lock(&r->lock);
+    if (r->stop) { /* groups go on telling until they are closed, which is after this */
+        pthread_mutex_unlock(&r->lock);
+        free(j);
+        return;
+    }
     j->next = NULL;
     if (r->last)
         r->last->next = j;
@@ -102,7 +107,7 @@ static gn_code tell(gn_resolver *r, const job *j, gn_error *err)
     return code;
 }
 
-static void work_on(gn_resolver *r, job *j)
+static gn_code work_on(gn_resolver *r, job *j)
 {
     gn_error err = {0};
     bool asked = !j->decided;
@@ -116,6 +121,18 @@ static void work_on(gn_resolver *r, job *j)
     if (code != GN_OK)
         gn_log_info("cluster", "a transaction is not resolved yet", GN_KV_U64("transaction", j->txn_id),
                     GN_KV_STR("error", err.message));
+    return code;
+}
+
+/* Nobody can be reached any more: one that is stopping does not try with each. */
+static void drop_jobs(gn_resolver *r)
+{
+    pthread_mutex_lock(&r->lock);
+    for (job *j; r->stop && (j = r->first); free(j))
+        r->first = j->next;
+    if (!r->first)
+        r->last = NULL;
+    pthread_mutex_unlock(&r->lock);
 }
 
 static job *next_job(gn_resolver *r)
@@ -143,7 +160,8 @@ static void resolve(void *arg)
 {
     gn_resolver *r = arg;
     for (job *j; (j = next_job(r)); free(j))
-        work_on(r, j);
+        if (work_on(r, j) != GN_OK)
+            drop_jobs(r);
 }
 
 gn_resolver *gn_resolver_start(gn_cluster *cluster)
@@ -171,6 +189,12 @@ void gn_resolver_stop(gn_resolver *r)
     if (wake)
         gn_event_signal(wake);
     gn_strand_join(r->strand);
+}
+
+void gn_resolver_free(gn_resolver *r)
+{
+    if (!r)
+        return;
     pthread_mutex_destroy(&r->lock);
     free(r);
 }

@@ -9,8 +9,11 @@ struct gn_cluster;
 typedef struct gn_resolver gn_resolver;
 
 gn_resolver *gn_resolver_start(struct gn_cluster *cluster); /* NULL: no thread can be had */
-/* Does what it knows of, then ends. What it leaves undone is found again by the groups' next leaders. */
+/* Does what it knows of while that succeeds, then ends. What is left undone is found again by the groups' next leaders.
+ */
 void gn_resolver_stop(gn_resolver *resolver); /* NULL is fine */
+/* After the groups were closed, which tell it of transactions until then; NULL is fine. */
+void gn_resolver_free(gn_resolver *resolver);
 
 /* groups[0] has decided; the others are told, then it may forget. Any thread, does not block. */
 void gn_resolver_finish(gn_resolver *resolver, uint64_t txn_id, const uint64_t *groups, uint32_t n, bool commit,

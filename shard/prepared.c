@@ -594,7 +594,7 @@ gn_code gn_prepared_await_write(gn_prepared_list *list, gn_bytes command, const 
             break;
         if (c.kind == GN_COMMAND_PREPARE && c.start_scn >= p->start_scn)
             code = conflict(err);
-        else if (!leads(list->shard))
+        else if (!list->shard->leader.ask && !leads(list->shard)) /* it may never hear of the decision */
             code = gn_error_set(err, GN_NOT_LEADER, "%s", gn_code_text(GN_NOT_LEADER));
         else
             code = await(list, p, patience, err);
