@@ -65,8 +65,9 @@ lint: ## clang-format, clang-tidy, shellcheck, the layers of the house
 	@$(MAKE) --no-print-directory build
 	@tools/lint.sh $(BUILD)
 
-soak: build ## the Raft simulation over SEEDS=n seeds
+soak: build ## the simulations of Raft and of the whole cluster over SEEDS=n seeds
 	@$(BUILD)/tests/sim/gn_sim_raft --seeds $(SEEDS)
+	@$(BUILD)/tests/sim/cluster/gn_sim_cluster --seeds $(SEEDS)
 
 jepsen-smoke: build ## six combinations of workload and fault on real processes, 20 s each
 	@tools/setup.sh tools/packages.txt tools/packages-jepsen.txt
@@ -77,7 +78,7 @@ jepsen: build ## all combinations, for hours; TIME=s of each, the table goes to 
 	@mkdir -p build/jepsen
 	@jepsen/matrix --time $(or $(TIME),30) --gnomond $(BUILD)/node/gnomond --table build/jepsen/table.md
 
-install: build ## gnomond, gnomonctl, unit, man pages, completion and documents under PREFIX
+install: build ## gnomond, its unit and documents under PREFIX
 	@cmake --install $(BUILD) --prefix $(PREFIX)
 
 clean: ## remove build/

@@ -1,0 +1,277 @@
+/* What stands between the cluster's folders while a trial runs: the check of what the clock hands out, sizes that make
+ * rare things frequent, and the planted bugs. Done by the linker (--wrap), so that the code under test is the code that
+ * is shipped. */
+#include "cluster/methods_private.h"
+#include "cluster/part_private.h"
+#include "shard/command_private.h"
+#include "shard/shard_private.h"
+#include "shard/txn_private.h"
+#include "tests/sim/cluster/trial.h"
+
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const canary_names[N_CANARIES] = {
+    "none", "unconfirmed-clock", "old-block", "impatient", "early-word", "lost-part", "twice",
+};
+
+static trial *now; /* the trial that runs */
+
+typedef struct known_clock {
+    gn_clock *clock;
+    gn_world *world;
+    gn_scn first, end; /* of the block that it had first */
+} known_clock;
+
+static known_clock **clocks; /* of all incarnations */
+static size_t n_clocks;
+
+void hooks_begin(trial *t)
+{
+    now = t;
+}
+
+void hooks_end(void)
+{
+    now = NULL;
+    for (size_t i = 0; i < n_clocks; i++)
+        free(clocks[i]);
+    free(clocks);
+    clocks = NULL;
+    n_clocks = 0;
+}
+
+/* ---- the clock ---- */
+
+gn_clock *__real_gn_clock_create(gn_world *world, gn_shard *meta, gn_rpc *rpc);
+gn_clock *__wrap_gn_clock_create(gn_world *world, gn_shard *meta, gn_rpc *rpc);
+void __real_gn_clock_destroy(gn_clock *clock);
+void __wrap_gn_clock_destroy(gn_clock *clock);
+gn_code __real_gn_clock_ask(gn_clock *clock, const _Atomic bool *cancel, gn_scn *scn, gn_error *err);
+gn_code __wrap_gn_clock_ask(gn_clock *clock, const _Atomic bool *cancel, gn_scn *scn, gn_error *err);
+gn_scn_source __real_gn_clock_source(gn_clock *clock);
+gn_scn_source __wrap_gn_clock_source(gn_clock *clock);
+
+gn_clock *__wrap_gn_clock_create(gn_world *world, gn_shard *meta, gn_rpc *rpc)
+{
+    gn_clock *clock = __real_gn_clock_create(world, meta, rpc);
+    clocks = gn_xrealloc(clocks, (n_clocks + 1) * sizeof *clocks);
+    clocks[n_clocks] = gn_xcalloc(1, sizeof **clocks);
+    *clocks[n_clocks++] = (known_clock){.clock = clock, .world = world};
+    return clock;
+}
+
+void __wrap_gn_clock_destroy(gn_clock *clock)
+{
+    for (size_t i = 0; i < n_clocks; i++)
+        if (clock && clocks[i]->clock == clock)
+            clocks[i]->clock = NULL;
+    __real_gn_clock_destroy(clock);
+}
+
+static known_clock *clock_of(const gn_clock *clock)
+{
+    for (size_t i = 0; i < n_clocks; i++)
+        if (clocks[i]->clock == clock)
+            return clocks[i];
+    return NULL;
+}
+
+static bool has_crashed(gn_world *world)
+{
+    return gn_sim_world(now->sim, gn_net_self(world)) != world;
+}
+
+/* Somebody got these who began to ask when nothing above `floor` had been handed out. */
+static void handed_out(gn_world *world, gn_scn floor, gn_scn first, uint32_t n)
+{
+    trial *t = now;
+    if (has_crashed(world))
+        return;
+    gn_sim_trace(t->sim, "node %d has SCN %llu", (int)gn_net_self(world), (unsigned long long)first);
+    if (first <= floor)
+        problem(t, "the clock gave node %d %llu after %llu had been handed out", (int)gn_net_self(world),
+                (unsigned long long)first, (unsigned long long)floor);
+    if (first + n - 1 > t->handed)
+        t->handed = first + n - 1;
+    if (t->n_spans == t->cap_spans) {
+        t->cap_spans = t->cap_spans ? 2 * t->cap_spans : 1024;
+        t->spans = gn_xrealloc(t->spans, t->cap_spans * sizeof *t->spans);
+    }
+    t->spans[t->n_spans++] = (struct span){first, n};
+}
+
+gn_code __wrap_gn_clock_ask(gn_clock *clock, const _Atomic bool *cancel, gn_scn *scn, gn_error *err)
+{
+    gn_world *world = clock_of(clock)->world;
+    gn_scn floor = now->handed;
+    gn_code code = __real_gn_clock_ask(clock, cancel, scn, err);
+    if (code == GN_OK)
+        handed_out(world, floor, *scn, 1);
+    return code;
+}
+
+typedef struct asking {
+    gn_scn_request request;
+    gn_scn_request *asked;
+    gn_world *world;
+    gn_scn floor;
+} asking;
+
+static void asking_done(gn_scn_request *request, gn_code code, gn_scn first)
+{
+    asking *a = GN_CONTAINER(request, asking, request);
+    if (code == GN_OK)
+        handed_out(a->world, a->floor, first, request->n);
+    a->asked->done(a->asked, code, first);
+    free(a);
+}
+
+static void next_checked(void *ctx, gn_scn_request *request)
+{
+    gn_clock *clock = ctx;
+    asking *a = gn_xcalloc(1, sizeof *a);
+    *a = (asking){.request = *request, .asked = request, .world = clock_of(clock)->world, .floor = now->handed};
+    a->request.done = asking_done;
+    gn_scn_source source = __real_gn_clock_source(clock);
+    source.next(source.ctx, &a->request);
+}
+
+gn_scn_source __wrap_gn_clock_source(gn_clock *clock)
+{
+    return (gn_scn_source){.ctx = clock, .next = next_checked};
+}
+
+/* ---- sizes ---- */
+
+gn_code __real_gn_raft_host_open(gn_world *world, const gn_raft_options *options, gn_raft_host **out, gn_error *err);
+gn_code __wrap_gn_raft_host_open(gn_world *world, const gn_raft_options *options, gn_raft_host **out, gn_error *err);
+gn_code __real_gn_shard_open(gn_world *world, gn_raft_host *host, const gn_shard_options *options, gn_shard **out,
+                             gn_error *err);
+gn_code __wrap_gn_shard_open(gn_world *world, gn_raft_host *host, const gn_shard_options *options, gn_shard **out,
+                             gn_error *err);
+
+gn_code __wrap_gn_raft_host_open(gn_world *world, const gn_raft_options *options, gn_raft_host **out, gn_error *err)
+{
+    gn_raft_options small = *options;
+    small.log_dir = "log";
+    small.election_timeout_ms = 400;
+    small.snapshot_threshold_bytes = now->snapshot_bytes;
+    small.log_keep_bytes = now->snapshot_bytes / 4;
+    return __real_gn_raft_host_open(world, &small, out, err);
+}
+
+gn_code __wrap_gn_shard_open(gn_world *world, gn_raft_host *host, const gn_shard_options *options, gn_shard **out,
+                             gn_error *err)
+{
+    gn_shard_options quick = *options;
+    quick.unresolved_after_ms = 1000;
+    return __real_gn_shard_open(world, host, &quick, out, err);
+}
+
+/* ---- planted bugs ---- */
+
+void __real_gn_raft_read_index(gn_raft_group *group, gn_raft_request *request);
+void __wrap_gn_raft_read_index(gn_raft_group *group, gn_raft_request *request);
+gn_code __real_gn_shard_reserve(gn_shard *shard, uint64_t sequence_id, int64_t above, int64_t n, int64_t *first,
+                                gn_error *err);
+gn_code __wrap_gn_shard_reserve(gn_shard *shard, uint64_t sequence_id, int64_t above, int64_t n, int64_t *first,
+                                gn_error *err);
+gn_code __real_gn_rpc_ask(gn_rpc *rpc, gn_node_id to, uint16_t method, gn_bytes request, uint64_t deadline_ns,
+                          const _Atomic bool *cancel, gn_buf *response, gn_error *err);
+gn_code __wrap_gn_rpc_ask(gn_rpc *rpc, gn_node_id to, uint16_t method, gn_bytes request, uint64_t deadline_ns,
+                          const _Atomic bool *cancel, gn_buf *response, gn_error *err);
+gn_code __real_gn_group_decide(gn_cluster *cluster, uint64_t group_id, uint64_t txn_id, bool commit, gn_scn scn,
+                               gn_decision *out, gn_error *err);
+gn_code __wrap_gn_group_decide(gn_cluster *cluster, uint64_t group_id, uint64_t txn_id, bool commit, gn_scn scn,
+                               gn_decision *out, gn_error *err);
+gn_code __real_gn_txn_prepare(gn_txn *txn, uint64_t txn_id, const uint64_t *groups, uint32_t n_groups, gn_scn *prepared,
+                              gn_error *err);
+gn_code __wrap_gn_txn_prepare(gn_txn *txn, uint64_t txn_id, const uint64_t *groups, uint32_t n_groups, gn_scn *prepared,
+                              gn_error *err);
+
+static bool plants(canary what)
+{
+    return now && now->canary == what && now->filled;
+}
+
+static bool is_the_clocks(const gn_raft_request *request)
+{
+    for (size_t i = 0; i < n_clocks; i++) {
+        uintptr_t start = (uintptr_t)clocks[i]->clock, at = (uintptr_t)request;
+        if (start && at >= start && at < start + malloc_usable_size(clocks[i]->clock))
+            return true;
+    }
+    return false;
+}
+
+void __wrap_gn_raft_read_index(gn_raft_group *group, gn_raft_request *request)
+{
+    if (plants(CANARY_UNCONFIRMED_CLOCK) && is_the_clocks(request))
+        request->done(request, GN_OK);
+    else
+        __real_gn_raft_read_index(group, request);
+}
+
+gn_code __wrap_gn_shard_reserve(gn_shard *shard, uint64_t sequence_id, int64_t above, int64_t n, int64_t *first,
+                                gn_error *err)
+{
+    known_clock *k = NULL;
+    for (size_t i = 0; i < n_clocks; i++)
+        if (clocks[i]->clock && clocks[i]->world == shard->world)
+            k = clocks[i];
+    if (plants(CANARY_OLD_BLOCK) && k && k->end > (gn_scn)above) {
+        *first = (int64_t)k->first;
+        return GN_OK;
+    }
+    gn_code code = __real_gn_shard_reserve(shard, sequence_id, above, n, first, err);
+    if (code == GN_OK && k) {
+        k->first = (gn_scn)*first;
+        k->end = k->first + (gn_scn)n;
+    }
+    return code;
+}
+
+gn_code __wrap_gn_rpc_ask(gn_rpc *rpc, gn_node_id to, uint16_t method, gn_bytes request, uint64_t deadline_ns,
+                          const _Atomic bool *cancel, gn_buf *response, gn_error *err)
+{
+    enum { KIND_AT = 18 + 2, TXN_ID_AT = 18 + 4 }; /* group, version, kind, term; command */
+    bool is_commit = method == GN_METHOD_GROUP && request.len > 40 && request.data[KIND_AT] == GN_COMMAND_TXN;
+    if (plants(CANARY_TWICE) && is_commit)
+        ((uint8_t *)(uintptr_t)request.data)[TXN_ID_AT] ^= (uint8_t)(1 + gn_sim_random(now->sim, 255));
+    gn_code code = __real_gn_rpc_ask(rpc, to, method, request, deadline_ns, cancel, response, err);
+    bool is_index = method == GN_METHOD_GROUP && code == GN_OK && response->len == 8;
+    if (plants(CANARY_IMPATIENT) && is_index) /* up to where it has to have applied */
+        memset(response->data, 0, response->len);
+    return code;
+}
+
+/* The first group knows who else takes part. */
+static void tell_others_first(gn_cluster *cluster, uint64_t group_id, uint64_t txn_id, gn_scn scn)
+{
+    gn_decision d = {0};
+    if (gn_group_decision(cluster, group_id, txn_id, &d, NULL) == GN_OK && d.state == GN_PREPARED)
+        for (uint32_t i = 0; i < d.n_groups; i++)
+            if (d.groups[i] != group_id)
+                __real_gn_group_decide(cluster, d.groups[i], txn_id, true, scn, NULL, NULL);
+    gn_decision_close(&d);
+}
+
+gn_code __wrap_gn_group_decide(gn_cluster *cluster, uint64_t group_id, uint64_t txn_id, bool commit, gn_scn scn,
+                               gn_decision *out, gn_error *err)
+{
+    if (plants(CANARY_EARLY_WORD) && commit && out)
+        tell_others_first(cluster, group_id, txn_id, scn);
+    return __real_gn_group_decide(cluster, group_id, txn_id, commit, scn, out, err);
+}
+
+gn_code __wrap_gn_txn_prepare(gn_txn *txn, uint64_t txn_id, const uint64_t *groups, uint32_t n_groups, gn_scn *prepared,
+                              gn_error *err)
+{
+    if (plants(CANARY_LOST_PART) && txn->shard->group_id != groups[0] && gn_sim_chance(now->sim, 0.1)) {
+        gn_txn_abort(txn);
+        return GN_OK;
+    }
+    return __real_gn_txn_prepare(txn, txn_id, groups, n_groups, prepared, err);
+}
