@@ -37,6 +37,51 @@ static void remote_stream_close(void *stream)
     gn_remote_scan_close(stream);
 }
 
+/* ---- figures ---- */
+
+/* A stream whose batches are counted for its part. */
+typedef struct counted {
+    gn_stream inner;
+    gn_part *part;
+    gn_world *world;
+} counted;
+
+static void count(gn_part *part, const gn_batch *batch, uint64_t started_ns, gn_world *world)
+{
+    part->figures.batches++;
+    part->figures.rows += batch->n_rows;
+    part->figures.time_ns += gn_now_ns(world) - started_ns;
+}
+
+static gn_code counted_next(void *stream, gn_batch *batch, gn_bytes *keys, gn_error *err)
+{
+    counted *c = stream;
+    uint64_t started = gn_now_ns(c->world);
+    gn_code code = c->inner.next(c->inner.stream, batch, keys, err);
+    if (code == GN_OK)
+        count(c->part, batch, started, c->world);
+    return code;
+}
+
+static void counted_close(void *stream)
+{
+    counted *c = stream;
+    c->inner.close(c->inner.stream);
+    free(c);
+}
+
+static gn_stream count_stream(gn_stream inner, gn_part *part, gn_world *world)
+{
+    counted *c = gn_xcalloc(1, sizeof *c);
+    *c = (counted){.inner = inner, .part = part, .world = world};
+    return (gn_stream){.next = counted_next, .close = counted_close, .stream = c};
+}
+
+static const gn_stream *uncounted(const gn_stream *stream)
+{
+    return &((const counted *)stream->stream)->inner;
+}
+
 /* ---- open ---- */
 
 /* The specification of either kind; the other is NULL. */
@@ -119,6 +164,8 @@ static gn_code open_streams(gn_dtxn *txn, opening *o, const gn_group_place *grou
             code = open_here(o, i, err);
     if (code == GN_OK)
         code = await_remote(o, err);
+    for (uint32_t i = 0; i < o->n && code == GN_OK && (o->n > 1 || o->parts[0]->remote || o->vectors); i++)
+        o->streams[i] = count_stream(o->streams[i], o->parts[i], txn->cluster->world);
     for (uint32_t i = 0; i < o->n && code != GN_OK; i++)
         if (o->streams[i].stream)
             o->streams[i].close(o->streams[i].stream);
@@ -128,7 +175,9 @@ static gn_code open_streams(gn_dtxn *txn, opening *o, const gn_group_place *grou
 /* ---- scans ---- */
 
 struct gn_dscan {
-    gn_scan *only;    /* of one group that is here, */
+    gn_scan *only; /* of one group that is here, whose part is: */
+    gn_part *part;
+    gn_world *world;
     gn_stream stream; /* of one group that is elsewhere, */
     gn_merge *merge;  /* of several */
 };
@@ -151,7 +200,7 @@ gn_code gn_dscan_open(gn_dtxn *txn, const gn_scan_spec *spec, bool ordered, gn_d
         else if (o.parts[0]->remote)
             scan->stream = o.streams[0];
         else
-            scan->only = o.streams[0].stream;
+            *scan = (gn_dscan){.only = o.streams[0].stream, .part = o.parts[0], .world = txn->cluster->world};
     }
     opening_close(&o);
     return code;
@@ -159,8 +208,13 @@ gn_code gn_dscan_open(gn_dtxn *txn, const gn_scan_spec *spec, bool ordered, gn_d
 
 gn_code gn_dscan_next(gn_dscan *scan, gn_batch *batch, gn_bytes *keys, gn_error *err)
 {
-    if (scan->only)
-        return gn_scan_next(scan->only, batch, keys, err);
+    if (scan->only) {
+        uint64_t started = gn_now_ns(scan->world);
+        gn_code code = gn_scan_next(scan->only, batch, keys, err);
+        if (code == GN_OK)
+            count(scan->part, batch, started, scan->world);
+        return code;
+    }
     return scan->merge ? gn_merge_next(scan->merge, batch, keys, err)
                        : scan->stream.next(scan->stream.stream, batch, keys, err);
 }
@@ -216,10 +270,11 @@ void gn_dvector_scan_stats_get(const gn_dvector_scan *s, gn_vector_scan_stats *o
     *out = (gn_vector_scan_stats){0};
     for (uint32_t i = 0; i < s->n; i++) {
         gn_vector_scan_stats one;
-        if (s->streams[i].next == remote_stream_next)
-            gn_remote_scan_stats(s->streams[i].stream, &one);
+        const gn_stream *inner = uncounted(&s->streams[i]);
+        if (inner->next == remote_stream_next)
+            gn_remote_scan_stats(inner->stream, &one);
         else
-            gn_vector_scan_stats_get(s->streams[i].stream, &one);
+            gn_vector_scan_stats_get(inner->stream, &one);
         out->distances += one.distances;
         out->searches += one.searches;
         out->tail_rows += one.tail_rows;

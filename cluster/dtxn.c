@@ -104,6 +104,24 @@ void gn_dtxn_abort(gn_dtxn *txn)
     free(txn);
 }
 
+uint32_t gn_dtxn_figures(const gn_dtxn *txn, gn_group_figures *out, uint32_t max)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < txn->n_parts; i++) {
+        const gn_part *p = txn->parts[i];
+        if (p->figures.batches == 0 || n++ >= max)
+            continue;
+        gn_group_figures *f = &out[n - 1];
+        *f = p->figures;
+        f->group = p->group_id;
+        f->here = !p->remote;
+        f->node = gn_net_self(txn->cluster->world);
+        if (p->remote)
+            gn_remote_part_traffic(p->remote, &f->node, &f->bytes);
+    }
+    return n;
+}
+
 /* ---- catalog ---- */
 
 const gn_table_desc *gn_dtxn_table(gn_dtxn *txn, uint64_t table_id)

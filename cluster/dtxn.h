@@ -66,6 +66,17 @@ void gn_dscan_close(gn_dscan *scan); /* NULL is fine */
  * first. */
 gn_code gn_dtxn_read_together(gn_dtxn *txn, const gn_table_desc *table, gn_error *err);
 
+/* What the transaction's scans have had from a group so far, for EXPLAIN ANALYZE. */
+typedef struct gn_group_figures {
+    uint64_t group;
+    gn_node_id node; /* whose replica was read */
+    bool here;       /* that is this node */
+    uint64_t rows, batches, time_ns;
+    uint64_t bytes; /* that came over the network */
+} gn_group_figures;
+/* In the order in which groups were first asked; gives how many there are, of which at most `max` are copied. */
+uint32_t gn_dtxn_figures(const gn_dtxn *txn, gn_group_figures *out, uint32_t max);
+
 typedef struct gn_dvector_scan gn_dvector_scan;
 gn_code gn_dvector_scan_open(gn_dtxn *txn, const gn_vector_scan_spec *spec, gn_dvector_scan **out, gn_error *err);
 gn_code gn_dvector_scan_next(gn_dvector_scan *scan, gn_batch *batch, gn_bytes *keys, gn_error *err);

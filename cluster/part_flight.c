@@ -183,6 +183,7 @@ static gn_code receive(gn_remote_part *p, gn_part_answer *a, gn_error *err)
         gn_routes_silent(routes, p->node);
     p->under_way = false;
     atomic_store_explicit(&p->used_ns, gn_now_ns(p->cluster->world), memory_order_relaxed);
+    p->bytes += p->call.response.len;
     if (p->transport == GN_OK && gn_part_answer_read(gn_buf_bytes(&p->call.response), a, err)) {
         gn_routes_leader(routes, p->group_id, a->leader);
         p->ended = ends_part(p->action);
@@ -291,4 +292,10 @@ gn_code gn_remote_prepare_await(gn_remote_part *p, gn_error *err)
     if (err)
         *err = p->start_error;
     return p->start_code;
+}
+
+void gn_remote_part_traffic(const gn_remote_part *p, gn_node_id *node, uint64_t *bytes)
+{
+    *node = p->node;
+    *bytes = p->bytes;
 }

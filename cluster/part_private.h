@@ -10,15 +10,17 @@
 #define GN_CLUSTER_PART_PRIVATE_H
 
 #include "cluster/cluster_private.h"
+#include "cluster/dtxn.h"
 
 typedef struct gn_remote_part gn_remote_part;
 typedef struct gn_remote_scan gn_remote_scan;
 
 typedef struct gn_part {
     uint64_t group_id;
-    gn_txn *txn;            /* here; NULL after its end */
-    gn_remote_part *remote; /* else */
-    bool reads;             /* something was read that its commit has to validate */
+    gn_group_figures figures; /* of scans */
+    gn_txn *txn;              /* here; NULL after its end */
+    gn_remote_part *remote;   /* else */
+    bool reads;               /* something was read that its commit has to validate */
 } gn_part;
 
 /* ---- part_remote.c ---- does not block until something is read, flushed or ended; an end leaves the memory */
@@ -42,6 +44,9 @@ gn_code gn_remote_prepare_await(gn_remote_part *part, gn_error *err);
 uint64_t gn_remote_mark_take(gn_remote_part *part);
 void gn_remote_mark_free(gn_remote_part *part, uint64_t mark);
 gn_code gn_remote_rollback_to(gn_remote_part *part, uint64_t mark, gn_error *err); /* 0: everything */
+
+/* Where it is, and what has come from there. */
+void gn_remote_part_traffic(const gn_remote_part *part, gn_node_id *node, uint64_t *bytes);
 
 /* ---- part_scan.c ---- start sends, await gives the outcome of the opening; close both ways */
 gn_code gn_remote_scan_start(gn_remote_part *part, const gn_scan_spec *spec, gn_remote_scan **out, gn_error *err);

@@ -47,6 +47,7 @@ struct gn_remote_part {
     gn_event done;
     gn_code transport;
     unsigned tries;
+    uint64_t bytes; /* that came */
     bool canceled;
 
     /* for gn_parts; the first three change under its lock */

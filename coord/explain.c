@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <strings.h>
 
-enum { MAX_EXPR_TEXT = 300, MAX_PROPERTIES = 12, MAX_NODES = 12 };
+enum { MAX_EXPR_TEXT = 300, MAX_PROPERTIES = 12, MAX_NODES = 12, MAX_SHARDS_SHOWN = 64 };
 
 typedef struct property {
     const char *key;
@@ -334,11 +334,35 @@ static gn_code print_node(explainer *e, const node *n, uint32_t depth)
     return code;
 }
 
+/* What each group gave; nothing for tables that are not spread. */
+static gn_code print_shards(explainer *e)
+{
+    gn_group_figures f[MAX_SHARDS_SHOWN];
+    uint32_t n = e->analyze ? gn_dtxn_figures(e->s->txn, f, MAX_SHARDS_SHOWN) : 0;
+    gn_code code = GN_OK;
+    if (n == 0 || (n == 1 && f[0].here))
+        return code;
+    code = line(e, text(e, "Shards: %u", n));
+    for (uint32_t i = 0; i < n && i < MAX_SHARDS_SHOWN && code == GN_OK; i++) {
+        char time[48] = "", bytes[48] = "";
+        if (e->timing)
+            snprintf(time, sizeof time, " time=%.3f ms", ms(f[i].time_ns));
+        if (!f[i].here)
+            snprintf(bytes, sizeof bytes, " bytes=%llu", (unsigned long long)f[i].bytes);
+        code = line(e, text(e, "  ->  Group %llu on node %llu%s  (actual%s rows=%llu%s)",
+                            (unsigned long long)f[i].group, (unsigned long long)f[i].node, f[i].here ? " (this)" : "",
+                            time, (unsigned long long)f[i].rows, bytes));
+    }
+    return code == GN_OK && n > MAX_SHARDS_SHOWN ? line(e, text(e, "  and %u more", n - MAX_SHARDS_SHOWN)) : code;
+}
+
 static gn_code print_text(explainer *e)
 {
     gn_code code = GN_OK;
     for (uint32_t i = 0; i < e->n_nodes && code == GN_OK; i++)
         code = print_node(e, &e->nodes[i], i);
+    if (code == GN_OK)
+        code = print_shards(e);
     if (code == GN_OK && e->summary)
         code = line(e, text(e, "Planning Time: %.3f ms", ms(e->planning_ns)));
     if (code == GN_OK && e->analyze && e->summary)
@@ -392,6 +416,25 @@ static void json_node(explainer *e, gn_buf *out, uint32_t i)
     gn_buf_append_str(out, "}");
 }
 
+static void json_shards(explainer *e, gn_buf *out)
+{
+    gn_group_figures f[MAX_SHARDS_SHOWN];
+    uint32_t n = e->analyze ? gn_dtxn_figures(e->s->txn, f, MAX_SHARDS_SHOWN) : 0;
+    if (n == 0 || (n == 1 && f[0].here))
+        return;
+    gn_buf_append_str(out, ", \"Shards\": [");
+    for (uint32_t i = 0; i < n && i < MAX_SHARDS_SHOWN; i++) {
+        gn_buf_printf(out, "%s{\"Group\": %llu, \"Node\": %llu, \"This Node\": %s, \"Actual Rows\": %llu",
+                      i ? ", " : "", (unsigned long long)f[i].group, (unsigned long long)f[i].node,
+                      f[i].here ? "true" : "false", (unsigned long long)f[i].rows);
+        gn_buf_printf(out, ", \"Bytes\": %llu", (unsigned long long)f[i].bytes);
+        if (e->timing)
+            gn_buf_printf(out, ", \"Actual Time\": %.3f", ms(f[i].time_ns));
+        gn_buf_append_str(out, "}");
+    }
+    gn_buf_append_str(out, "]");
+}
+
 static gn_code print_json(explainer *e)
 {
     gn_buf out;
@@ -402,6 +445,7 @@ static gn_code print_json(explainer *e)
         gn_buf_printf(&out, ", \"Planning Time\": %.3f", ms(e->planning_ns));
     if (e->summary && e->analyze)
         gn_buf_printf(&out, ", \"Execution Time\": %.3f", ms(e->execution_ns));
+    json_shards(e, &out);
     gn_buf_append_str(&out, "}]");
     gn_buf_append_u8(&out, 0);
     gn_code code = out.failed ? gn_error_oom(e->err, &e->p->account) : line(e, (char *)out.data);

@@ -29,6 +29,8 @@ select n, count(*) from t group by n having count(*) > 60 order by n;
 create index t_n on t (n);
 explain select * from t where n = 3 order by n, id;
 explain select * from t order by id limit 5;
+
+explain (analyze, timing off, summary off) select count(*) from t;
 select id from t where n = 3 order by n, id limit 3;
 alter table t add column e vector(3);
 update t set e = array[id, id * 2, 1]::vector(3) where id < 100;
