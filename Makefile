@@ -12,7 +12,7 @@ PREFIX ?= /usr/local
 SEEDS ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo demo-cluster test bench asan tsan fuzz-smoke lint soak jepsen-smoke jepsen install clean
+.PHONY: help setup build demo demo-cluster test bench bench-cluster asan tsan fuzz-smoke lint soak jepsen-smoke jepsen install clean
 
 help: ## this list
 	@echo "GnomonDB: make TARGET"
@@ -41,6 +41,11 @@ bench: ## benchmarks beside their peers: JSON lines, also under build/bench/
 	@tools/setup.sh tools/packages.txt tools/packages-bench.txt
 	@$(MAKE) --no-print-directory build
 	@$(PYTHON) bench/run.py --build $(BUILD) --out build/bench
+
+bench-cluster: ## three nodes beside a three-node etcd: JSON lines, also under build/bench/
+	@tools/setup.sh tools/packages.txt tools/packages-bench.txt
+	@$(MAKE) --no-print-directory build
+	@$(PYTHON) bench/cluster.py --build $(BUILD) --out build/bench
 
 asan: ## all tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory sanitized KIND=address DIR=build/asan

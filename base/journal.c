@@ -1,6 +1,7 @@
 #include "base/assert.h"
 #include "base/journal_private.h"
 #include "base/memory.h"
+#include "base/metrics.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -46,6 +47,7 @@ struct gn_journal {
     uint8_t *pages;                 /* the record with its surroundings, whole pages */
     size_t cap_pages;
     uint8_t tail[PAGE]; /* the page at `at`, as written so far */
+    gn_metric *syncs;
 
     pthread_t maker;
     bool has_maker;
@@ -238,6 +240,7 @@ gn_code gn_journal_append(gn_journal *j, gn_bytes payload, gn_error *err)
     uint64_t page = j->at / PAGE * PAGE;
     if (!write_all(j->current->fd, j->pages, size, page) || fdatasync(j->current->fd) != 0)
         return failed(err, "write", j->dir, j->current->number);
+    gn_counter_add(j->syncs, 1);
     j->at = (j->at + record + ALIGN - 1) / ALIGN * ALIGN;
     if (j->at / PAGE * PAGE < page + size)
         memcpy(j->tail, j->pages + (j->at / PAGE * PAGE - page), PAGE);
@@ -592,6 +595,7 @@ gn_code gn_journal_open(const char *dir, uint64_t seed, uint64_t after, gn_journ
     recovery rec = {.j = j, .after = after};
     j->dir = gn_xstrdup(dir);
     j->next_number = 1;
+    j->syncs = gn_counter("gnomon_raft_log_syncs_total", NULL, "Syncs of the Raft log's journal.");
     pthread_mutex_init(&j->lock, NULL);
     pthread_cond_init(&j->wanted, NULL);
     gn_code code = identify(&rec, seed, err);

@@ -1,12 +1,17 @@
 /* A load generator over libpq, for this server and its peer alike: one thread, many connections, prepared statements.
  *
- *   bench_wire commits URI CONNECTIONS SECONDS   durable single-row INSERTs, one transaction each
- *   bench_wire point   URI CONNECTIONS SECONDS   SELECT of one row by primary key
- *   bench_wire knn     URI CONNECTIONS SECONDS FILE DIMENSIONS K
+ *   bench_wire commits URIS CONNECTIONS SECONDS [OPTIONS]   durable single-row INSERTs, one transaction each
+ *   bench_wire pairs   URIS CONNECTIONS SECONDS [OPTIONS]   the same with two rows each
+ *   bench_wire point   URIS CONNECTIONS SECONDS [OPTIONS]   SELECT of one row by primary key
+ *   bench_wire knn     URIS CONNECTIONS SECONDS FILE DIMENSIONS K
  *                                                ORDER BY embedding <=> $1 LIMIT k; FILE holds float32 queries
  *   bench_wire copy    URI ROWS                  COPY FROM STDIN of small rows into a table with a primary key
  *
- * Prints one line: operations seconds p50_us p99_us. Fails with a message and status 1 when any operation fails. */
+ * URIS: separated by blanks; connections go to them in turn, tables are made at the first. OPTIONS: what stands behind
+ * the columns in CREATE TABLE, such as `WITH (shards = 8)`; the words `same table` instead take the table as it is.
+ *
+ * Prints one line: operations seconds p50_us p99_us cpu_share. The last is the processor time of this program over the
+ * time that passed: near 1 it would be what is measured. Fails with a message and status 1 when any operation fails. */
 #include <endian.h>
 #include <errno.h>
 #include <libpq-fe.h>
@@ -16,12 +21,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
-enum { MAX_CONNECTIONS = 1024, POINT_ROWS = 100000, MAX_SAMPLES = 1 << 20 };
+enum { MAX_CONNECTIONS = 1024, MAX_URIS = 16, POINT_ROWS = 100000, MAX_SAMPLES = 1 << 20 };
 
 typedef struct bench {
-    enum { COMMITS, POINT, KNN } kind;
+    enum { COMMITS, PAIRS, POINT, KNN } kind;
+    char *uris[MAX_URIS];
+    int n_uris;
     int n;
     PGconn *connections[MAX_CONNECTIONS];
     struct pollfd polls[MAX_CONNECTIONS];
@@ -41,6 +49,13 @@ static double now(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static double cpu_seconds(void)
+{
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1e-6;
 }
 
 static _Noreturn void fail(const char *what, const char *why)
@@ -86,10 +101,15 @@ static uint64_t next_random(bench *b)
 /* Sends the next operation on connection i. */
 static void send_next(bench *b, int i)
 {
-    int64_t id = (b->kind == COMMITS) ? b->next_id++ : (int64_t)(next_random(b) % POINT_ROWS);
-    uint64_t wire = htobe64((uint64_t)id);
-    const char *values[2] = {(const char *)&wire, "a small row's text"};
-    int lengths[2] = {sizeof wire, 18}, formats[2] = {1, 0}, n = b->kind == COMMITS ? 2 : 1;
+    bool writes = b->kind == COMMITS || b->kind == PAIRS;
+    int64_t id = writes ? b->next_id++ : (int64_t)(next_random(b) % POINT_ROWS);
+    uint64_t wire = htobe64((uint64_t)id), second = htobe64((uint64_t)b->next_id);
+    const char *values[3] = {(const char *)&wire, "a small row's text", (const char *)&second};
+    int lengths[3] = {sizeof wire, 18, sizeof second}, formats[3] = {1, 0, 1},
+        n = !writes            ? 1
+            : b->kind == PAIRS ? 3
+                               : 2;
+    b->next_id += b->kind == PAIRS;
     if (b->kind == KNN) {
         values[0] = b->queries + (next_random(b) % b->n_queries) * b->query_bytes;
         lengths[0] = (int)b->query_bytes;
@@ -132,17 +152,17 @@ static int compare(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static void report(bench *b, double seconds)
+static void report(bench *b, double seconds, double cpu)
 {
     qsort(b->samples, b->n_samples, sizeof *b->samples, compare);
-    printf("%lld %.6f %.1f %.1f\n", (long long)b->done, seconds,
+    printf("%lld %.6f %.1f %.1f %.3f\n", (long long)b->done, seconds,
            b->n_samples ? b->samples[b->n_samples / 2] * 1e6 : 0.0,
-           b->n_samples ? b->samples[b->n_samples * 99 / 100] * 1e6 : 0.0);
+           b->n_samples ? b->samples[b->n_samples * 99 / 100] * 1e6 : 0.0, cpu / seconds);
 }
 
 static void load(bench *b, double seconds)
 {
-    double start = now(), end = start + seconds;
+    double start = now(), end = start + seconds, cpu = cpu_seconds();
     int open = b->n;
     bool stopping = false;
     for (int i = 0; i < b->n; i++)
@@ -162,7 +182,7 @@ static void load(bench *b, double seconds)
             }
         }
     }
-    report(b, now() - start);
+    report(b, now() - start, cpu_seconds() - cpu);
 }
 
 static void read_queries(bench *b, const char *path, int dimensions)
@@ -190,22 +210,31 @@ static void read_queries(bench *b, const char *path, int dimensions)
     fclose(f);
 }
 
-static void open_connections(bench *b, const char *uri, const char *statement)
+static void open_connections(bench *b, const char *statement)
 {
     for (int i = 0; i < b->n; i++) {
-        b->connections[i] = connect_to(uri);
+        b->connections[i] = connect_to(b->uris[i % b->n_uris]);
         prepare(b->connections[i], statement);
         PQsetnonblocking(b->connections[i], 1);
         b->polls[i] = (struct pollfd){.fd = PQsocket(b->connections[i]), .events = POLLIN};
     }
 }
 
-static void make_point_table(const char *uri)
+static PGconn *make_table(const char *uri, const char *name, const char *options)
 {
     PGconn *c = connect_to(uri);
+    char text[512];
+    snprintf(text, sizeof text, "DROP TABLE IF EXISTS %s", name);
+    run(c, text);
+    snprintf(text, sizeof text, "CREATE TABLE %s (id bigint PRIMARY KEY, t text NOT NULL) %s", name, options);
+    run(c, text);
+    return c;
+}
+
+static void make_point_table(const char *uri, const char *options)
+{
+    PGconn *c = make_table(uri, "bench_point", options);
     char row[64];
-    run(c, "DROP TABLE IF EXISTS bench_point");
-    run(c, "CREATE TABLE bench_point (id bigint PRIMARY KEY, t text NOT NULL)");
     run(c, "COPY bench_point FROM STDIN");
     for (int i = 0; i < POINT_ROWS; i++) {
         int n = snprintf(row, sizeof row, "%d\trow number %d\n", i, i);
@@ -250,6 +279,33 @@ static void copy_rows(const char *uri, int64_t rows)
     free(buffer);
 }
 
+/* Makes what the load needs; returns the statement. */
+static const char *prepare_load(bench *b, int argc, char **argv)
+{
+    static char statement[256];
+    const char *options = argc == 6 ? argv[5] : "";
+    bool same_table = strcmp(options, "same table") == 0;
+    if (strcmp(argv[1], "commits") == 0 || strcmp(argv[1], "pairs") == 0) {
+        b->kind = argv[1][0] == 'c' ? COMMITS : PAIRS;
+        PQfinish(make_table(b->uris[0], "bench_commits", options));
+        return b->kind == COMMITS ? "INSERT INTO bench_commits VALUES ($1, $2)"
+                                  : "INSERT INTO bench_commits VALUES ($1, $2), ($3, $2)";
+    }
+    if (strcmp(argv[1], "point") == 0) {
+        b->kind = POINT;
+        if (!same_table)
+            make_point_table(b->uris[0], options);
+        return "SELECT t FROM bench_point WHERE id = $1";
+    }
+    if (strcmp(argv[1], "knn") != 0 || argc != 8)
+        fail("usage", "see the head of bench_wire.c");
+    b->kind = KNN;
+    b->k = (int)strtol(argv[7], NULL, 10);
+    read_queries(b, argv[5], (int)strtol(argv[6], NULL, 10));
+    snprintf(statement, sizeof statement, "SELECT id FROM bench_knn ORDER BY embedding <=> $1 LIMIT %d", b->k);
+    return statement;
+}
+
 int main(int argc, char **argv)
 {
     bench b = {.random = 88172645463325252ull, .samples = malloc(MAX_SAMPLES * sizeof(double))};
@@ -262,26 +318,9 @@ int main(int argc, char **argv)
     b.n = (int)strtol(argv[3], NULL, 10);
     if (b.n < 1 || b.n > MAX_CONNECTIONS)
         fail("connections", "1 to 1024");
-    char statement[256] = "SELECT t FROM bench_point WHERE id = $1";
-    b.kind = POINT;
-    if (strcmp(argv[1], "commits") == 0) {
-        b.kind = COMMITS;
-        PGconn *c = connect_to(argv[2]);
-        run(c, "DROP TABLE IF EXISTS bench_commits");
-        run(c, "CREATE TABLE bench_commits (id bigint PRIMARY KEY, t text NOT NULL)");
-        PQfinish(c);
-        snprintf(statement, sizeof statement, "INSERT INTO bench_commits VALUES ($1, $2)");
-    } else if (strcmp(argv[1], "knn") == 0 && argc == 8) {
-        b.kind = KNN;
-        b.k = (int)strtol(argv[7], NULL, 10);
-        read_queries(&b, argv[5], (int)strtol(argv[6], NULL, 10));
-        snprintf(statement, sizeof statement, "SELECT id FROM bench_knn ORDER BY embedding <=> $1 LIMIT %d", b.k);
-    } else if (strcmp(argv[1], "point") == 0) {
-        make_point_table(argv[2]);
-    } else {
-        fail("usage", "see the head of bench_wire.c");
-    }
-    open_connections(&b, argv[2], statement);
+    for (char *rest = argv[2], *uri; b.n_uris < MAX_URIS && (uri = strsep(&rest, " "));)
+        b.uris[b.n_uris++] = uri;
+    open_connections(&b, prepare_load(&b, argc, argv));
     load(&b, strtod(argv[4], NULL));
     for (int i = 0; i < b.n; i++)
         PQfinish(b.connections[i]);

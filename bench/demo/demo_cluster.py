@@ -270,9 +270,11 @@ class Load:
         refused = sum(versions == {0} for versions in possible.values())
         opened = sum(len(versions) > 1 for versions in possible.values())
         for number, node in enumerate(cluster.nodes, 1):
-            found = {}
+            found = None
             with checks.of(f"node {number} gives all rows"), connect(node) as connection:
                 found = dict(connection.execute("SELECT id, version FROM visits").fetchall())
+            if found is None:
+                continue
             lost = sum(0 not in versions and row not in found for row, versions in possible.items())
             ghosts = sum(versions == {0} and row in found for row, versions in possible.items())
             strange = sum(row not in possible for row in found)
