@@ -333,8 +333,9 @@ int main(int argc, char **argv)
     b.next_id = b.operation == FILL ? 0 : (uint64_t)wall.tv_sec * 1000000 + (uint64_t)wall.tv_nsec / 1000;
     char *addresses[16], *rest = argv[2];
     int n_addresses = 0;
-    for (char *a; n_addresses < 16 && (a = strsep(&rest, ","));)
-        addresses[n_addresses++] = a;
+    do
+        addresses[n_addresses++] = strsep(&rest, ",");
+    while (n_addresses < 16 && rest);
     for (int i = 0; i < b.n; i++)
         open_client(&b, i, addresses[i % n_addresses]);
     load(&b, strtod(argv[4], NULL));

@@ -308,18 +308,20 @@ static const char *prepare_load(bench *b, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    bench b = {.random = 88172645463325252ull, .samples = malloc(MAX_SAMPLES * sizeof(double))};
     if (argc == 4 && strcmp(argv[1], "copy") == 0) {
         copy_rows(argv[2], strtoll(argv[3], NULL, 10));
         return 0;
     }
+    bench b = {.random = 88172645463325252ull, .samples = malloc(MAX_SAMPLES * sizeof(double))};
     if (argc < 5 || !b.samples)
         fail("usage", "see the head of bench_wire.c");
     b.n = (int)strtol(argv[3], NULL, 10);
     if (b.n < 1 || b.n > MAX_CONNECTIONS)
         fail("connections", "1 to 1024");
-    for (char *rest = argv[2], *uri; b.n_uris < MAX_URIS && (uri = strsep(&rest, " "));)
-        b.uris[b.n_uris++] = uri;
+    char *rest = argv[2];
+    do
+        b.uris[b.n_uris++] = strsep(&rest, " ");
+    while (b.n_uris < MAX_URIS && rest);
     open_connections(&b, prepare_load(&b, argc, argv));
     load(&b, strtod(argv[4], NULL));
     for (int i = 0; i < b.n; i++)

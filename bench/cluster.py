@@ -180,7 +180,7 @@ class Bench:
                     n = result["operations"]
                     result |= {"server cpu": cpu / n * 1e6, "bytes": sent / n, "syncs": syncs / n}
                     seen[engine.name].append(result)
-            dataset = f"{clients} client{"s" if clients > 1 else ""}, three nodes"
+            dataset = f"{clients} client{'s' if clients > 1 else ''}, three nodes"
             units = {"rate": ("1/s", what), "p50": ("us", "p50"), "p99": ("us", "p99"), "client cpu": ("cores", "cpu of the load generator"),
                      "server cpu": ("us", f"cpu of all servers for one of the {what}"),
                      "bytes": ("bytes", f"sent between nodes for one of the {what}"), "syncs": ("1", f"syncs for one of the {what}")}
@@ -217,7 +217,7 @@ class Bench:
                         for name, uris in (("gnomon", cluster.uris()), ("gnomon-one-node", one.uri())):
                             seen[name].append(self.generate("bench_wire", "knn", uris, clients, self.seconds, queries.name,
                                                             data.dimensions, 10))
-                    dataset = f"{clients} client{"s" if clients > 1 else ""}, {len(data.rows)} x {data.dimensions}, k 10, {SHARDS} shards on three nodes"
+                    dataset = f"{clients} client{'s' if clients > 1 else ''}, {len(data.rows)} x {data.dimensions}, k 10, {SHARDS} shards on three nodes"
                     for name, results in seen.items():
                         for key, unit in (("rate", "1/s"), ("p50", "us"), ("p99", "us")):
                             self.report.line("cluster-knn", name, dataset, key, statistics.median(r[key] for r in results), unit)
