@@ -83,7 +83,7 @@ jepsen: build ## all combinations, for hours; TIME=s of each, the table goes to 
 	@mkdir -p build/jepsen
 	@jepsen/matrix --time $(or $(TIME),30) --gnomond $(BUILD)/node/gnomond --table build/jepsen/table.md
 
-install: build ## gnomond, its unit and documents under PREFIX
+install: build ## gnomond, gnomonctl, unit, man pages, completion and documents under PREFIX
 	@cmake --install $(BUILD) --prefix $(PREFIX)
 
 clean: ## remove build/

@@ -2,6 +2,7 @@
  * brings an answer. What may block, reserving a block and waiting for a leader to be elected, is done on a strand. */
 #include "base/assert.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "cluster/clock_private.h"
 #include "cluster/methods_private.h"
 #include "cluster/system_tables_private.h"
@@ -15,6 +16,8 @@ enum { REQUEST_VERSION = 1, REQUEST_BYTES = 1 + 4 + 8 };
 #define PATIENCE_NS 3000000000u
 #define ASK_NS 1500000000u
 #define PAUSE_NS 10000000u
+#define SKEW_LIMIT_US 500000u
+#define COMPLAIN_EVERY_NS 60000000000u
 #define MAX_BATCH (1u << GN_SCN_COUNTER_BITS)
 
 enum { PHASE_ASKING, PHASE_ANSWERED, PHASE_LEFT };
@@ -42,6 +45,8 @@ struct gn_clock {
     gn_raft_request read;
     gn_rpc_call call;
     gn_buf request;
+    uint64_t asked_ns, no_complaint_before;
+    gn_metric *skew;
     bool asked, own; /* this node's group, else the leader's node */
     gn_code code;
     _Atomic int phase;
@@ -220,6 +225,7 @@ static void ask_leader(gn_clock *c, gn_node_id leader)
                             .request = gn_buf_bytes(&c->request),
                             .deadline_ns = gn_now_ns(c->world) + ASK_NS,
                             .done = heard};
+    c->asked_ns = gn_now_ns(c->world);
     gn_rpc_start(c->rpc, &c->call);
 }
 
@@ -251,12 +257,30 @@ static bool use_own_answer(gn_clock *c, errand *otherwise)
     return hand_out(c);
 }
 
+/* Wall clocks matter for what SCNs say of the time, and for staleness, not for their order; so it is said, and that is
+ * all. The answer's age is what cannot be told from a difference. */
+static void compare_walls(gn_clock *c, uint64_t leaders_us)
+{
+    uint64_t own_us = gn_wall_us(c->world), now = gn_now_ns(c->world), age_us = (now - c->asked_ns) / 1000;
+    uint64_t apart_us = own_us > leaders_us ? own_us - leaders_us : leaders_us - own_us;
+    apart_us = apart_us > age_us ? apart_us - age_us : 0;
+    gn_gauge_set(c->skew, (double)apart_us / 1e6);
+    if (apart_us < SKEW_LIMIT_US || now < c->no_complaint_before)
+        return;
+    c->no_complaint_before = now + COMPLAIN_EVERY_NS;
+    gn_log_warn("cluster", "the wall clocks of this node and of the meta group's leader differ",
+                GN_KV_U64("milliseconds", apart_us / 1000), GN_KV_U64("leader", c->call.to));
+}
+
 static bool use_leaders_answer(gn_clock *c)
 {
     gn_reader r = gn_reader_of(gn_buf_bytes(&c->call.response));
     gn_scn first = gn_read_be64(&r);
+    uint64_t wall_us = gn_read_be64(&r);
     bool ok = c->code == GN_OK && !r.failed && first > c->above;
     gn_buf_close(&c->call.response);
+    if (ok)
+        compare_walls(c, wall_us);
     if (ok)
         answer_batch(c, GN_OK, first);
     return ok;
@@ -351,6 +375,8 @@ gn_clock *gn_clock_create(gn_world *world, gn_shard *meta, gn_rpc *rpc)
     *c = (gn_clock){.world = world, .meta = meta, .group = gn_shard_raft_group(meta), .rpc = rpc};
     pthread_mutex_init(&c->lock, NULL);
     gn_buf_init(&c->request, NULL, REQUEST_BYTES);
+    c->skew = gn_gauge("gnomon_cluster_clock_skew_seconds", NULL,
+                       "How far this node's wall clock and that of the meta group's leader are apart, at least.");
     c->strand = gn_strand_start(world, "clock", run_errands, c);
     if (c->strand)
         return c;
@@ -431,15 +457,20 @@ gn_code gn_clock_ask(gn_clock *c, const _Atomic bool *cancel, gn_scn *scn, gn_er
 typedef struct serving {
     gn_scn_request request;
     gn_rpc_request *rpc;
+    gn_world *world;
 } serving;
 
 static void served(gn_scn_request *request, gn_code code, gn_scn first)
 {
     serving *s = GN_CONTAINER(request, serving, request);
-    uint8_t answer[8];
-    for (int i = 0; i < 8; i++)
-        answer[i] = (uint8_t)(first >> (56 - 8 * i));
-    gn_rpc_answer(s->rpc, code, gn_bytes_of(answer, code == GN_OK ? sizeof answer : 0), NULL);
+    gn_buf answer;
+    gn_buf_init(&answer, NULL, 16);
+    if (code == GN_OK) {
+        gn_buf_append_be64(&answer, first);
+        gn_buf_append_be64(&answer, gn_wall_us(s->world));
+    }
+    gn_rpc_answer(s->rpc, code, gn_buf_bytes(&answer), NULL);
+    gn_buf_close(&answer);
     free(s);
 }
 
@@ -458,6 +489,6 @@ void gn_clock_serve(gn_clock *c, gn_rpc_request *request)
         return;
     }
     serving *s = gn_xcalloc(1, sizeof *s);
-    *s = (serving){.request = {.n = n, .above = above, .done = served}, .rpc = request};
+    *s = (serving){.request = {.n = n, .above = above, .done = served}, .rpc = request, .world = c->world};
     next(c, &s->request);
 }

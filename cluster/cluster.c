@@ -2,10 +2,13 @@
 #include "base/log.h"
 #include "cluster/balance_private.h"
 #include "cluster/parts_private.h"
+#include "cluster/pool_private.h"
 #include "shard/txn.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+
+enum { SCATTER_STRANDS = 256 };
 
 /* Once, from whichever thread met it first. */
 static void log_failed(void *ctx, gn_code code, const char *message)
@@ -20,6 +23,7 @@ static void log_failed(void *ctx, gn_code code, const char *message)
 
 static gn_code start_strands(gn_cluster *c, gn_error *err)
 {
+    c->scatter = gn_pool_create(c->world, "scatter", SCATTER_STRANDS, 0);
     c->parts = gn_parts_start(c);
     c->resolver = c->parts ? gn_resolver_start(c) : NULL;
     c->warden = c->resolver ? gn_warden_start(c) : NULL;
@@ -54,6 +58,7 @@ static gn_code open_parts(gn_cluster *c, gn_error *err)
     gn_groups_serve(c);
     gn_nodes_serve(c);
     gn_balance_serve(c);
+    gn_admin_serve(c);
     for (size_t i = 0; i < c->n_groups; i++)
         gn_shard_tell_unresolved(c->groups[i].shard);
     return GN_OK;
@@ -76,6 +81,8 @@ gn_code gn_cluster_open(gn_world *world, const gn_cluster_options *options, gn_c
                                     .account = options->account};
     c->on_failure = options->failed;
     c->failure_ctx = options->failed_ctx;
+    c->admin = options->host;
+    c->opened_ns = gn_now_ns(world);
     c->rpc = gn_rpc_create(world, 0);
     gn_gate_init(&c->ddl_gate, world);
     gn_gate_init(&c->open_gate, world);
@@ -102,6 +109,7 @@ void gn_cluster_close(gn_cluster *c, bool clean)
     gn_resolver_stop(c->resolver);
     gn_clock_stop(c->clock);
     gn_rpc_destroy(c->rpc);
+    gn_pool_destroy(c->scatter);
     c->rpc = NULL;
     gn_parts_free(c->parts);
     gn_groups_close(c, clean);

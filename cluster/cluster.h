@@ -6,6 +6,7 @@
 #ifndef GN_CLUSTER_CLUSTER_H
 #define GN_CLUSTER_CLUSTER_H
 
+#include "cluster/admin.h"
 #include "net/rpc.h"
 #include "shard/shard.h"
 
@@ -41,6 +42,7 @@ typedef struct gn_cluster_options {
     /* The process must end: the log's disk failed. Called once, from any thread. */
     void (*failed)(void *ctx, gn_code code, const char *message);
     void *failed_ctx;
+    gn_admin_host host; /* zeroed: none */
 } gn_cluster_options;
 
 /* Opens the Raft host and the groups that this node has replicas of. GN_LOCKED when another process has the directory.

@@ -37,6 +37,8 @@ struct gn_cluster {
     gn_peers *peers;      /* the warden's, once it runs */
     void (*peer)(void *ctx, gn_node_id id, const char *address);
     void *peer_ctx;
+    gn_admin_host admin;
+    uint64_t opened_ns;
 
     gn_rpc *rpc;
     gn_clock *clock;
@@ -45,7 +47,8 @@ struct gn_cluster {
     gn_raft_host *host;
     gn_shard *meta; /* this node's replica of the meta group */
     gn_resolver *resolver;
-    struct gn_parts *parts; /* of transactions, on other nodes and of them */
+    struct gn_pool *scatter; /* strands on which a transaction's parts begin at once */
+    struct gn_parts *parts;  /* of transactions, on other nodes and of them */
     gn_warden *warden;
     _Atomic bool failed, stopping;
     void (*on_failure)(void *ctx, gn_code code, const char *message);
@@ -96,6 +99,9 @@ gn_code gn_meta_begin(gn_cluster *cluster, bool read_only, bool stale, gn_txn **
 /* Reads the placement again; stale: as this node's replica has it. */
 gn_code gn_meta_refresh(gn_cluster *cluster, bool stale, gn_error *err);
 gn_placement *gn_meta_placement(gn_cluster *cluster); /* retained */
+/* Rows of gnomon_cluster. */
+gn_code gn_meta_put_setting(gn_txn *meta, const char *name, const char *value, gn_error *err);
+gn_code gn_meta_get_setting(gn_txn *meta, const char *name, char *value, size_t size, bool *found, gn_error *err);
 gn_code gn_meta_put_node(gn_txn *meta, const gn_node_place *node, gn_error *err);
 gn_code gn_meta_put_distribution(gn_txn *meta, const gn_distribution *distribution, gn_error *err);
 gn_code gn_meta_put_group(gn_txn *meta, const gn_group_place *group, gn_error *err);
@@ -109,6 +115,9 @@ void gn_warden_nudge(gn_warden *warden);         /* there may be something to do
 /* ---- balance.c ---- */
 /* The group goes on without this node: the placement says so, and its leader too. */
 bool gn_group_is_removed(gn_cluster *cluster, uint64_t group);
+
+/* ---- admin.c ---- */
+void gn_admin_serve(gn_cluster *cluster);
 
 /* ---- nodes.c ---- */
 void gn_nodes_serve(gn_cluster *cluster);

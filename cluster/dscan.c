@@ -96,12 +96,10 @@ typedef struct opening {
 
 static gn_code find_parts(gn_dtxn *txn, opening *o, const gn_group_place *groups, gn_error *err)
 {
-    gn_code code = GN_OK;
-    for (uint32_t i = 0; i < o->n && code == GN_OK; i++) {
-        code = gn_dtxn_part(txn, groups ? groups[i].id : GN_META_GROUP, &o->parts[i], err);
-        if (code == GN_OK)
-            o->parts[i]->reads = true;
-    }
+    const gn_group_place meta = {.id = GN_META_GROUP};
+    gn_code code = gn_dtxn_parts(txn, groups ? groups : &meta, o->n, o->parts, err);
+    for (uint32_t i = 0; i < o->n && code == GN_OK; i++)
+        o->parts[i]->reads = true;
     return code;
 }
 

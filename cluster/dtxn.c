@@ -3,53 +3,160 @@
 #include "base/assert.h"
 #include "base/limits.h"
 #include "cluster/dtxn_private.h"
+#include "cluster/pool_private.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 
 /* ---- parts ---- */
 
-static gn_part *add_part(gn_dtxn *txn, uint64_t group_id)
+static gn_part *find_part(const gn_dtxn *txn, uint64_t group_id)
 {
-    txn->parts = gn_xrealloc(txn->parts, (txn->n_parts + 1) * sizeof *txn->parts);
-    gn_part *part = txn->parts[txn->n_parts++] = gn_xcalloc(1, sizeof(gn_part));
-    part->group_id = group_id;
-    return part;
+    for (uint32_t i = 0; i < txn->n_parts; i++)
+        if (txn->parts[i]->group_id == group_id)
+            return txn->parts[i];
+    return NULL;
 }
 
-static gn_code begin_part(gn_dtxn *txn, uint64_t group_id, gn_part **out, gn_error *err)
+static void add_part(gn_dtxn *txn, gn_part *part)
 {
+    txn->parts = gn_xrealloc(txn->parts, (txn->n_parts + 1) * sizeof *txn->parts);
+    txn->parts[txn->n_parts++] = part;
+}
+
+/* One part on its way; the transaction is only read. */
+typedef struct beginning {
+    gn_pool_job job;
+    const gn_dtxn *txn;
+    gn_shard *shard; /* held; NULL: there is no replica here */
+    gn_part *part;
+    gn_code code;
+    gn_error err;
+    struct gathering *gathering;
+} beginning;
+
+static void prepare_to_begin(const gn_dtxn *txn, uint64_t group_id, beginning *b)
+{
+    *b =
+        (beginning){.txn = txn, .shard = gn_group_hold(txn->cluster, group_id), .part = gn_xcalloc(1, sizeof(gn_part))};
+    b->part->group_id = group_id;
+}
+
+static void begin_part(beginning *b)
+{
+    const gn_dtxn *txn = b->txn;
     gn_cluster *c = txn->cluster;
-    gn_shard *shard = gn_group_hold(c, group_id);
     gn_txn_options options = {.read_scn = txn->read_scn,
                               .global = txn->read_scn != 0,
+                              .stale = b->shard && txn->past && gn_shard_closed_scn(b->shard) >= txn->read_scn,
                               .read_only = txn->options.read_only,
                               .account = txn->options.account,
                               .cancel = txn->options.cancel};
-    gn_txn *here = NULL;
-    options.stale = shard && txn->past && gn_shard_closed_scn(shard) >= txn->read_scn;
-    if (!shard && !c->parts)
-        return gn_error_set(err, GN_UNAVAILABLE, "this node has no replica of group %" PRIu64, group_id);
-    gn_code code = shard ? gn_txn_begin(shard, &options, &here, err) : GN_OK;
-    gn_group_release(c, shard);
-    if (code == GN_NO_OBJECT && c->parts) /* it was removed from its group: those that are in it are elsewhere */
-        code = GN_OK;
-    if (code != GN_OK)
-        return code;
-    *out = add_part(txn, group_id);
-    (*out)->txn = here;
-    (*out)->remote = here ? NULL : gn_remote_part_open(c, group_id, &options);
-    return GN_OK;
+    b->code = b->shard    ? gn_txn_begin(b->shard, &options, &b->part->txn, &b->err)
+              : !c->parts ? gn_error_set(&b->err, GN_UNAVAILABLE, "this node has no replica of group %" PRIu64,
+                                         b->part->group_id)
+                          : GN_OK;
+    gn_group_release(c, b->shard);
+    if (b->code == GN_NO_OBJECT && c->parts) /* it was removed from its group: those that are in it are elsewhere */
+        b->code = GN_OK;
+    if (b->code == GN_OK && !b->part->txn)
+        b->part->remote = gn_remote_part_open(c, b->part->group_id, &options);
+}
+
+/* The part is the transaction's, or freed. */
+static gn_code end_beginning(gn_dtxn *txn, beginning *b, gn_part **out, gn_error *err)
+{
+    if (b->code == GN_OK) {
+        add_part(txn, b->part);
+        *out = b->part;
+        return GN_OK;
+    }
+    free(b->part);
+    if (err)
+        *err = b->err;
+    return b->code;
 }
 
 gn_code gn_dtxn_part(gn_dtxn *txn, uint64_t group_id, gn_part **out, gn_error *err)
 {
-    for (uint32_t i = 0; i < txn->n_parts; i++)
-        if (txn->parts[i]->group_id == group_id) {
-            *out = txn->parts[i];
-            return GN_OK;
-        }
-    return begin_part(txn, group_id, out, err);
+    beginning b;
+    if ((*out = find_part(txn, group_id)))
+        return GN_OK;
+    prepare_to_begin(txn, group_id, &b);
+    begin_part(&b);
+    return end_beginning(txn, &b, out, err);
+}
+
+/* ---- several at once ---- a replica that does not lead asks its leader first, so all of them do at the same time */
+
+typedef struct gathering {
+    pthread_mutex_t lock;
+    gn_event event;
+    uint32_t running;
+} gathering;
+
+static void begin_job(gn_pool_job *job)
+{
+    beginning *b = GN_CONTAINER(job, beginning, job);
+    gathering *g = b->gathering;
+    begin_part(b);
+    pthread_mutex_lock(&g->lock);
+    if (--g->running == 0)
+        gn_event_signal(&g->event);
+    pthread_mutex_unlock(&g->lock);
+}
+
+static bool leads(const gn_dtxn *txn, gn_shard *shard)
+{
+    uint64_t term;
+    return gn_raft_leader(gn_shard_raft_group(shard), &term) == gn_net_self(txn->cluster->world);
+}
+
+/* Those that have to ask somebody go to other strands; this one does the rest, then waits. */
+static void begin_all(gn_dtxn *txn, beginning *all, uint32_t n)
+{
+    gathering g = {.running = 1};
+    pthread_mutex_init(&g.lock, NULL);
+    gn_event_init(&g.event, txn->cluster->world);
+    for (uint32_t i = 0; i < n; i++) {
+        all[i].gathering = &g;
+        all[i].job.run = begin_job;
+        bool asks = all[i].shard && !leads(txn, all[i].shard);
+        pthread_mutex_lock(&g.lock);
+        g.running += asks;
+        pthread_mutex_unlock(&g.lock);
+        if (asks && !gn_pool_post(txn->cluster->scatter, &all[i].job, false))
+            begin_job(&all[i].job);
+        else if (!asks)
+            begin_part(&all[i]);
+    }
+    pthread_mutex_lock(&g.lock);
+    bool wait = --g.running > 0;
+    pthread_mutex_unlock(&g.lock);
+    if (wait)
+        gn_event_wait(&g.event, UINT64_MAX);
+    pthread_mutex_lock(&g.lock); /* whoever signalled has left it */
+    pthread_mutex_unlock(&g.lock);
+    pthread_mutex_destroy(&g.lock);
+}
+
+gn_code gn_dtxn_parts(gn_dtxn *txn, const gn_group_place *groups, uint32_t n, gn_part **out, gn_error *err)
+{
+    beginning *all = gn_xcalloc(n, sizeof *all);
+    uint32_t missing = 0;
+    gn_code code = GN_OK;
+    for (uint32_t i = 0; i < n; i++)
+        if (!(out[i] = find_part(txn, groups[i].id)))
+            prepare_to_begin(txn, groups[i].id, &all[missing++]);
+    begin_all(txn, all, missing);
+    for (uint32_t i = 0, m = 0; i < n; i++) {
+        if (out[i])
+            continue;
+        gn_code ended = end_beginning(txn, &all[m++], &out[i], code == GN_OK ? err : NULL);
+        code = code == GN_OK ? ended : code;
+    }
+    free(all);
+    return code;
 }
 
 static gn_txn *meta_of(const gn_dtxn *txn)
@@ -75,7 +182,7 @@ gn_code gn_dtxn_begin(gn_cluster *cluster, const gn_dtxn_options *options, gn_dt
     if (!txn->past && options->several && cluster->clocked)
         code = gn_clock_ask(cluster->clock, options->cancel, &txn->read_scn, err);
     if (code == GN_OK)
-        code = begin_part(txn, GN_META_GROUP, &meta, err);
+        code = gn_dtxn_part(txn, GN_META_GROUP, &meta, err);
     if (code != GN_OK) {
         gn_dtxn_abort(txn);
         return code;

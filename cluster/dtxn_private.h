@@ -20,6 +20,9 @@ struct gn_dtxn {
 /* The part in this group, begun on first use. */
 gn_code gn_dtxn_part(gn_dtxn *txn, uint64_t group_id, gn_part **out, gn_error *err);
 
+/* The parts in these groups, begun all at once where they are missing. out: n of them. */
+gn_code gn_dtxn_parts(gn_dtxn *txn, const gn_group_place *groups, uint32_t n, gn_part **out, gn_error *err);
+
 /* The groups that a scan of the table must ask: all of its distribution, or the one that the range leads to. The
  * places are the placement's. */
 gn_code gn_dtxn_groups(gn_dtxn *txn, const gn_table_desc *table, const gn_key_range *range,

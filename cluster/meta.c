@@ -21,10 +21,38 @@ gn_code gn_meta_begin(gn_cluster *c, bool read_only, bool stale, gn_txn **out, g
 
 /* ---- the rows ---- */
 
-static gn_code put_setting(gn_txn *meta, const char *name, const char *value, gn_error *err)
+gn_code gn_meta_put_setting(gn_txn *meta, const char *name, const char *value, gn_error *err)
 {
     gn_value row[GN_CLUSTER_COLUMNS] = {gn_text_value(gn_bytes_str(name)), gn_text_value(gn_bytes_str(value))};
     return gn_system_put(meta, GN_SYS_CLUSTER, row, err);
+}
+
+typedef struct wanted {
+    const char *name;
+    char *value;
+    size_t size;
+    bool found;
+} wanted;
+
+static gn_code compare_setting(void *ctx, const gn_value *values, gn_error *err)
+{
+    wanted *w = ctx;
+    gn_bytes name = values[GN_CLUSTER_NAME].as.bytes, value = values[GN_CLUSTER_VALUE].as.bytes;
+    (void)err;
+    if (name.len == strlen(w->name) && memcmp(name.data, w->name, name.len) == 0 && value.len < w->size) {
+        memcpy(w->value, value.data, value.len);
+        w->value[value.len] = '\0';
+        w->found = true;
+    }
+    return GN_OK;
+}
+
+gn_code gn_meta_get_setting(gn_txn *meta, const char *name, char *value, size_t size, bool *found, gn_error *err)
+{
+    wanted w = {.name = name, .value = value, .size = size};
+    gn_code code = gn_system_scan(meta, GN_SYS_CLUSTER, compare_setting, &w, err);
+    *found = w.found;
+    return code;
 }
 
 gn_code gn_meta_put_node(gn_txn *meta, const gn_node_place *node, gn_error *err)
@@ -62,7 +90,7 @@ static gn_code found(gn_cluster *c, gn_txn *meta, gn_error *err)
     snprintf(node.zone, sizeof node.zone, "%s", c->zone);
     gn_code code = gn_system_tables_create(meta, err);
     if (code == GN_OK)
-        code = put_setting(meta, "cluster_id", c->identity.cluster, err);
+        code = gn_meta_put_setting(meta, "cluster_id", c->identity.cluster, err);
     if (code == GN_OK)
         code = gn_meta_put_node(meta, &node, err);
     return code == GN_OK ? gn_meta_put_group(meta, &group, err) : code;

@@ -9,6 +9,7 @@ typedef enum gn_method {
     GN_METHOD_JOIN = 3,    /* nodes.c: a new node wants to be one of us */
     GN_METHOD_NUDGE = 5,   /* nodes.c: the placement has changed */
     GN_METHOD_CHUNK = 6,   /* groups.c: a piece of a snapshot's file */
+    GN_METHOD_ADMIN = 7,   /* admin.c: an operator's tool (net/admin.h) */
     GN_METHOD_MEMBERS = 8, /* balance.c: of a group, as its leader has them */
 
     /* 16 ... 39: parts of transactions (part_wire_private.h) */

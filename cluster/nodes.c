@@ -78,10 +78,35 @@ static gn_code replace_node(gn_txn *meta, const gn_placement *p, const gn_node_p
     return code;
 }
 
-static gn_code admit_in(gn_txn *meta, gn_node_place *node, gn_error *err)
+/* Who does not hear an answer asks again, another node perhaps, and both requests may run, in any order: they are one,
+ * and lead to one node. A stranger has the same number in all of them (node/member.c). */
+static gn_code was_admitted(gn_txn *meta, gn_node_id stranger, gn_node_place *node, bool *was, gn_error *err)
+{
+    char name[sizeof node->address + 8], value[64], *end;
+    snprintf(name, sizeof name, "joined %s", node->address);
+    gn_code code = gn_meta_get_setting(meta, name, value, sizeof value, was, err);
+    *was = code == GN_OK && *was && strtoull(value, &end, 10) == stranger && *end == ' ';
+    if (*was)
+        node->id = strtoull(end, NULL, 10);
+    return code;
+}
+
+static gn_code note_admitted(gn_txn *meta, gn_node_id stranger, const gn_node_place *node, gn_error *err)
+{
+    char name[sizeof node->address + 8], value[64];
+    snprintf(name, sizeof name, "joined %s", node->address);
+    snprintf(value, sizeof value, "%" PRIu64 " %" PRIu64, stranger, node->id);
+    return gn_meta_put_setting(meta, name, value, err);
+}
+
+static gn_code admit_in(gn_txn *meta, gn_node_id stranger, gn_node_place *node, gn_error *err)
 {
     gn_placement *p;
-    gn_code code = gn_placement_load(meta, &p, err);
+    bool was;
+    gn_code code = was_admitted(meta, stranger, node, &was, err);
+    if (code != GN_OK || was)
+        return code;
+    code = gn_placement_load(meta, &p, err);
     if (code != GN_OK)
         return code;
     node->id = p->n_nodes ? p->nodes[p->n_nodes - 1].id + 1 : 1; /* rows stay, so no number comes twice */
@@ -89,17 +114,19 @@ static gn_code admit_in(gn_txn *meta, gn_node_place *node, gn_error *err)
         if (strcmp(p->nodes[i].address, node->address) == 0)
             code = replace_node(meta, p, &p->nodes[i], node->id, err);
     gn_placement_release(p);
+    if (code == GN_OK)
+        code = note_admitted(meta, stranger, node, err);
     return code == GN_OK ? gn_meta_put_node(meta, node, err) : code;
 }
 
-static gn_code admit(gn_cluster *c, gn_node_place *node, gn_error *err)
+static gn_code admit(gn_cluster *c, gn_node_id stranger, gn_node_place *node, gn_error *err)
 {
     gn_txn *meta;
     gn_scn scn;
     gn_code code = gn_meta_begin(c, false, false, &meta, err);
     if (code != GN_OK)
         return code;
-    code = admit_in(meta, node, err);
+    code = admit_in(meta, stranger, node, err);
     if (code == GN_OK)
         return gn_txn_commit(meta, &scn, err);
     gn_txn_abort(meta);
@@ -113,7 +140,6 @@ static gn_code serve_join(void *ctx, gn_node_id from, gn_bytes request, gn_buf *
     gn_reader r = gn_reader_of(request);
     bool known = gn_read_u8(&r) == JOIN_VERSION;
     uint32_t version = gn_read_be32(&r);
-    (void)from;
     if (r.failed || !known || version != GN_PROTOCOL_VERSION)
         return gn_error_set(err, GN_CONFIGURATION,
                             "this cluster speaks version %u of the protocol between nodes, the new node version %u",
@@ -123,7 +149,7 @@ static gn_code serve_join(void *ctx, gn_node_id from, gn_bytes request, gn_buf *
         return gn_error_set(err, GN_CONFIGURATION, "a new node needs an address; at most 255 bytes, its zone 63");
     if (!c->address[0])
         return gn_error_set(err, GN_CONFIGURATION, "this node has no address for other nodes (cluster_listen)");
-    gn_code code = admit(c, &node, err);
+    gn_code code = admit(c, from, &node, err);
     if (code != GN_OK)
         return code;
     gn_log_info("cluster", "node admitted", GN_KV_U64("node", node.id), GN_KV_STR("address", node.address),

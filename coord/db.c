@@ -35,7 +35,8 @@ static gn_code open_cluster(gn_db *db, const gn_db_options *options, gn_error *e
                                   .peer = options->peer,
                                   .peer_ctx = options->peer_ctx,
                                   .failed = log_failed,
-                                  .failed_ctx = db};
+                                  .failed_ctx = db,
+                                  .host = options->host};
     return gn_cluster_open(db->world, &cluster, &db->cluster, err);
 }
 

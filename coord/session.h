@@ -24,6 +24,7 @@ typedef struct gn_db_options {
     /* The process must end: the log's disk failed. Called once, from any thread. */
     void (*failed)(void *ctx, gn_code code, const char *message);
     void *failed_ctx;
+    gn_admin_host host; /* for operators; zeroed: none */
 } gn_db_options;
 
 gn_code gn_db_open(gn_world *world, const gn_db_options *options, gn_db **out, gn_error *err);

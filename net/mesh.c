@@ -117,8 +117,10 @@ void gn_mesh_note(gn_mesh *mesh, mesh_peer *peer, const char *where, const char 
     if (!peer)
         mesh->last_words_ns = now;
     snprintf(last, size, "%s", words);
-    gn_log_warn("net", "no connection", GN_KV_U64("node", peer ? peer->id : 0), GN_KV_STR("address", where),
-                GN_KV_STR("reason", words));
+    /* A stranger's end is no news: it asked something and went. */
+    gn_log_level level = peer && peer->id >= GN_MESH_STRANGER ? GN_LOG_DEBUG : GN_LOG_WARN;
+    GN_LOG(level, "net", "no connection", GN_KV_U64("node", peer ? peer->id : 0), GN_KV_STR("address", where),
+           GN_KV_STR("reason", words));
 }
 
 /* ---- dials ---- */

@@ -274,6 +274,29 @@ static void format_default(const option *o, char *out, size_t size)
         snprintf(out, size, "%s", o->text_default);
 }
 
+bool gn_config_write(const gn_config *config, gn_buf *out)
+{
+    for (size_t i = 0; i < N_OPTIONS; i++) {
+        const void *value = (const char *)config + options[i].offset;
+        int64_t number;
+        if (options[i].kind == INTEGER) {
+            memcpy(&number, value, sizeof number);
+            gn_buf_printf(out, "%s = %lld\n", options[i].name, (long long)number);
+            continue;
+        }
+        gn_buf_printf(out, "%s = \"", options[i].name);
+        for (const char *p = value; *p; p++)
+            if (*p == '"' || *p == '\\')
+                gn_buf_printf(out, "\\%c", *p);
+            else if ((unsigned char)*p < 0x20 || *p == 0x7f)
+                gn_buf_printf(out, "\\u%04x", (unsigned char)*p);
+            else
+                gn_buf_append_u8(out, (uint8_t)*p);
+        gn_buf_append_str(out, "\"\n");
+    }
+    return !out->failed;
+}
+
 bool gn_config_help(gn_buf *out)
 {
     gn_buf_append_str(out,

@@ -27,6 +27,8 @@ gn_code gn_config_read_file(gn_config *config, const char *path, gn_error *err);
 
 bool gn_config_help(gn_buf *out); /* --help */
 bool gn_config_docs(gn_buf *out); /* docs/configuration.md */
+/* Every option as a TOML file has it; for operators' reports. No option holds a secret: keys are named by file. */
+bool gn_config_write(const gn_config *config, gn_buf *out);
 
 /* "host:port" or "[host]:port" into its parts. GN_CONFIGURATION unless host is a loopback address or "localhost". */
 gn_code gn_config_loopback(const char *option, const char *address, char *host, size_t host_size, int *port,

@@ -131,22 +131,30 @@ static void say_ready(node *n)
     }
 }
 
+static void write_configuration(void *ctx, gn_buf *out)
+{
+    gn_config_write(ctx, out);
+}
+
 static gn_code open_db(node *n, gn_error *err)
 {
     gn_code code = gn_member_open(&n->config, &n->member, err);
     if (code != GN_OK)
         return code;
-    const gn_db_options options = {.data_dir = n->config.data_dir,
-                                   .memory_limit_bytes = (uint64_t)n->config.memory_limit_mb << 20,
-                                   .retention_ms = (uint64_t)n->config.retention_s * 1000,
-                                   .statement_memory_bytes = (uint64_t)n->config.statement_memory_mb << 20,
-                                   .identity = &n->member.identity,
-                                   .address = n->member.address,
-                                   .zone = n->config.zone,
-                                   .peer = gn_member_peer,
-                                   .peer_ctx = &n->member,
-                                   .failed = on_db_failed,
-                                   .failed_ctx = n};
+    const gn_db_options options = {
+        .data_dir = n->config.data_dir,
+        .memory_limit_bytes = (uint64_t)n->config.memory_limit_mb << 20,
+        .retention_ms = (uint64_t)n->config.retention_s * 1000,
+        .statement_memory_bytes = (uint64_t)n->config.statement_memory_mb << 20,
+        .identity = &n->member.identity,
+        .address = n->member.address,
+        .zone = n->config.zone,
+        .peer = gn_member_peer,
+        .peer_ctx = &n->member,
+        .failed = on_db_failed,
+        .failed_ctx = n,
+        .host = {
+            .version = GN_VERSION, .mesh = n->member.mesh, .configuration = write_configuration, .ctx = &n->config}};
     return gn_db_open(n->member.world, &options, &n->db, err);
 }
 

@@ -139,8 +139,8 @@ void gn_raft_tell_commit(gn_raft_group *group, gn_node_id member);
 void gn_raft_add(gn_raft_group *group, gn_node_id id, gn_raft_request *request);     /* as a non-voter */
 void gn_raft_promote(gn_raft_group *group, gn_node_id id, gn_raft_request *request); /* catches up, then votes */
 void gn_raft_remove(gn_raft_group *group, gn_node_id id, gn_raft_request *request);  /* not the leader itself */
-/* Stops submitting, waits until the target has everything, hands over. GN_UNAVAILABLE: this node leads on, or nobody.
- */
+/* Stops submitting, waits until the target has everything, hands over. GN_UNAVAILABLE: this node leads on, or nobody;
+ * at once, with nothing stopped, when nothing was heard of the target lately. */
 void gn_raft_transfer(gn_raft_group *group, gn_node_id id, gn_raft_request *request);
 /* Asks for a snapshot now. done(GN_OK) when it is durable. */
 void gn_raft_take_snapshot(gn_raft_group *group, gn_raft_request *request);

@@ -82,10 +82,23 @@ static void begin_catch_up(gn_raft_group *group)
     raft_index match = 0;
     event.catch_up.server_id = group->change->target;
     group->change_catching_up = true;
+    group->change_began_ms = gn_raft_now_ms(group->host);
+    raft_set_max_catch_up_round_duration(&group->raft, GN_RAFT_CATCH_UP_MS);
     if (raft_match_index(&group->raft, group->change->target, &match) == 0 && match == group->last_index)
         gn_raft_submit_barrier(group);
     if (!group->stopped)
         gn_raft_step(group, &event);
+}
+
+/* One that is gone would hold up every other change, the one that replaces it too. The core ends a catching up only
+ * when a round takes too long, at its next tick. */
+static void give_up_on_silence(gn_raft_group *group)
+{
+    uint64_t since = gn_raft_transport_heard_ms(group->host, group->change->target);
+    if (since < group->change_began_ms)
+        since = group->change_began_ms;
+    if (gn_raft_now_ms(group->host) - since > GN_RAFT_CATCH_UP_SILENCE_MS)
+        raft_set_max_catch_up_round_duration(&group->raft, 0);
 }
 
 /* True when the server to be promoted has caught up; ends the request when it did not. */
@@ -101,6 +114,8 @@ static bool caught_up(gn_raft_group *group)
         finish(group, GN_UNAVAILABLE);
         return false;
     }
+    if (status == RAFT_CATCH_UP_RUNNING)
+        give_up_on_silence(group);
     return status == RAFT_CATCH_UP_FINISHED;
 }
 

@@ -37,7 +37,8 @@ enum {
     /* After which a manifest is sent again. Who installs it does not listen; who lost it, or put it off, and rejects
      * the heartbeats of a leader that has taken a newer snapshot since, is heard by the core only after this time. */
     GN_RAFT_INSTALL_TIMEOUT_MS = 5000,
-    GN_RAFT_CATCH_UP_MS = 120000, /* a round of catching up before a promotion; the first may be a snapshot */
+    GN_RAFT_CATCH_UP_MS = 120000,       /* a round of catching up before a promotion; the first may be a snapshot */
+    GN_RAFT_CATCH_UP_SILENCE_MS = 5000, /* of the node that catches up; then somebody else may be what is needed */
 };
 
 /* ---- records: the log as it lies on disk and goes over the wire (log_store.c) ---- */
@@ -289,6 +290,7 @@ struct gn_raft_group {
     /* membership and transfer */
     gn_raft_request *change; /* the one under way */
     bool change_submitted, change_catching_up;
+    uint64_t change_began_ms; /* the catching up */
     gn_raft_request *transfer;
     bool transfer_sent;
     uint64_t transfer_deadline_ms; /* after stepping down: wait so long for the new leader's first message */
@@ -341,6 +343,7 @@ struct gn_raft_group {
 typedef struct gn_raft_peer {
     gn_node_id id;
     gn_buf frame;
+    uint64_t heard_ms; /* when the last frame came from it */
 } gn_raft_peer;
 
 typedef struct gn_raft_metrics {
@@ -515,6 +518,10 @@ void gn_raft_wishes_advance(gn_raft_group *group);
 void gn_raft_transport_flush(gn_raft_host *host);
 void gn_raft_transport_probe(gn_raft_group *group, gn_node_id to, bool ack, uint64_t term, uint64_t round);
 void gn_raft_transport_receive(void *ctx, gn_node_id from, gn_bytes frame);
+/* When the last frame came from this node; 0 = never, or it was never sent to. */
+uint64_t gn_raft_transport_heard_ms(const gn_raft_host *host, gn_node_id id);
+/* Something came from it within half an election timeout. */
+bool gn_raft_transport_hears(const gn_raft_host *host, gn_node_id id);
 void gn_raft_transport_close(gn_raft_host *host);
 
 /* ---- frames (codec.c) ---- */

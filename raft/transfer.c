@@ -15,6 +15,8 @@ void gn_raft_transfer_add(gn_raft_group *group, gn_raft_request *request)
         code = GN_UNAVAILABLE;
     if (group->transfer || (group->change && group->change_catching_up))
         code = GN_OBJECT_IN_USE;
+    if (code == GN_OK && !gn_raft_transport_hears(group->host, request->target))
+        code = GN_UNAVAILABLE; /* submits need not wait to find that out */
     if (code != GN_OK) {
         gn_raft_finish(request, code);
         return;

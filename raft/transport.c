@@ -9,7 +9,8 @@
 
 /* ---- peers ---- */
 
-static gn_raft_peer *peer_of(gn_raft_host *host, gn_node_id id)
+/* The first whose id is not below this one. */
+static size_t peer_place(const gn_raft_host *host, gn_node_id id)
 {
     size_t lo = 0, hi = host->n_peers;
     while (lo < hi) {
@@ -19,6 +20,18 @@ static gn_raft_peer *peer_of(gn_raft_host *host, gn_node_id id)
         else
             hi = mid;
     }
+    return lo;
+}
+
+static gn_raft_peer *known_peer(const gn_raft_host *host, gn_node_id id)
+{
+    size_t at = peer_place(host, id);
+    return at < host->n_peers && host->peers[at]->id == id ? host->peers[at] : NULL;
+}
+
+static gn_raft_peer *peer_of(gn_raft_host *host, gn_node_id id)
+{
+    size_t lo = peer_place(host, id);
     if (lo < host->n_peers && host->peers[lo]->id == id)
         return host->peers[lo];
     if (host->n_peers == host->cap_peers) {
@@ -370,6 +383,18 @@ static bool receive_message(gn_raft_group *group, gn_node_id from, gn_raft_wire 
     return true;
 }
 
+uint64_t gn_raft_transport_heard_ms(const gn_raft_host *host, gn_node_id id)
+{
+    const gn_raft_peer *peer = known_peer(host, id);
+    return peer ? peer->heard_ms : 0;
+}
+
+bool gn_raft_transport_hears(const gn_raft_host *host, gn_node_id id)
+{
+    uint64_t heard = gn_raft_transport_heard_ms(host, id);
+    return heard && gn_raft_now_ms(host) - heard <= host->options.election_timeout_ms / 2;
+}
+
 void gn_raft_transport_receive(void *ctx, gn_node_id from, gn_bytes frame)
 {
     gn_raft_host *host = ctx;
@@ -377,6 +402,9 @@ void gn_raft_transport_receive(void *ctx, gn_node_id from, gn_bytes frame)
     gn_raft_wire wire = {0};
     char address[24];
     bool bad = gn_read_u8(&r) != GN_RAFT_WIRE_VERSION || from == 0 || from == host->self;
+    gn_raft_peer *peer = known_peer(host, from);
+    if (peer)
+        peer->heard_ms = gn_raft_now_ms(host);
     snprintf(address, sizeof address, "%" PRIu64, from);
     while (!bad && !host->failed && gn_raft_wire_next(&r, &wire, &bad)) {
         gn_raft_group *group = gn_raft_host_find(host, wire.group);

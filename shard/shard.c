@@ -483,3 +483,18 @@ void gn_shard_table_stats(gn_shard *shard, uint64_t table_id, gn_table_stats *ou
     }
     pthread_mutex_unlock(&shard->view_lock);
 }
+
+void gn_shard_totals_get(gn_shard *shard, gn_shard_totals *out)
+{
+    *out = (gn_shard_totals){.prepared = shard->prepared.n};
+    pthread_mutex_lock(&shard->view_lock);
+    for (size_t i = 0; i < shard->tables.n; i++) {
+        const gn_table_state *t = shard->tables.items[i];
+        if (t->table_id < GN_FIRST_USER_ID)
+            continue;
+        out->tables++;
+        out->rows_estimate += t->public_rows > 0 ? (uint64_t)t->public_rows : 0;
+        out->bytes_estimate += t->public_bytes > 0 ? (uint64_t)t->public_bytes : 0;
+    }
+    pthread_mutex_unlock(&shard->view_lock);
+}

@@ -122,6 +122,11 @@ typedef struct gn_table_stats {
     uint64_t bytes_estimate;
 } gn_table_stats;
 void gn_shard_table_stats(gn_shard *shard, uint64_t table_id, gn_table_stats *out);
+typedef struct gn_shard_totals {
+    uint64_t tables, rows_estimate, bytes_estimate; /* of users' tables that were written to */
+    uint32_t prepared;                              /* parts of transactions over groups that wait for their decision */
+} gn_shard_totals;
+void gn_shard_totals_get(gn_shard *shard, gn_shard_totals *out); /* any thread */
 struct gn_vindex_stats;
 gn_code gn_shard_vindex_stats(gn_shard *shard, uint64_t index_id, struct gn_vindex_stats *out);
 /* Blocks until the index has searched all it was given into segments (CREATE INDEX waits so). */

@@ -302,7 +302,7 @@ class Clock(Nemesis):
     def prepare(self):
         for node in self.cluster.nodes:
             self._set(node, 0)
-            node.environment |= {"LD_PRELOAD": glob.glob(clusters.FAKETIME)[0], "FAKETIME_NO_CACHE": "1",
+            node.environment |= {"LD_PRELOAD": glob.glob(clusters.FAKETIME)[0], "FAKETIME_CACHE_DURATION": "1",
                                  "FAKETIME_TIMESTAMP_FILE": str(node.directory / "faketime"),
                                  "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}
 

@@ -368,13 +368,13 @@ static void the_past_can_be_read(void **state)
     bool seen = false;
     uint64_t deadline = gn_now_ns(world) + 10000000000u;
     while (!seen && gn_now_ns(world) < deadline) { /* a millisecond ago comes to be after the commit */
-        sum sum = {0};
+        sum found = {0};
         txn = begin_past(1);
         if (gn_dtxn_table_named(txn, gn_bytes_str("accounts"))) {
-            assert_int_equal(add_up(txn, NULL, &sum, &err), GN_OK);
-            assert_true(sum.rows == 0 || sum.rows == ACCOUNTS); /* all of a transaction or nothing */
+            assert_int_equal(add_up(txn, NULL, &found, &err), GN_OK);
+            assert_true(found.rows == 0 || found.rows == ACCOUNTS); /* all of a transaction or nothing */
         }
-        seen = sum.rows == ACCOUNTS;
+        seen = found.rows == ACCOUNTS;
         gn_dtxn_abort(txn);
     }
     assert_true(seen);

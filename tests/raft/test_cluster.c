@@ -346,6 +346,27 @@ static void a_server_that_has_everything_is_promoted_without_further_writes(void
     cluster_stop(&c);
 }
 
+static void a_server_that_is_gone_holds_up_no_change(void **state)
+{
+    (void)state;
+    cluster c;
+    cluster_start(&c, 23, 4, 3, NULL);
+    write_many(&c, "w", 5);
+    unsigned leader = cluster_leader(&c), other = leader % 3 + 1;
+    isolate(&c, 4, true);
+    assert_int_equal(change(&c, leader, gn_raft_add, 4), GN_OK);
+    uint64_t before = gn_now_ns(c.node[leader].world);
+    assert_int_equal(change(&c, leader, gn_raft_promote, 4), GN_UNAVAILABLE);
+    assert_true(gn_now_ns(c.node[leader].world) - before < 10 * SECOND);
+    assert_int_equal(change(&c, leader, gn_raft_remove, other), GN_OK);
+    assert_int_equal(change(&c, leader, gn_raft_remove, 4), GN_OK);
+    assert_int_equal(change(&c, leader, gn_raft_add, 4), GN_OK);
+    isolate(&c, 4, false);
+    assert_int_equal(change(&c, leader, gn_raft_promote, 4), GN_OK);
+    write_many(&c, "after", 5);
+    cluster_stop(&c);
+}
+
 static void leadership_is_handed_over_under_load(void **state)
 {
     (void)state;
@@ -386,6 +407,10 @@ static void a_transfer_to_a_server_that_is_away_gives_up_and_goes_on(void **stat
     write_many(&c, "more", 5);
     assert_int_equal(change(&c, leader, gn_raft_transfer, target), GN_UNAVAILABLE);
     write_many(&c, "after", 5);
+    /* By now nothing has been heard of it for long: no submit waits for such a one. */
+    uint64_t before = gn_now_ns(c.node[leader].world);
+    assert_int_equal(change(&c, leader, gn_raft_transfer, target), GN_UNAVAILABLE);
+    assert_true(gn_now_ns(c.node[leader].world) - before < 100 * MS);
     cluster_stop(&c);
 }
 
@@ -593,6 +618,7 @@ int main(void)
         cmocka_unit_test(a_crash_between_install_and_its_record_is_survived),
         cmocka_unit_test(one_server_grows_to_three_and_shrinks_again),
         cmocka_unit_test(a_server_that_has_everything_is_promoted_without_further_writes),
+        cmocka_unit_test(a_server_that_is_gone_holds_up_no_change),
         cmocka_unit_test(leadership_is_handed_over_under_load),
         cmocka_unit_test(a_transfer_to_a_server_that_is_away_gives_up_and_goes_on),
         cmocka_unit_test(a_failed_write_stops_the_node_and_the_others_go_on),

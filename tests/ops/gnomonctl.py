@@ -1,0 +1,325 @@
+#!/usr/bin/env python3
+"""gnomonctl against three real nodes that speak TLS: what it reports, what it changes, and how it fails.
+
+    gnomonctl.py --gnomond PROGRAM --gnomonctl PROGRAM [NAME...]
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+import psycopg
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+import gnomond  # noqa: E402
+
+DEADLINE = 90  # seconds until something must have come about; only a machine that hangs needs them
+OK, FAILED, USAGE, UNREACHABLE, UNHEALTHY = range(5)
+
+
+def expect(condition, text):
+    if not condition:
+        raise AssertionError(text)
+
+
+def equal(found, wanted, what):
+    expect(found == wanted, f"{what}: {found!r}, not {wanted!r}")
+
+
+def until(condition, what):
+    """Asks again and again, for what takes a cluster a moment."""
+    end = time.monotonic() + DEADLINE
+    while True:
+        found = condition()
+        if found:
+            return found
+        expect(time.monotonic() < end, f"not within {DEADLINE} s: {what}")
+
+
+def free_address():
+    """A node that joins tells the others its port before it opens it for good, so it cannot have any."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+class Cluster:
+    """Three nodes with certificates that gnomonctl made."""
+
+    def __init__(self, options):
+        self.gnomond, self.gnomonctl = options.gnomond, options.gnomonctl
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="gnomonctl-"))
+        self.certificates = self.directory / "certificates"
+        self.nodes, self.addresses = {}, {}
+
+    def run(self, *arguments, env=None):
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("GNOMON_")}
+        return subprocess.run([str(self.gnomonctl), *arguments], text=True, capture_output=True, check=False,
+                              timeout=DEADLINE * 2, stdin=subprocess.DEVNULL, env={**clean, **(env or {})})
+
+    def tls(self, name="gnomonctl"):
+        return ["--ca", str(self.certificates / "ca.pem"), "--cert", str(self.certificates / f"{name}.pem"), "--key",
+                str(self.certificates / f"{name}.key")]
+
+    def ctl(self, *arguments, code=OK, node=1):
+        done = self.run(*arguments, "--address", self.addresses[node], "--timeout", "30", *self.tls())
+        equal(done.returncode, code, f"gnomonctl {' '.join(arguments)}: exit code; it said {done.stdout}{done.stderr}")
+        return done
+
+    def ask(self, *arguments, code=OK, node=1):
+        return json.loads(self.ctl(*arguments, "--json", code=code, node=node).stdout)
+
+    def make_certificates(self):
+        for arguments in (["ca"], ["client"], *(["node", "--name", f"node{i}", "--hosts", "127.0.0.1,localhost"]
+                                                for i in (1, 2, 3))):
+            done = self.run("cert", *arguments, "--dir", str(self.certificates))
+            equal(done.returncode, OK, f"cert {arguments}: {done.stderr}")
+
+    def start(self, i):
+        directory = self.directory / f"node{i}"
+        directory.mkdir(exist_ok=True)
+        options = ["--cluster-listen", self.addresses.setdefault(i, free_address()), "--zone", "abc"[i - 1]]
+        for name, ending in (("ca", "ca.pem"), ("cert", f"node{i}.pem"), ("key", f"node{i}.key")):
+            options += [f"--tls-{name}", str(self.certificates / ending)]
+        if i > 1:
+            options += ["--join", self.addresses[1]]
+        node = gnomond.Server(self.gnomond, directory, *options)
+        self.nodes[i] = node
+        node.start()
+
+    def sql(self, text, node=1):
+        with psycopg.connect(self.nodes[node].uri(), autocommit=True) as connection:
+            cursor = connection.execute(text)
+            return cursor.fetchall() if cursor.description else None
+
+    def is_well(self):
+        return self.run("status", "--address", self.addresses[1], *self.tls()).returncode == OK
+
+    def begin(self):
+        self.make_certificates()
+        for i in (1, 2, 3):
+            self.start(i)
+        until(self.is_well, "the cluster is well")
+        self.sql("CREATE TABLE t (id bigint PRIMARY KEY, v text) WITH (shards = 4)")
+        self.sql("INSERT INTO t SELECT g, 'value ' || g FROM generate_series(1, 5000) g")
+        self.sql("CREATE TABLE small (id bigint PRIMARY KEY, v text)")
+        self.sql("INSERT INTO small VALUES (1, 'one'), (2, NULL)")
+        until(self.is_well, "the cluster is well with tables")
+
+    def end(self):
+        for node in self.nodes.values():
+            if node.process:
+                node.kill()
+        shutil.rmtree(self.directory)
+
+    def group(self, number):
+        return next(g for g in self.ask("shards") if g["group"] == number)
+
+
+def test_status_is_well(c):
+    text = c.ctl("status").stdout
+    expect("health   well" in text and "3 of 3 answer" in text and "5 of 5 well" in text, text)
+    document = c.ask("status", node=2)
+    expect(document["healthy"] and document["problems"] == [], document)
+    equal(len(document["groups"]), 5, "groups")
+
+
+def test_nodes(c):
+    nodes = c.ask("nodes", node=3)
+    equal([(n["node"], n["zone"], n["state"], n["answers"], n["replicas"]) for n in nodes],
+          [(1, "a", "active", True, 5), (2, "b", "active", True, 5), (3, "c", "active", True, 5)], "nodes")
+    for n in nodes:
+        expect(n["memory"]["resident_bytes"] > 1 << 20, n)
+        expect(sorted(p["node"] for p in n["peers"]) == sorted({1, 2, 3} - {n["node"]}), n["peers"])
+        expect(n["version"] and "uptime_s" in n and n["disk"]["total_bytes"] > 0, n)
+    table = c.ctl("nodes").stdout.splitlines()
+    expect(table[0].split()[:4] == ["NODE", "ADDRESS", "ZONE", "STATE"], table[0])
+    equal(len(table), 4, "lines")
+
+
+def test_shards(c):
+    groups = c.ask("shards")
+    spread = [g for g in groups if g["distribution"]]
+    equal([(g["slot_lo"], g["slot_hi"]) for g in spread],
+          [(0, 4096), (4096, 8192), (8192, 12288), (12288, 16384)], "slots")
+    expect(sum(g["rows"] for g in spread) == 5000, spread)
+    for g in spread:
+        expect(g["leader"] in (1, 2, 3) and g["state"] == "ok" and g["bytes"] > 0, g)
+        equal([(r["node"], r["votes"], r["answers"]) for r in g["replicas"]], [(i, True, True) for i in (1, 2, 3)],
+              "replicas")
+    expect("0-4095" in c.ctl("shards").stdout, "slots as people read them")
+
+
+def test_top(c):
+    text = c.ctl("top", "--once", "--interval", "1").stdout
+    expect("DROPPED" in text and "ENTRIES" in text and "/s" in text, text)
+    equal(len(c.ask("top", "--interval", "1")["nodes"]), 3, "nodes")
+
+
+def test_join(c):
+    text = c.ctl("join").stdout
+    expect(all(address in text for address in c.addresses.values()) and "gnomond" in text, text)
+
+
+def test_environment(c):
+    tls = c.tls()
+    env = {"GNOMON_ADDRESS": f"127.0.0.1:1, {c.addresses[2]}", "GNOMON_TLS_CA": tls[1], "GNOMON_TLS_CERT": tls[3],
+           "GNOMON_TLS_KEY": tls[5]}
+    equal(c.run("status", env=env).returncode, OK, "the second address of the environment")
+
+
+def test_transfer_leader(c):
+    for number in (1, next(g["group"] for g in c.ask("shards") if g["distribution"])):
+        old = c.group(number)["leader"]
+        new = next(i for i in (1, 2, 3) if i != old)
+        c.ctl("transfer-leader", str(number), str(new), node=6 - old - new)  # through a node that has no part in it
+        until(lambda: c.group(number)["leader"] == new, "the other node leads")
+        equal(c.sql("SELECT count(*) FROM t"), [(5000,)], "rows after it")
+    c.ctl("transfer-leader", "1", str(c.group(1)["leader"]))  # which it is already
+    expect("no group 999" in c.ctl("transfer-leader", "999", "1", code=FAILED).stderr, "an unknown group")
+    expect("no node 9" in c.ctl("transfer-leader", "1", "9", code=FAILED).stderr, "an unknown node")
+
+
+def test_check(c):
+    document = c.ask("check", "--rows", "100")
+    expect(document["same"] and document["differences"] == [] and document["not_compared"] == [], document)
+    expect(document["rows"] > 5000, document)
+    equal(c.ask("check", "t")["rows"], 5000, "rows of one table")
+    expect("all replicas are the same" in c.ctl("check", "small").stdout, "in words")
+    expect("no table" in c.ctl("check", "nothing", code=FAILED).stderr, "an unknown table")
+
+
+def test_drain_is_refused_without_room(c):
+    done = c.ctl("drain", "3", code=FAILED)
+    expect("3 replicas" in done.stderr and "Add a node first" in done.stderr, done.stderr)
+    error = c.ask("drain", "9", code=FAILED)["error"]
+    equal(error["code"], "GN_NO_OBJECT", "draining nobody")
+    equal([n["state"] for n in c.ask("nodes")], ["active"] * 3, "states")
+
+
+def test_drain_and_undrain(c):
+    c.ctl("drain", "3", "--force", "--no-wait")
+    document = c.ask("status", node=2)
+    equal([n["state"] for n in document["nodes"]], ["active", "active", "draining"], "states")
+    expect(document["healthy"] and any("draining" in p["text"] for p in document["problems"]), document["problems"])
+    c.ctl("undrain", "3")
+    equal([n["state"] for n in c.ask("nodes")], ["active"] * 3, "states")
+
+
+def test_dangerous_ones_ask(c):
+    done = c.ctl("decommission", "3", code=USAGE)
+    expect("--yes" in done.stderr, done.stderr)
+    expect("cannot be split" in c.ctl("split", "2", code=FAILED).stderr, "split")
+    expect("cannot be forced" in c.ctl("recover", code=FAILED).stderr, "recover")
+
+
+def test_debug(c):
+    out = c.directory / "bundle"
+    equal(c.ctl("debug", "--out", str(out)).stdout.strip(), str(out), "where it is")
+    equal(sorted(p.name for p in out.iterdir()),
+          ["cluster.json", *(f"node-{i}-{what}" for i in (1, 2, 3) for what in ("config.toml", "metrics.txt")),
+           "status.txt"], "files")
+    expect("data_dir" in (out / "node-2-config.toml").read_text(), "a configuration")
+    expect("gnomon_" in (out / "node-3-metrics.txt").read_text(), "metrics")
+    expect("PRIVATE" not in "".join(p.read_text() for p in out.iterdir()), "no key is in it")
+    c.ctl("debug", "--out", str(out), code=USAGE)
+
+
+def test_wrong_certificates(c):
+    other = c.directory / "other"
+    for arguments in (["ca"], ["client"]):
+        equal(c.run("cert", *arguments, "--dir", str(other)).returncode, OK, "another authority")
+    address = ["--address", c.addresses[1], "--timeout", "5"]
+    mixed = ["--ca", str(c.certificates / "ca.pem"), "--cert", str(other / "gnomonctl.pem"), "--key",
+             str(other / "gnomonctl.key")]
+    foreign = [a.replace(str(c.certificates), str(other)) for a in c.tls()]
+    for what, tls in (("of another authority", mixed), ("and trusting another", foreign), ("none", [])):
+        equal(c.run("status", *address, *tls).returncode, UNREACHABLE, f"a certificate {what}")
+    missing = c.run("status", *address, "--ca", "/nowhere/ca.pem", "--cert", "/nowhere/x", "--key", "/nowhere/x")
+    equal(missing.returncode, USAGE, f"files that are not there: {missing.stderr}")
+    again = c.run("cert", "ca", "--dir", str(c.certificates))
+    equal(again.returncode, USAGE, "an authority is not overwritten")
+
+
+def test_unreachable(c):
+    done = c.run("status", "--address", "127.0.0.1:1", "--timeout", "3", "--json")
+    equal(done.returncode, UNREACHABLE, "nobody there")
+    expect("could not reach" in json.loads(done.stdout)["error"]["message"], done.stdout)
+
+
+def test_usage(c):
+    for arguments, words in ((["frob"], "no command"), (["status", "--frob"], "no option"), ([], "command is missing"),
+                             (["transfer-leader", "1"], "GROUP NODE"), (["drain", "x"], "whole number"),
+                             (["status", "--once"], "takes no option"), (["cert", "wood"], "none of"),
+                             (["status", "--ca", "x"], "go together"), (["top", "--interval", "0"], "between 1"),
+                             (["cert", "node", "--name", "n"], "--hosts"), (["status", "--json=1"], "no value")):
+        done = c.run(*arguments)
+        equal(done.returncode, USAGE, f"{arguments}: exit code; {done.stderr}")
+        expect(words in done.stderr, f"{arguments}: {done.stderr!r} does not say {words!r}")
+    expect("transfer-leader" in c.run("--help").stdout, "help")
+    expect("gnomonctl" in c.run("--version").stdout, "version")
+
+
+def test_shells_take_the_completion(c):
+    path = c.directory / "completion"
+    path.write_text(c.run("completion", "bash").stdout)
+    script = f"source {path}; COMP_WORDS=(gnomonctl tr); COMP_CWORD=1; _gnomonctl; echo ${{COMPREPLY[@]}}"
+    found = subprocess.run(["bash", "-c", script], text=True, capture_output=True, check=False)
+    equal(found.stdout.strip(), "transfer-leader", f"completed; {found.stderr}")
+    script = f"source {path}; COMP_WORDS=(gnomonctl top --on); COMP_CWORD=2; _gnomonctl; echo ${{COMPREPLY[@]}}"
+    found = subprocess.run(["bash", "-c", script], text=True, capture_output=True, check=False)
+    equal(found.stdout.strip(), "--once", f"completed; {found.stderr}")
+
+
+def test_a_silent_node_is_listed(c):
+    """Last: a node is stopped, then killed."""
+    c.nodes[3].process.send_signal(signal.SIGSTOP)
+    try:
+        document = c.ask("status", code=UNHEALTHY)
+        expect(any("node 3" in p["text"] and p["severity"] == "error" for p in document["problems"]),
+               document["problems"])
+        equal([n["answers"] for n in document["nodes"]], [True, True, False], "who answers")
+        expect("silent" in c.ctl("nodes").stdout, "in words")
+        compared = c.ask("check", "small", code=UNHEALTHY)
+        equal([m["node"] for m in compared["not_compared"]], [3], "whose replica could not be read")
+    finally:
+        c.nodes[3].process.send_signal(signal.SIGCONT)
+    until(c.is_well, "it is well again")
+    c.nodes[2].kill()
+    c.nodes[3].kill()
+    document = c.ask("status", code=UNHEALTHY)
+    expect(any("no leader" in p["text"] for p in document["problems"]), document["problems"])
+    c.ctl("drain", "3", "--force", "--no-wait", code=FAILED)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--gnomond", required=True)
+    parser.add_argument("--gnomonctl", required=True)
+    parser.add_argument("names", nargs="*")
+    options = parser.parse_args()
+    tests = {name: test for name, test in globals().items() if name.startswith("test_")}
+    cluster = Cluster(options)
+    try:
+        cluster.begin()
+        for name in options.names or tests:
+            started = time.monotonic()
+            tests[name](cluster)
+            print(f"ok {name} ({time.monotonic() - started:.1f} s)", flush=True)
+    except BaseException:
+        for i, node in cluster.nodes.items():
+            print(f"--- log of node {i} ends:\n{node.log.read_text(errors='replace')[-3000:]}", file=sys.stderr)
+        raise
+    finally:
+        cluster.end()
+
+
+if __name__ == "__main__":
+    main()
