@@ -89,6 +89,41 @@ static gn_code transfer_from(gn_admin_job *job, gn_node_id leader, uint64_t grou
     return code;
 }
 
+/* In the group's row the node becomes the one that should lead, else the group would be handed back soon. */
+static gn_code prefer_in(gn_txn *meta, uint64_t group, gn_node_id node, gn_error *err)
+{
+    gn_placement *p;
+    gn_code code = gn_placement_load(meta, &p, err);
+    if (code != GN_OK)
+        return code;
+    const gn_group_place *row = gn_placement_group(p, group);
+    if (row && row->distribution_id != 0 && gn_group_has_member(row, node)) {
+        gn_group_place now = *row;
+        uint32_t first = gn_group_first_choice(row);
+        for (uint32_t i = 0; i < now.n_members; i++)
+            if (now.members[i] == node)
+                now.members[i] = now.members[first];
+        now.members[first] = node;
+        code = gn_meta_put_group(meta, &now, err);
+    }
+    gn_placement_release(p);
+    return code;
+}
+
+static gn_code prefer(gn_cluster *c, uint64_t group, gn_node_id node, gn_error *err)
+{
+    gn_txn *meta;
+    gn_scn scn;
+    gn_code code = gn_txn_begin(c->meta, NULL, &meta, err);
+    if (code != GN_OK)
+        return code;
+    code = prefer_in(meta, group, node, err);
+    if (code == GN_OK)
+        return gn_txn_commit(meta, &scn, err);
+    gn_txn_abort(meta);
+    return code;
+}
+
 gn_code gn_admin_transfer(gn_admin_job *job, gn_error *err)
 {
     uint64_t group, node;
@@ -102,6 +137,8 @@ gn_code gn_admin_transfer(gn_admin_job *job, gn_error *err)
         code = gn_group_members_get(job->cluster, group, &members, err);
     if (code == GN_OK)
         code = transfer_from(job, members.leader, group, node, err);
+    if (code == GN_OK && !job->request->node)
+        code = prefer(job->cluster, group, node, err);
     if (code != GN_OK)
         return code;
     gn_jw_open(job->json, NULL, '{');

@@ -51,6 +51,12 @@ const gn_distribution *gn_placement_distribution(const gn_placement *placement, 
 const gn_group_place *gn_placement_group(const gn_placement *placement, uint64_t id);         /* NULL: none */
 const gn_group_place *gn_placement_owner(const gn_placement *p, const gn_distribution *d, uint32_t slot);
 bool gn_group_has_member(const gn_group_place *group, gn_node_id id);
+/* The place in members of who should lead while it can; else those after it in turn. So leaders are spread as replicas
+ * are. */
+static inline uint32_t gn_group_first_choice(const gn_group_place *group)
+{
+    return (uint32_t)(group->id % group->n_members);
+}
 const gn_node_place *gn_placement_node(const gn_placement *placement, gn_node_id id); /* NULL: none */
 
 /* Who should have the replicas of a new group: `n` nodes that are active, in different zones where that can be, those

@@ -149,7 +149,7 @@ static void reconcile(gn_warden *w, const gn_local_group *g, const gn_node_id *w
 static gn_node_id preferred_leader(const gn_placement *p, const gn_group_place *g)
 {
     for (uint32_t i = 0; i < g->n_members; i++) {
-        gn_node_id id = g->members[(g->id + i) % g->n_members];
+        gn_node_id id = g->members[(gn_group_first_choice(g) + i) % g->n_members];
         const gn_node_place *node = gn_placement_node(p, id);
         if (node && strcmp(node->state, "active") == 0)
             return id;

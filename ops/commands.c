@@ -54,7 +54,9 @@ const gn_ctl_command gn_ctl_commands[] = {
     {.name = "transfer-leader",
      .args = "GROUP NODE",
      .summary = "Has a group's leader hand over to another replica",
-     .text = "The replica must vote. Commits pause for about a round trip.",
+     .text = "The replica must vote. Commits pause for about a round trip. From then on the node is the one that "
+             "should lead "
+             "the group: it does while it is up.",
      .run = gn_cmd_transfer},
     {.name = "move",
      .args = "GROUP FROM TO",

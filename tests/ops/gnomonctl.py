@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """gnomonctl against three real nodes that speak TLS: what it reports, what it changes, and how it fails.
 
-    gnomonctl.py --gnomond PROGRAM --gnomonctl PROGRAM [NAME...]
+    gnomonctl.py --gnomond PROGRAM --gnomonctl PROGRAM --damage PROGRAM [NAME...]
 """
 
 import argparse
@@ -54,7 +54,7 @@ class Cluster:
     """Three nodes with certificates that gnomonctl made."""
 
     def __init__(self, options):
-        self.gnomond, self.gnomonctl = options.gnomond, options.gnomonctl
+        self.gnomond, self.gnomonctl, self.damage = options.gnomond, options.gnomonctl, options.damage
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="gnomonctl-"))
         self.certificates = self.directory / "certificates"
         self.nodes, self.addresses = {}, {}
@@ -78,14 +78,14 @@ class Cluster:
 
     def make_certificates(self):
         for arguments in (["ca"], ["client"], *(["node", "--name", f"node{i}", "--hosts", "127.0.0.1,localhost"]
-                                                for i in (1, 2, 3))):
+                                                for i in (1, 2, 3, 4))):
             done = self.run("cert", *arguments, "--dir", str(self.certificates))
             equal(done.returncode, OK, f"cert {arguments}: {done.stderr}")
 
     def start(self, i):
         directory = self.directory / f"node{i}"
         directory.mkdir(exist_ok=True)
-        options = ["--cluster-listen", self.addresses.setdefault(i, free_address()), "--zone", "abc"[i - 1]]
+        options = ["--cluster-listen", self.addresses.setdefault(i, free_address()), "--zone", "abcd"[i - 1]]
         for name, ending in (("ca", "ca.pem"), ("cert", f"node{i}.pem"), ("key", f"node{i}.key")):
             options += [f"--tls-{name}", str(self.certificates / ending)]
         if i > 1:
@@ -278,6 +278,87 @@ def test_shells_take_the_completion(c):
     equal(found.stdout.strip(), "--once", f"completed; {found.stderr}")
 
 
+def holders(c):
+    """Which nodes have which data groups, as the groups' leaders have it."""
+    return {g["group"]: sorted(r["node"] for r in g["replicas"]) for g in c.ask("shards") if g["distribution"]}
+
+
+def count_of(c, node):
+    return sum(node in nodes for nodes in holders(c).values())
+
+
+def test_check_finds_what_was_damaged(c):
+    """A row that one replica has lost, and one that is another there, with no checksum of the disk to tell."""
+    spread = [g["group"] for g in c.ask("shards") if g["distribution"]]
+    c.nodes[3].stop()
+    for number, how in ((spread[0], "lose"), (spread[1], "change")):
+        store, = (p.parent for p in (c.directory / "node3" / "data" / "groups" / str(number)).glob("store*/CURRENT"))
+        subprocess.run([str(c.damage), str(store), how], check=True)
+    c.start(3)
+    until(c.is_well, "it does not know of it")
+    document = c.ask("check", "t", "--rows", "500", code=UNHEALTHY)
+    expect(not document["same"], "something was found")
+    lost, = document["differences"]
+    equal((lost["group"], lost["table"]), (spread[0], "t"), "where a row is lost")
+    replicas = {r["node"]: r for r in lost["replicas"]}
+    equal(sorted(replicas), [1, 2, 3], "replicas")
+    equal(replicas[1]["checksum"], replicas[2]["checksum"], "those that are as they were")
+    equal(replicas[1]["rows"] - replicas[3]["rows"], 1, "rows")
+    changed, = document["not_compared"]
+    equal((changed["group"], changed["table"], changed["node"]), (spread[1], "t", 3), "where a row is another")
+    expect("checksum" in changed["why"], changed)
+    text = c.ctl("check", "t", code=UNHEALTHY).stdout
+    expect(f"DIFFERENCE  group {spread[0]}, table t" in text and "node 3:" in text, text)
+    expect(c.ask("check", "small")["same"], "another table is the same")
+
+
+def test_a_fourth_node_takes_its_share(c):
+    """The way to mend damaged replicas, too: what node 3 has is made anew elsewhere."""
+    c.sql("CREATE TABLE one (id bigint PRIMARY KEY) WITH (shards = 1, replicas = 3)")
+    c.start(4)
+    until(lambda: any(n["node"] == 4 and n["answers"] for n in c.ask("nodes")), "node 4 is one of them")
+    c.ctl("rebalance", "--watch")
+    equal(sorted(count_of(c, i) for i in (1, 2, 3, 4)), [3, 4, 4, 4], "replicas of each")
+    expect("nothing is to be moved" in c.ctl("rebalance", "--dry-run").stdout, "the plan is empty")
+    equal(c.ask("rebalance")["moves"], [], "as JSON")
+
+
+def test_move(c):
+    where = holders(c)
+    emptiest = next(i for i in (1, 2, 3, 4) if count_of(c, i) == 3)
+    group, nodes = next((g, nodes) for g, nodes in where.items() if emptiest not in nodes)
+    origin = next(n for n in nodes if count_of(c, n) == 4)
+    c.ctl("move", str(group), str(origin), str(emptiest))  # the balance stays, so it is not moved back
+    until(lambda: holders(c)[group] == sorted({*nodes, emptiest} - {origin}), "the members")
+    until(c.is_well, "it is well")
+    expect("has no replica" in c.ctl("move", str(group), str(origin), str(emptiest), code=FAILED).stderr, "again")
+    expect("group" in c.ctl("move", "1", "1", "2", code=FAILED).stderr, "the meta group")
+    equal(c.sql("SELECT count(*) FROM t", node=4), [(5000,)], "rows")
+
+
+def test_drain(c):
+    c.ctl("drain", "3")
+    equal(count_of(c, 3), 0, "replicas of the node")
+    expect(c.ask("check")["same"], "what is left is the same: what was damaged was on node 3")
+    expect(c.is_well(), "it is well")
+    equal([n["state"] for n in c.ask("nodes")], ["active", "active", "draining", "active"], "states")
+    c.ctl("undrain", "3")
+    until(lambda: count_of(c, 3) >= 3, "it gets replicas again")
+    c.ctl("rebalance", "--watch")
+
+
+def test_decommission(c):
+    c.ctl("decommission", "4", "--yes")
+    nodes = c.ask("nodes")
+    equal([(n["state"], n["answers"]) for n in nodes], [("active", True)] * 3 + [("gone", False)], "nodes")
+    equal(count_of(c, 4), 0, "replicas of the node")
+    until(lambda: 4 not in [r["node"] for r in c.group(1)["replicas"]], "the meta group goes on without it")
+    c.nodes[4].stop()
+    until(c.is_well, "it is well without the node")
+    expect("gone for ever" in c.ctl("undrain", "4", code=FAILED).stderr, "it does not come back")
+    equal(c.sql("SELECT count(*) FROM t"), [(5000,)], "rows")
+
+
 def test_a_silent_node_is_listed(c):
     """Last: a node is stopped, then killed."""
     c.nodes[3].process.send_signal(signal.SIGSTOP)
@@ -303,6 +384,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--gnomond", required=True)
     parser.add_argument("--gnomonctl", required=True)
+    parser.add_argument("--damage", required=True)
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
     tests = {name: test for name, test in globals().items() if name.startswith("test_")}
