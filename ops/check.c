@@ -35,8 +35,9 @@ static void note_missing(checker *c, const part *p, gn_node_id node, const gn_er
             strcmp(gn_json_str(m, "why"), err->message) == 0)
             return;
     }
-    json_array_append_new(c->missing, json_pack("{s:I,s:s,s:I,s:s}", "group", (json_int_t)p->group, "table", p->name,
-                                                "node", (json_int_t)node, "why", err->message));
+    json_array_append_new(c->missing,
+                          json_pack("{s:I,s:s,s:I,s:s,s:s}", "group", (json_int_t)p->group, "table", p->name, "node",
+                                    (json_int_t)node, "code", gn_code_name(err->code), "why", err->message));
 }
 
 static void start_sum(checker *c, const part *p, gn_ctl_call *call, gn_node_id node, uint64_t rows, const char *to)
@@ -185,8 +186,9 @@ static void print_text(const checker *c)
     }
     for (size_t i = 0; i < json_array_size(c->missing); i++) {
         const json_t *m = json_array_get(c->missing, i);
-        printf("not compared  group %" PRIu64 " of node %" PRIu64 ": %s\n", gn_json_u64(m, "group"),
-               gn_json_u64(m, "node"), gn_json_str(m, "why"));
+        printf("%s  group %" PRIu64 ", table %s, of node %" PRIu64 ": %s\n",
+               strcmp(gn_json_str(m, "code"), gn_code_name(GN_CORRUPT)) == 0 ? "DAMAGED" : "not compared",
+               gn_json_u64(m, "group"), gn_json_str(m, "table"), gn_json_u64(m, "node"), gn_json_str(m, "why"));
     }
     if (json_array_size(c->differences) == 0)
         puts(json_array_size(c->missing) ? "no difference was found in what could be read"

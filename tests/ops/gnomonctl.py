@@ -306,9 +306,10 @@ def test_check_finds_what_was_damaged(c):
     equal(replicas[1]["rows"] - replicas[3]["rows"], 1, "rows")
     changed, = document["not_compared"]
     equal((changed["group"], changed["table"], changed["node"]), (spread[1], "t", 3), "where a row is another")
-    expect("checksum" in changed["why"], changed)
+    equal(changed["code"], "GN_CORRUPT", "what is said of it")
     text = c.ctl("check", "t", code=UNHEALTHY).stdout
-    expect(f"DIFFERENCE  group {spread[0]}, table t" in text and "node 3:" in text, text)
+    expect(f"DIFFERENT  group {spread[0]}, table t" in text and "node 3: 1," in text, text)
+    expect(f"DAMAGED  group {spread[1]}, table t, of node 3" in text, text)
     expect(c.ask("check", "small")["same"], "another table is the same")
 
 
@@ -366,7 +367,7 @@ def test_a_silent_node_is_listed(c):
         document = c.ask("status", code=UNHEALTHY)
         expect(any("node 3" in p["text"] and p["severity"] == "error" for p in document["problems"]),
                document["problems"])
-        equal([n["answers"] for n in document["nodes"]], [True, True, False], "who answers")
+        equal([n["answers"] for n in document["nodes"][:3]], [True, True, False], "who answers")
         expect("silent" in c.ctl("nodes").stdout, "in words")
         compared = c.ask("check", "small", code=UNHEALTHY)
         equal([m["node"] for m in compared["not_compared"]], [3], "whose replica could not be read")
