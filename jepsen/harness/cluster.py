@@ -211,6 +211,8 @@ class Cluster:
     def __init__(self, gnomond, directory, count, options=(), namespaces=True, spares=3):
         self.gnomond, self.directory, self.options = pathlib.Path(gnomond).resolve(), pathlib.Path(directory), list(options)
         self.network, self.mounts, self.peer_proxy_seed = None, [], None
+        self.gnomonctl = next((path for path in (self.gnomond.parent.parent / "ops/gnomonctl", self.gnomond.with_name("gnomonctl"))
+                               if os.access(path, os.X_OK)), None)
         help_text = subprocess.run([self.gnomond, "--help"], capture_output=True, text=True, check=True).stdout
         self.known_options = set(re.findall(r"--[a-z-]+", help_text))
         if count > 1 and "--join" not in self.known_options:
@@ -276,6 +278,20 @@ class Cluster:
                 return True
             time.sleep(0.2)
         return False
+
+    def control(self, *arguments, timeout=30):
+        """Runs gnomonctl beside a node that runs; (exit status, what it printed)."""
+        node = next((node for node in self.nodes if node.running() and not node.paused), None)
+        if not node:
+            return 3, "no node runs"
+        addresses = [f"{self.network.address(each.number)}:{PEER_PORT}" for each in (node, *self.nodes) if each.running()]
+        try:
+            done = subprocess.run(["nsenter", f"--net=/run/netns/{node.namespace}", str(self.gnomonctl), *map(str, arguments),
+                                   "--address", ",".join(addresses), "--insecure", "--yes"], capture_output=True, text=True,
+                                  timeout=timeout, check=False, stdin=subprocess.DEVNULL)
+        except subprocess.TimeoutExpired:
+            return 1, f"nothing in {timeout} s"
+        return done.returncode, (done.stdout + done.stderr).strip()
 
     def leader(self):
         """The node that leads most groups; None if none says so."""

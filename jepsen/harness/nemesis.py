@@ -11,6 +11,7 @@ import re
 import shutil
 
 from harness import cluster as clusters
+from harness import netns
 from harness.netns import Unsupported
 
 
@@ -115,8 +116,8 @@ class Partition(Nemesis):
     def check(self):
         if len(self.cluster.nodes) < 3:
             raise Unsupported("a partition needs three nodes or more")
-        if not shutil.which("nft"):
-            raise Unsupported("the program nft is missing (package nftables)")
+        if netns.why_no_filter():
+            raise Unsupported(f"packets cannot be dropped here: {netns.why_no_filter()}")
 
     def disrupt(self):
         numbers = [node.number for node in self.cluster.nodes]
@@ -165,8 +166,8 @@ class Loss(Nemesis):
     def check(self):
         if not self.cluster.network:
             raise Unsupported(f"packet loss needs a network namespace: {self.cluster.no_network}")
-        if not shutil.which("nft"):
-            raise Unsupported("the program nft is missing (package nftables)")
+        if netns.why_no_filter():
+            raise Unsupported(f"packets cannot be dropped here: {netns.why_no_filter()}")
 
     def disrupt(self):
         nodes, percent = self._some_nodes(), self.rng.choice((5, 20, 50))
@@ -535,8 +536,73 @@ class Membership(Nemesis):
                                  f"to be removed: {missing}; ready: {[node.is_ready() for node in self.cluster.nodes]}")
 
 
+class _Controlled(Nemesis):
+    """What an operator has gnomonctl do. That it is refused in the middle of other faults is no finding."""
+    gap, length = (0.3, 2.0), (0.0, 0.5)
+
+    def check(self):
+        if len(self.cluster.nodes) < 3:
+            raise Unsupported(f"{self.name} needs three nodes or more")
+        if not self.cluster.gnomonctl:
+            raise Unsupported("gnomonctl is not built")
+
+    def _groups(self):
+        """[(group, [identity])], and the identities of active nodes."""
+        node = self.rng.choice(self.cluster.nodes)
+        rows = node.query("SELECT id, members FROM gnomon_groups ORDER BY id")
+        nodes = node.query("SELECT id FROM gnomon_nodes WHERE state = 'active' ORDER BY id")
+        if not rows or not nodes:
+            return None, None
+        return [(group, [int(member) for member in members.split(",")]) for group, members in rows], [row[0] for row in nodes]
+
+    def _told(self, *command):
+        status, text = self.cluster.control(*command, timeout=10)
+        return f"gnomonctl {' '.join(map(str, command))}: {status} {' '.join(text.split())[:120]}"
+
+
+class Transfer(_Controlled):
+    """Leadership of the catalog's group and of others goes from node to node."""
+
+    def disrupt(self):
+        groups, nodes = self._groups()
+        if groups is None:
+            return "nothing: nobody tells who has what"
+        group, members = self.rng.choice(groups + groups[:1])
+        return self._told("transfer-leader", group, self.rng.choice(nodes if group == 1 else members))
+
+
+class Move(_Controlled):
+    """A fourth node is there from the beginning; replicas move to whoever has none."""
+
+    def started(self):
+        if len(self.cluster.nodes) == 3 and self.cluster.spares:
+            self.cluster.add_spare().start()
+
+    def disrupt(self):
+        groups, nodes = self._groups()
+        if groups is None:
+            return "nothing: nobody tells who has what"
+        group, members = self.rng.choice(groups[1:])
+        others = [node for node in nodes if node not in members]
+        if not others:
+            return "nothing: every node has a replica"
+        return self._told("move", group, self.rng.choice(members), self.rng.choice(others), "--no-wait")
+
+
+class Drain(Move):
+    """A node is emptied, and takes part again."""
+    gap, length = (0.5, 2.0), (2.0, 6.0)
+
+    def disrupt(self):
+        self.drained = self.rng.choice(self.cluster.nodes).identity
+        return self._told("drain", self.drained, "--no-wait")
+
+    def heal(self):
+        return self._told("undrain", self.drained) if getattr(self, "drained", None) else "nothing to heal"
+
+
 class NotThere(Nemesis):
-    """Splits and moves: by gnomonctl, as soon as it can do them."""
+    """Splits: by gnomonctl, as soon as it can do them."""
 
     def check(self):
         raise Unsupported(f"{self.name} needs gnomonctl, which cannot do it yet")
@@ -548,7 +614,7 @@ NEMESES = {
     "partition-leader": Partition, "loss": Loss, "delay": Delay, "reset": Reset, "half-open": HalfOpen,
     "peer-delay": PeerDelay, "peer-frames": PeerFrames, "peer-reset": PeerReset, "peer-half-open": PeerHalfOpen,
     "clock": Clock, "strobe": Strobe, "disk-full": DiskFull, "bitflip": BitFlip,
-    "membership": Membership, "move": NotThere, "split": NotThere,
+    "membership": Membership, "transfer": Transfer, "move": Move, "drain": Drain, "split": NotThere,
 }
 
 

@@ -45,8 +45,30 @@ def why_not():
     name = f"gnj{os.getpid()}-try"
     try:
         run("ip", "netns", "add", name)
-        run("ip", "netns", "del", name)
-    except RuntimeError as error:
+        try:
+            run("ip", "-n", name, "link", "add", "bridge", "type", "bridge")
+            run("ip", "-n", name, "link", "add", "try0", "type", "veth", "peer", "name", "try1")
+            run("nsenter", f"--net=/run/netns/{name}", "true")
+        finally:
+            run("ip", "netns", "del", name)
+    except (RuntimeError, OSError) as error:
+        return str(error)
+    return None
+
+
+def why_no_filter():
+    """None if packets can be dropped in a namespace of ours, else the reason."""
+    if not shutil.which("nft"):
+        return "the program nft is missing (package nftables)"
+    name = f"gnj{os.getpid()}-try"
+    try:
+        run("ip", "netns", "add", name)
+        try:
+            run("nsenter", f"--net=/run/netns/{name}", "nft", "-f", "-",
+                text="table inet t { chain in { type filter hook input priority 0; numgen random mod 100 < 1 drop\n}\n}\n")
+        finally:
+            run("ip", "netns", "del", name)
+    except (RuntimeError, OSError) as error:
         return str(error)
     return None
 

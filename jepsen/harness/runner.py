@@ -197,6 +197,21 @@ class Test:
             thread.start()
         for thread in threads:
             thread.join()
+        self._compare_replicas()
+
+    def _compare_replicas(self):
+        if len(self.cluster.nodes) == 1 or not self.cluster.gnomonctl:
+            return
+        deadline = time.monotonic() + RECOVERY
+        while True:
+            status, text = self.cluster.control("check", timeout=RECOVERY)
+            self.recorder.add(INFO, "check", f"{status} {text}"[-2000:], NEMESIS)
+            settled = status in (0, 4) and "not compared" not in text  # a replica may be on its way
+            if settled or time.monotonic() > deadline:
+                break
+            time.sleep(1)
+        if status:
+            self.findings.append(f"gnomonctl check: {status} {text[-1000:]}")
 
     def _final(self, node):
         process = max((worker.process for worker in self.workers), default=0) + self.concurrency
