@@ -74,9 +74,9 @@ soak: build ## the simulations of Raft and of the whole cluster over SEEDS=n see
 	@$(BUILD)/tests/sim/gn_sim_raft --seeds $(SEEDS)
 	@$(BUILD)/tests/sim/cluster/gn_sim_cluster --seeds $(SEEDS)
 
-jepsen-smoke: build ## six combinations of workload and fault on real processes, 20 s each
+jepsen-smoke: build ## six combinations of workload and fault on real processes, 20 s each; four of them on three nodes
 	@tools/setup.sh tools/packages.txt tools/packages-jepsen.txt
-	@jepsen/matrix --smoke --gnomond $(BUILD)/node/gnomond
+	@jepsen/matrix --smoke --gnomond $(BUILD)/node/gnomond || { status=$$?; [ $$status -eq 77 ] && echo "jepsen-smoke: skipped: this machine can run none of it"; }
 
 jepsen: build ## all combinations, for hours; TIME=s of each, the table goes to build/jepsen/table.md
 	@tools/setup.sh tools/packages.txt tools/packages-jepsen.txt
