@@ -119,7 +119,7 @@ static gn_code admit_in(gn_txn *meta, gn_node_id stranger, gn_node_place *node, 
     return code == GN_OK ? gn_meta_put_node(meta, node, err) : code;
 }
 
-static gn_code admit(gn_cluster *c, gn_node_id stranger, gn_node_place *node, gn_error *err)
+static gn_code admit_once(gn_cluster *c, gn_node_id stranger, gn_node_place *node, gn_error *err)
 {
     gn_txn *meta;
     gn_scn scn;
@@ -130,6 +130,18 @@ static gn_code admit(gn_cluster *c, gn_node_id stranger, gn_node_place *node, gn
     if (code == GN_OK)
         return gn_txn_commit(meta, &scn, err);
     gn_txn_abort(meta);
+    return code;
+}
+
+/* Replicas may be moving at the same time. */
+static gn_code admit(gn_cluster *c, gn_node_id stranger, gn_node_place *node, gn_error *err)
+{
+    enum { MOST_TRIES = 10 };
+    gn_code code = GN_SERIALIZATION;
+    for (int i = 0; i < MOST_TRIES && code == GN_SERIALIZATION; i++) {
+        gn_error_clear(err);
+        code = admit_once(c, stranger, node, err);
+    }
     return code;
 }
 

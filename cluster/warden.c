@@ -103,6 +103,14 @@ static bool is_wanted(const gn_node_id *wanted, size_t n, gn_node_id id)
     return false;
 }
 
+/* A group waits for a transfer's target, and for whom it is to promote, so it had better be there. */
+static bool answers(gn_cluster *c, gn_node_id node)
+{
+    gn_error err = {0};
+    return gn_rpc_ask(c->rpc, node, GN_METHOD_NUDGE, gn_bytes_of(NULL, 0), gn_now_ns(c->world) + PING_NS, NULL, NULL,
+                      &err) == GN_OK;
+}
+
 /* One step towards: all of `wanted` are members, `n_voters` of them vote, nobody else is a member. Nobody is removed
  * before the others are there. */
 static void reconcile(gn_warden *w, const gn_local_group *g, const gn_node_id *wanted, size_t n, size_t n_voters)
@@ -120,11 +128,11 @@ static void reconcile(gn_warden *w, const gn_local_group *g, const gn_node_id *w
         }
     }
     for (size_t i = 0; i < n && !busy && voters < n_voters; i++)
-        if (member(s, wanted[i])->role != GN_RAFT_VOTER) {
+        if (member(s, wanted[i])->role != GN_RAFT_VOTER && answers(w->cluster, wanted[i])) {
             start_change(w, g, "promoting a replica", wanted[i], gn_raft_promote);
             busy = true;
         }
-    for (size_t i = 0; i < s->n_members && !busy; i++) {
+    for (size_t i = 0; i < s->n_members && !busy && voters >= n_voters; i++) {
         gn_node_id id = s->members[i].id;
         if (is_wanted(wanted, n, id))
             continue;
@@ -155,14 +163,6 @@ static gn_node_id preferred_leader(const gn_placement *p, const gn_group_place *
             return id;
     }
     return 0;
-}
-
-/* A group waits for a transfer's target, so it had better be there. */
-static bool answers(gn_cluster *c, gn_node_id node)
-{
-    gn_error err = {0};
-    return gn_rpc_ask(c->rpc, node, GN_METHOD_NUDGE, gn_bytes_of(NULL, 0), gn_now_ns(c->world) + PING_NS, NULL, NULL,
-                      &err) == GN_OK;
 }
 
 static void hand_over_to_preferred(gn_warden *w, const gn_local_group *g, const gn_placement *p,
