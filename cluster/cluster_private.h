@@ -83,7 +83,10 @@ gn_code gn_group_open(gn_cluster *cluster, uint64_t id, const gn_raft_member *me
 /* All that are not leaving, held. */
 size_t gn_group_list(gn_cluster *cluster, gn_local_group **out);
 void gn_group_list_free(gn_cluster *cluster, gn_local_group *list, size_t n);
-gn_shard *gn_group_hold(gn_cluster *cluster, uint64_t id);     /* NULL: this node has none, or it is leaving */
+gn_shard *gn_group_hold(gn_cluster *cluster, uint64_t id); /* NULL: this node has none, or it is leaving */
+/* The same for transactions: nor if the placement has it elsewhere, since a replica that was removed knows no leader.
+ */
+gn_shard *gn_group_hold_member(gn_cluster *cluster, uint64_t id);
 void gn_group_release(gn_cluster *cluster, gn_shard *replica); /* NULL is fine */
 /* The replica was removed from its group: closes it, and removes it with its log. GN_OBJECT_IN_USE: it is leaving, but
  * is held yet: call again. From a strand. */

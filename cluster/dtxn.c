@@ -37,8 +37,8 @@ typedef struct beginning {
 
 static void prepare_to_begin(const gn_dtxn *txn, uint64_t group_id, beginning *b)
 {
-    *b =
-        (beginning){.txn = txn, .shard = gn_group_hold(txn->cluster, group_id), .part = gn_xcalloc(1, sizeof(gn_part))};
+    *b = (beginning){
+        .txn = txn, .shard = gn_group_hold_member(txn->cluster, group_id), .part = gn_xcalloc(1, sizeof(gn_part))};
     b->part->group_id = group_id;
 }
 

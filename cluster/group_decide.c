@@ -93,7 +93,7 @@ static gn_code ask_decision(gn_cluster *c, gn_method method, uint64_t group, uin
 gn_code gn_group_decide(gn_cluster *c, uint64_t group_id, uint64_t txn_id, bool commit, gn_scn scn, gn_decision *out,
                         gn_error *err)
 {
-    gn_shard *shard = gn_group_hold(c, group_id);
+    gn_shard *shard = gn_group_hold_member(c, group_id);
     if (!shard)
         return ask_decision(c, GN_METHOD_GROUP_DECIDE, group_id, txn_id, commit, scn, out, err);
     gn_code code = gn_shard_decide(shard, txn_id, commit, scn, out, err);
@@ -103,7 +103,7 @@ gn_code gn_group_decide(gn_cluster *c, uint64_t group_id, uint64_t txn_id, bool 
 
 gn_code gn_group_decision(gn_cluster *c, uint64_t group_id, uint64_t txn_id, gn_decision *out, gn_error *err)
 {
-    gn_shard *shard = gn_group_hold(c, group_id);
+    gn_shard *shard = gn_group_hold_member(c, group_id);
     if (!shard)
         return ask_decision(c, GN_METHOD_GROUP_DECISION, group_id, txn_id, false, 0, out, err);
     gn_code code = gn_shard_decision(shard, txn_id, out, err);
@@ -113,7 +113,7 @@ gn_code gn_group_decision(gn_cluster *c, uint64_t group_id, uint64_t txn_id, gn_
 
 gn_code gn_group_forget(gn_cluster *c, uint64_t group_id, uint64_t txn_id, gn_error *err)
 {
-    gn_shard *shard = gn_group_hold(c, group_id);
+    gn_shard *shard = gn_group_hold_member(c, group_id);
     if (!shard)
         return ask_decision(c, GN_METHOD_GROUP_FORGET, group_id, txn_id, false, 0, NULL, err);
     gn_code code = gn_shard_forget(shard, txn_id, err);

@@ -65,6 +65,15 @@ gn_shard *gn_group_hold(gn_cluster *c, uint64_t id)
     return shard;
 }
 
+gn_shard *gn_group_hold_member(gn_cluster *c, uint64_t id)
+{
+    gn_placement *p = gn_meta_placement(c);
+    const gn_group_place *g = id == GN_META_GROUP ? NULL : gn_placement_group(p, id);
+    bool elsewhere = g && !gn_group_has_member(g, gn_net_self(c->world));
+    gn_placement_release(p);
+    return elsewhere ? NULL : gn_group_hold(c, id);
+}
+
 void gn_group_release(gn_cluster *c, gn_shard *replica)
 {
     if (!replica)

@@ -179,7 +179,7 @@ static void leave(gn_part_server *s, gn_served_part *part)
 
 static gn_code begin(gn_part_server *s, gn_served_part *part, const gn_part_request *r, gn_error *err)
 {
-    gn_shard *shard = gn_group_hold(s->cluster, r->group);
+    gn_shard *shard = gn_group_hold_member(s->cluster, r->group);
     if (!shard)
         return gn_error_set(err, GN_UNAVAILABLE, "node %" PRIu64 " has no replica of group %" PRIu64,
                             gn_net_self(s->cluster->world), r->group);

@@ -11,8 +11,8 @@
 enum {
     MOST_ID = 100, /* that a node may be given: numbers are handed out in blocks, so that crashes leave gaps */
     OBSERVER,      /* a world where nothing fails: it closes what has crashed */
-    STRANGER,      /* from where nodes ask to join */
-    WORLDS = STRANGER,
+    STRANGERS, /* from where nodes ask to join, each from one of its own */
+    WORLDS = STRANGERS + 30,
     MOST_NODES = 8,     /* at one time */
     SESSIONS = 2,       /* of a node */
     ACCOUNTS = 8,       /* ids 0 ... */
@@ -124,7 +124,7 @@ typedef struct trial {
     uint64_t snapshot_bytes;
     gn_world *observer;
     node nodes[MOST_ID + 1];
-    unsigned n_joining;
+    unsigned n_joining, n_strangers;
     bool filled, healing, stop, ends;
     gn_strand **strands;
     size_t n_strands;
