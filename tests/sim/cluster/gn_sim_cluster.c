@@ -81,6 +81,8 @@ static bool run_seed(const arguments *a, uint64_t seed, totals *sum)
         trial_heal(t);
     if (!t->problems)
         last_look(t);
+    if (!t->problems && !settles(t, 60 * SECOND)) /* what the look has moved */
+        problem(t, "after the last look: %s", why_unsettled(t));
     if (!t->problems && gn_counter_value(raised) != before)
         problem(t, "SCNs do not ascend in the log");
     if (!t->problems) {

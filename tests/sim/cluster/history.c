@@ -10,6 +10,7 @@
 #include "shard/shard_private.h"
 #include "tests/sim/cluster/trial.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 event *record(trial *t, const char *what)
@@ -54,8 +55,32 @@ static void dump_store(gn_shard *shard, gn_buf *out)
     gn_store_release(store);
 }
 
+/* The first entry that only one has, or has otherwise: its kind and key. */
+static void describe_difference(gn_bytes a, gn_bytes b, char *out, size_t size)
+{
+    gn_reader x = gn_reader_of(a), y = gn_reader_of(b);
+    gn_bytes key = {0}, other = {0};
+    bool same = true;
+    while (same && gn_reader_left(&x) > 0 && gn_reader_left(&y) > 0) {
+        key = gn_read_varbytes(&x);
+        other = gn_read_varbytes(&y);
+        same = gn_bytes_eq(key, other);
+        gn_bytes value = gn_read_varbytes(&x), other_value = gn_read_varbytes(&y);
+        same = same && gn_bytes_eq(value, other_value);
+    }
+    if (same)
+        key = gn_read_varbytes(gn_reader_left(&x) ? &x : &y);
+    int n = snprintf(out, size, "'%c'", key.len ? key.data[0] : '?');
+    for (size_t i = 0; i < key.len && i < 40; i++)
+        n += snprintf(out + n, size - (size_t)n, " %02x", key.data[i]);
+    n += snprintf(out + n, size - (size_t)n, " and");
+    for (size_t i = 0; i < other.len && i < 40; i++)
+        n += snprintf(out + n, size - (size_t)n, " %02x", other.data[i]);
+}
+
 void check_replicas(trial *t)
 {
+    char what[300];
     gn_buf first, other;
     uint64_t ids[64];
     size_t n = group_ids(t, ids, 64);
@@ -73,8 +98,10 @@ void check_replicas(trial *t)
             if (!shard || x == leader || !gn_raft_is_member(gn_shard_raft_group(led), i)) /* one that moved away */
                 continue;
             dump_store(shard, &other);
-            if (!gn_bytes_eq(gn_buf_bytes(&first), gn_buf_bytes(&other)))
-                problem(t, "the replicas of group %d on nodes %d and %u differ", (int)ids[g], (int)leader->id, i);
+            if (gn_bytes_eq(gn_buf_bytes(&first), gn_buf_bytes(&other)))
+                continue;
+            describe_difference(gn_buf_bytes(&first), gn_buf_bytes(&other), what, sizeof what);
+            problem(t, "the replicas of group %d on nodes %d and %u differ: %s", (int)ids[g], (int)leader->id, i, what);
         }
     }
     gn_buf_close(&first);

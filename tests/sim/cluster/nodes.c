@@ -233,9 +233,29 @@ void node_join(trial *t, node *replaced)
 
 /* ---- watching ---- */
 
+static gn_placement *newest_placement(trial *t);
+
+/* A request to join that got no answer may run later and take the place of the node that asked again: whoever sees that
+ * it is not wanted any more is set up anew. */
+static void replace_evicted(trial *t)
+{
+    gn_placement *p = newest_placement(t);
+    for (unsigned i = 1; i <= MOST_ID && p && t->n_joining == 0; i++) {
+        const gn_node_place *row = gn_placement_node(p, i);
+        if (t->nodes[i].state != UP || !row || strcmp(row->state, "gone") != 0)
+            continue;
+        node_crash(&t->nodes[i], GN_SIM_FORGET);
+        become(&t->nodes[i], LOST);
+        t->counts.evicted++;
+        node_join(t, &t->nodes[i]);
+    }
+    gn_placement_release(p);
+}
+
 void nodes_tend(trial *t)
 {
     uint64_t at = gn_sim_now_ns(t->sim);
+    replace_evicted(t);
     for (unsigned i = 1; i <= MOST_ID; i++) {
         node *n = &t->nodes[i];
         if (n->state == UP && n->failed && !n->dying) {
@@ -400,7 +420,7 @@ bool settled(void *ctx)
 }
 
 /* Looking is dear: not at every step. */
-static bool settles(trial *t, uint64_t within_ns)
+bool settles(trial *t, uint64_t within_ns)
 {
     uint64_t end = gn_sim_now_ns(t->sim) + within_ns;
     while (!settled(t) && !t->problems && gn_sim_now_ns(t->sim) < end) {

@@ -112,7 +112,7 @@ typedef struct session {
 
 typedef struct counts {
     unsigned long committed, refused, unknown, reads, crashes, stops, joins, losses, transfers, partitions, pauses,
-        jumps, disk_failures, definitions, over_groups;
+        jumps, disk_failures, definitions, over_groups, evicted;
 } counts;
 
 typedef struct trial {
@@ -168,6 +168,7 @@ gn_shard *replica_of(const node *n, uint64_t group); /* of a node that is up; NU
 size_t group_ids(trial *t, uint64_t *ids, size_t max);
 bool settled(void *trial); /* all nodes have all they should have, and nobody waits for a decision */
 const char *why_unsettled(trial *t);
+bool settles(trial *t, uint64_t within_ns); /* waits until it is */
 trial *trial_start(uint64_t seed, canary canary, FILE *trace);
 void trial_heal(trial *t);
 void trial_stop(trial *t);
