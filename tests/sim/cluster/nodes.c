@@ -172,6 +172,7 @@ void node_restart(node *n)
 
 typedef struct joining {
     trial *t;
+    gn_world *world;
     char address[32];
 } joining;
 
@@ -194,7 +195,7 @@ static void join(void *arg)
 {
     joining *j = arg;
     trial *t = j->t;
-    gn_world *world = gn_sim_world(t->sim, STRANGER);
+    gn_world *world = j->world;
     gn_rpc *rpc = gn_rpc_create(world, 0);
     gn_identity identity;
     gn_error err = {0};
@@ -223,39 +224,20 @@ void node_join(trial *t, node *replaced)
 {
     joining *j = gn_xcalloc(1, sizeof *j);
     j->t = t;
+    j->world = gn_sim_world(t->sim, STRANGERS + t->n_strangers++ % (WORLDS - STRANGERS + 1));
     t->n_joining++;
     if (replaced)
         memcpy(j->address, replaced->address, sizeof j->address);
     else
         snprintf(j->address, sizeof j->address, "node-%lu", ++t->counts.joins);
-    start_strand(t, gn_sim_world(t->sim, STRANGER), "join", join, j);
+    start_strand(t, j->world, "join", join, j);
 }
 
 /* ---- watching ---- */
 
-static gn_placement *newest_placement(trial *t);
-
-/* A request to join that got no answer may run later and take the place of the node that asked again: whoever sees that
- * it is not wanted any more is set up anew. */
-static void replace_evicted(trial *t)
-{
-    gn_placement *p = newest_placement(t);
-    for (unsigned i = 1; i <= MOST_ID && p && t->n_joining == 0; i++) {
-        const gn_node_place *row = gn_placement_node(p, i);
-        if (t->nodes[i].state != UP || !row || strcmp(row->state, "gone") != 0)
-            continue;
-        node_crash(&t->nodes[i], GN_SIM_FORGET);
-        become(&t->nodes[i], LOST);
-        t->counts.evicted++;
-        node_join(t, &t->nodes[i]);
-    }
-    gn_placement_release(p);
-}
-
 void nodes_tend(trial *t)
 {
     uint64_t at = gn_sim_now_ns(t->sim);
-    replace_evicted(t);
     for (unsigned i = 1; i <= MOST_ID; i++) {
         node *n = &t->nodes[i];
         if (n->state == UP && n->failed && !n->dying) {

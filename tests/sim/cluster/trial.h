@@ -11,7 +11,7 @@
 enum {
     MOST_ID = 100, /* that a node may be given: numbers are handed out in blocks, so that crashes leave gaps */
     OBSERVER,      /* a world where nothing fails: it closes what has crashed */
-    STRANGERS, /* from where nodes ask to join, each from one of its own */
+    STRANGERS,     /* from where nodes ask to join, each from one of its own */
     WORLDS = STRANGERS + 30,
     MOST_NODES = 8,     /* at one time */
     SESSIONS = 2,       /* of a node */
@@ -112,7 +112,7 @@ typedef struct session {
 
 typedef struct counts {
     unsigned long committed, refused, unknown, reads, crashes, stops, joins, losses, transfers, partitions, pauses,
-        jumps, disk_failures, definitions, over_groups, evicted;
+        jumps, disk_failures, definitions, over_groups;
 } counts;
 
 typedef struct trial {
