@@ -4,6 +4,7 @@ A nemesis says in check() what it needs, prepares the nodes before they start, a
 it did, in words, for the history. `Unsupported` means: not on this machine, or not with this gnomond.
 """
 
+import errno
 import glob
 import os
 import random
@@ -355,8 +356,11 @@ class DiskFull(Nemesis):
             leave = self.rng.choice((0, 0, 4096, 65536, 1 << 20))
             size = max(0, stat.f_bavail * stat.f_frsize - leave)
             with open(node.data / "filler", "wb") as file:
-                if size:
-                    os.posix_fallocate(file.fileno(), 0, size)
+                try:
+                    os.posix_fallocate(file.fileno(), 0, max(1, size))
+                except OSError as error:  # the node was faster; what is left now is what it left
+                    if error.errno != errno.ENOSPC:
+                        raise
             done.append(f"node {node.number} has {leave} bytes left")
             if self.rng.random() < 0.3:
                 done.append(self._restart(node))

@@ -273,7 +273,7 @@ def judge(header, events):
 
 def longest_gap(events):
     """The longest time, in seconds, in which no client's operation succeeded, up to the final reads."""
-    last, longest = 0, 0
+    last, longest = events[0].time if events else 0, 0
     for event in events:
         if event.process == NEMESIS and event.f == "final":
             longest = max(longest, event.time - last)

@@ -104,6 +104,58 @@ class Nemeses(unittest.TestCase):
             each(each.draw(random.Random(1))).check([])
 
 
+class Frames(unittest.TestCase):
+    """Between nodes: frames of 16 bytes of head, whose first four are the length of the rest and the fifth the kind."""
+
+    def setUp(self):
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.proxy = Proxy(None, self.server.getsockname(), 1, frames=True)
+        self.client = socket.create_connection(self.proxy.address, timeout=10)
+        self.peer, _ = self.server.accept()
+        self.peer.settimeout(10)
+
+    def tearDown(self):
+        self.proxy.stop()
+        for each in (self.client, self.peer, self.server):
+            each.close()
+
+    @staticmethod
+    def frame(kind, number):
+        return (4).to_bytes(4, "big") + bytes([kind]) + bytes(11) + number.to_bytes(4, "big")
+
+    def send(self, kinds):
+        """What arrives of frames of these kinds and a last one of another kind: their numbers."""
+        data = b"".join(self.frame(kind, number) for number, kind in enumerate(kinds))
+        for at in range(0, len(data), 7):  # in pieces that fit no frame
+            self.client.sendall(data[at:at + 7])
+        self.client.sendall(self.frame(4, 1_000_000))
+        numbers, received = [], b""
+        while not numbers or numbers[-1] != 1_000_000:
+            received += self.peer.recv(100_000)
+            whole = len(received) // 20 * 20
+            numbers += [int.from_bytes(received[at + 16:at + 20], "big") for at in range(0, whole, 20)]
+            received = received[whole:]
+        return numbers[:-1]
+
+    def test_a_good_network_changes_nothing(self):
+        self.assertEqual(self.send([3] * 100), list(range(100)))
+
+    def test_some_get_lost_but_what_keeps_the_connection_does_not(self):
+        self.proxy.set_frames(1.0, 0.0, False)
+        self.assertEqual(self.send([1, 3, 3, 4, 3, 5]), [0, 3, 5])
+
+    def test_some_come_twice(self):
+        self.proxy.set_frames(0.0, 1.0, False)
+        self.assertEqual(self.send([1, 3, 3]), [0, 1, 1, 2, 2])
+
+    def test_some_overtake_others(self):
+        self.proxy.set_delay(0.0, 0.05)
+        self.proxy.set_frames(0.0, 0.0, True)
+        numbers = self.send([3] * 100)
+        self.assertEqual(sorted(numbers), list(range(100)))
+        self.assertNotEqual(numbers, list(range(100)))
+
+
 class Proxies(unittest.TestCase):
     def setUp(self):
         self.server = socket.create_server(("127.0.0.1", 0))
