@@ -179,8 +179,10 @@ class Node:
                 result[name] = float(value)
         return result
 
-    def query(self, sql):
-        """The rows; None if it does not answer."""
+    def query(self, sql, timeout=1.5):
+        """The rows; None if it does not answer in time: a nemesis has others to heal."""
+        if not self.running() or self.paused:
+            return None
         result = []
 
         def ask():
@@ -194,7 +196,7 @@ class Node:
                 pass
         thread = threading.Thread(target=ask, daemon=True)
         thread.start()
-        thread.join(10)
+        thread.join(timeout)
         return result[0] if result else None
 
     def forget(self):

@@ -306,7 +306,8 @@ class Clock(Nemesis):
             self._set(node, 0)
             node.environment |= {"LD_PRELOAD": glob.glob(clusters.FAKETIME)[0], "FAKETIME_CACHE_DURATION": "1",
                                  "FAKETIME_TIMESTAMP_FILE": str(node.directory / "faketime"),
-                                 "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}
+                                 "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1",
+                                 "FAKETIME_FORCE_MONOTONIC_FIX": "0"}  # else waits on a condition come late
 
     @staticmethod
     def _set(node, seconds):
@@ -560,7 +561,7 @@ class _Controlled(Nemesis):
         return [(group, [int(member) for member in members.split(",")]) for group, members in rows], [row[0] for row in nodes]
 
     def _told(self, *command):
-        status, text = self.cluster.control(*command, timeout=10)
+        status, text = self.cluster.control(*command, timeout=5)
         return f"gnomonctl {' '.join(map(str, command))}: {status} {' '.join(text.split())[:120]}"
 
 
