@@ -155,7 +155,7 @@ static const kind_case kinds[] = {
 };
 static const gn_metric_kind metrics[] = {GN_METRIC_L2, GN_METRIC_IP, GN_METRIC_COSINE};
 
-#ifdef __SANITIZE_THREAD__ /* one thread, so there is nothing to find, and it takes twenty times as long */
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__) /* it takes many times as long */
 enum { DIM = 128, N = 500, QUERIES = 15 };
 #else
 enum { DIM = 128, N = 2000, QUERIES = 30 };

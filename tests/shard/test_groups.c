@@ -11,6 +11,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__) /* it takes many times as long */
+enum { SEEDS = 60 };
+#else
+enum { SEEDS = 200 };
+#endif
+
 /* ---- transactions ---- */
 
 static outcome outcome_of(gn_code code, bool answered)
@@ -307,7 +313,7 @@ static void transfers_are_strictly_serializable(void **state)
     tally sum = {0};
     char what[300];
     const char *from = getenv("GN_SEED"), *n = getenv("GN_SEEDS");
-    uint64_t first = from ? strtoull(from, NULL, 10) : 1, seeds = n ? strtoull(n, NULL, 10) : from ? 1 : 200;
+    uint64_t first = from ? strtoull(from, NULL, 10) : 1, seeds = n ? strtoull(n, NULL, 10) : from ? 1 : SEEDS;
     for (uint64_t seed = first; seed < first + seeds; seed++)
         if (!run(seed, NO_PLANT, &sum, what, sizeof what))
             fail_msg("seed %llu: %s", (unsigned long long)seed, what);
