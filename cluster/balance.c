@@ -249,6 +249,34 @@ void gn_balance_serve(gn_cluster *c)
 
 /* ---- moving ---- */
 
+/* Of how many other groups it is the first choice as leader. */
+static uint32_t first_choices(const gn_placement *p, uint64_t but, gn_node_id id)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < p->n_groups; i++) {
+        const gn_group_place *g = &p->groups[i];
+        n += g->distribution_id && g->id != but && g->members[gn_group_first_choice(g)] == id;
+    }
+    return n;
+}
+
+gn_group_place gn_balance_moved(const gn_placement *p, const gn_group_place *row, gn_node_id from, gn_node_id to)
+{
+    gn_group_place now = *row;
+    uint32_t first = gn_group_first_choice(row);
+    for (uint32_t i = 0; i < now.n_members; i++) {
+        if (now.members[i] != from)
+            continue;
+        now.members[i] = to;
+        gn_node_id other = now.members[first];
+        if (first_choices(p, row->id, to) < first_choices(p, row->id, other)) {
+            now.members[first] = to;
+            now.members[i] = other;
+        }
+    }
+    return now;
+}
+
 static gn_code change_row(gn_cluster *c, uint64_t group, gn_node_id from, gn_node_id to, const gn_group_place *seen,
                           gn_error *err)
 {
@@ -263,10 +291,7 @@ static gn_code change_row(gn_cluster *c, uint64_t group, gn_node_id from, gn_nod
     if (code == GN_OK && (!row || row->changes != seen->changes))
         code = gn_error_set(err, GN_NOT_IN_STATE, "group %" PRIu64 " is being changed by somebody else", group);
     if (code == GN_OK) {
-        gn_group_place now = *row;
-        for (uint32_t i = 0; i < now.n_members; i++)
-            if (now.members[i] == from)
-                now.members[i] = to;
+        gn_group_place now = gn_balance_moved(p, row, from, to);
         now.changes++;
         code = gn_meta_put_group(meta, &now, err);
     }

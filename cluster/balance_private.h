@@ -16,6 +16,12 @@ typedef struct gn_balance_move {
  * before it are made. Gives how many, at most `max`; 0: all is well, or nothing can be done. */
 size_t gn_balance_plan(const gn_placement *placement, gn_balance_move *out, size_t max);
 
+/* The row as it is after the move: `to` in the place of `from`; and if `to` is the first choice of fewer groups than
+ * the one who is that of this group, they change places. So who gets a share of the replicas gets one of the leaders.
+ */
+gn_group_place gn_balance_moved(const gn_placement *placement, const gn_group_place *row, gn_node_id from,
+                                gn_node_id to);
+
 /* Makes the move if the group's members are those of its row now. GN_NOT_IN_STATE: they are not yet; GN_NO_OBJECT:
  * there is no such group, or `from` has no replica of it; GN_DUPLICATE_OBJECT: `to` has one; GN_INVALID_PARAMETER: `to`
  * is not an active node. From a strand. */

@@ -349,6 +349,9 @@ def join(cluster, load, checks):
     checks.that(done >= share and max(counts.values()) - min(counts.values()) <= 1,
                 f"after {time.perf_counter() - started:.1f} s the nodes have "
                 + ", ".join(str(counts[n]) for n in range(1, number + 1)) + " replicas")
+    took = wait_until(lambda: cluster.leaders()[number] > 0, 20)
+    checks.that(took is not None, "and lead " + ", ".join(str(led) for led in cluster.leaders().values())
+                + f" groups, {took or 0:.1f} s later")
     time.sleep(2)
 
 

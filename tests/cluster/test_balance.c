@@ -56,9 +56,9 @@ static size_t run(model *m)
         assert_true(gn_group_has_member(g, moves[i].from));
         assert_false(gn_group_has_member(g, moves[i].to));
         assert_string_equal(m->nodes[moves[i].to - 1].state, "active");
-        for (uint32_t k = 0; k < g->n_members; k++)
-            if (g->members[k] == moves[i].from)
-                g->members[k] = moves[i].to;
+        *g = gn_balance_moved(&m->p, g, moves[i].from, moves[i].to);
+        assert_false(gn_group_has_member(g, moves[i].from));
+        assert_true(gn_group_has_member(g, moves[i].to));
     }
     return n;
 }
@@ -72,6 +72,18 @@ static void assert_even(const model *m)
         uint32_t n = count(m, m->nodes[i].id);
         least = n < least ? n : least;
         most = n > most ? n : most;
+    }
+    assert_true(most - least <= 1);
+}
+
+static void assert_leaders_even(const model *m)
+{
+    uint32_t led[MAX_NODES + 1] = {0}, least = UINT32_MAX, most = 0;
+    for (uint32_t g = 0; g < m->p.n_groups; g++)
+        led[m->groups[g].members[gn_group_first_choice(&m->groups[g])]]++;
+    for (uint32_t id = 1; id <= m->p.n_nodes; id++) {
+        least = led[id] < least ? led[id] : least;
+        most = led[id] > most ? led[id] : most;
     }
     assert_true(most - least <= 1);
 }
@@ -105,6 +117,7 @@ static void a_new_node_gets_its_share_and_no_more_moves_than_that(void **state)
     m->p.n_nodes = 4;
     assert_int_equal(run(m), 6);
     assert_even(m);
+    assert_leaders_even(m);
     assert_int_equal(run(m), 0);
     free(m);
 }
