@@ -12,7 +12,7 @@ PREFIX ?= /usr/local
 SEEDS ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo demo-cluster test bench bench-cluster asan tsan fuzz-smoke lint soak jepsen-smoke jepsen install clean
+.PHONY: help setup build demo demo-cluster test bench bench-cluster asan tsan fuzz-smoke lint soak ansible-lint ansible-test jepsen-smoke jepsen install clean
 
 help: ## this list
 	@echo "GnomonDB: make TARGET"
@@ -71,6 +71,16 @@ lint: ## clang-format, clang-tidy, shellcheck, the layers of the house
 	@tools/setup.sh tools/packages.txt tools/packages-lint.txt
 	@$(MAKE) --no-print-directory build
 	@tools/lint.sh $(BUILD)
+	@$(MAKE) --no-print-directory ansible-lint
+
+ansible-lint: ## ansible-lint over ansible/
+	@tools/setup.sh tools/packages-ansible.txt
+	@cd ansible && for f in site upgrade remove; do ansible-playbook --syntax-check -i inventory/example.yml $$f.yml >/dev/null || exit 1; done
+	@cd ansible && ansible-lint --offline -q && echo "lint: ansible: ok"
+
+ansible-test: build ## the playbooks for real: four hosts in network namespaces; needs root, else exit code 77
+	@tools/setup.sh tools/packages.txt tools/packages-ansible.txt
+	@ansible/test/run.sh $(BUILD)/node/gnomond $(BUILD)/ops/gnomonctl
 
 soak: build ## the simulations of Raft and of the whole cluster over SEEDS=n seeds
 	@$(BUILD)/tests/sim/gn_sim_raft --seeds $(SEEDS)
