@@ -108,10 +108,10 @@ typedef struct walk {
     gn_arena *arena;
 } walk;
 
-static void walk_init(walk *w, const gn_table_desc *table)
+static void walk_init(walk *w, const gn_table_desc *table, gn_account *account)
 {
     uint32_t n = table->n_columns;
-    *w = (walk){.table = table, .arena = gn_arena_create(NULL)};
+    *w = (walk){.table = table, .arena = gn_arena_create(account)};
     w->keys = gn_xcalloc(GN_BATCH_ROWS, sizeof *w->keys);
     w->values = gn_xcalloc(n, sizeof *w->values);
     w->ordinals = gn_xcalloc(n, sizeof *w->ordinals);
@@ -122,7 +122,7 @@ static void walk_init(walk *w, const gn_table_desc *table)
             w->ordinals[w->n++] = i;
     }
     w->batch = (gn_batch){.n_columns = w->n, .arena = w->arena};
-    gn_buf_init(&w->row, NULL, GN_MAX_ROW);
+    gn_buf_init(&w->row, account, GN_MAX_ROW);
 }
 
 static void walk_close(walk *w)
@@ -135,11 +135,11 @@ static void walk_close(walk *w)
     gn_arena_destroy(w->arena);
 }
 
-static gn_code sum_table(gn_txn *txn, const gn_table_desc *table, piece *p, gn_error *err)
+static gn_code sum_table(gn_txn *txn, const gn_table_desc *table, gn_account *account, piece *p, gn_error *err)
 {
     walk w;
     gn_scan *scan = NULL;
-    walk_init(&w, table);
+    walk_init(&w, table, account);
     gn_scan_spec spec = {.table = table,
                          .range = {.lo = p->from, .lo_exclusive = p->from.len, .hi = p->to, .hi_inclusive = p->to.len},
                          .ordinals = w.ordinals,
@@ -168,6 +168,7 @@ static gn_code sum_replica(gn_cluster *c, gn_shard *shard, piece *p, gn_error *e
     gn_txn_options options = {.read_scn = p->scn,
                               .global = c->clocked,
                               .read_only = true,
+                              .account = c->account,
                               .deadline_ns = gn_now_ns(c->world) + PATIENCE_S * 1000000000ull};
     gn_txn *txn;
     gn_code code = gn_txn_begin(shard, &options, &txn, err);
@@ -176,7 +177,7 @@ static gn_code sum_replica(gn_cluster *c, gn_shard *shard, piece *p, gn_error *e
     p->scn = gn_txn_read_scn(txn);
     const gn_table_desc *table = gn_txn_table(txn, p->table);
     if (table)
-        code = sum_table(txn, table, p, err);
+        code = sum_table(txn, table, c->account, p, err);
     else
         code = gn_error_set(err, GN_NO_TABLE, "group %" PRIu64 " has no table %" PRIu64 " at that time", p->group,
                             p->table);

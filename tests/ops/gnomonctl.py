@@ -290,7 +290,7 @@ def count_of(c, node):
 def test_check_finds_what_was_damaged(c):
     """A row that one replica has lost, and one that is another there, with no checksum of the disk to tell."""
     spread = [g["group"] for g in c.ask("shards") if g["distribution"]]
-    c.nodes[3].stop()
+    equal(c.nodes[3].stop(), 0, "exit status")
     for number, how in ((spread[0], "lose"), (spread[1], "change")):
         store, = (p.parent for p in (c.directory / "node3" / "data" / "groups" / str(number)).glob("store*/CURRENT"))
         subprocess.run([str(c.damage), str(store), how], check=True)
@@ -354,7 +354,7 @@ def test_decommission(c):
     equal([(n["state"], n["answers"]) for n in nodes], [("active", True)] * 3 + [("gone", False)], "nodes")
     equal(count_of(c, 4), 0, "replicas of the node")
     until(lambda: 4 not in [r["node"] for r in c.group(1)["replicas"]], "the meta group goes on without it")
-    c.nodes[4].stop()
+    equal(c.nodes[4].stop(), 0, "exit status")
     until(c.is_well, "it is well without the node")
     expect("gone for ever" in c.ctl("undrain", "4", code=FAILED).stderr, "it does not come back")
     equal(c.sql("SELECT count(*) FROM t"), [(5000,)], "rows")
@@ -379,6 +379,11 @@ def test_a_silent_node_is_listed(c):
     document = c.ask("status", code=UNHEALTHY)
     expect(any("no leader" in p["text"] for p in document["problems"]), document["problems"])
     c.ctl("drain", "3", "--force", "--no-wait", code=FAILED)
+    c.start(2)
+    c.start(3)
+    until(c.is_well, "it is well with all of them")
+    for i in (1, 2, 3):
+        equal(c.nodes[i].stop(), 0, f"exit status of node {i}")
 
 
 def main():
