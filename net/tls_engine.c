@@ -359,9 +359,11 @@ static nng_tls_engine engine = {.version = NNG_TLS_ENGINE_VERSION,
 static pthread_once_t registered = PTHREAD_ONCE_INIT;
 static bool usable;
 
-/* NNG's own start sets its own engine, so it must come first. */
+/* NNG's own start sets its own engine, so it must come first. NNG's threads may free what is OpenSSL's while main
+ * returns: OpenSSL must not clean up at that time. */
 static void register_engine(void)
 {
+    OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
     (void)nng_tls_engine_name();
     usable = make_bio_method() && nng_tls_engine_register(&engine) == 0;
 }

@@ -217,6 +217,16 @@ static argument next_argument(char **argv, int *i, char *name, size_t size)
     return a;
 }
 
+/* What it takes to mean it. */
+static gn_code read_force(gn_config *config, const char *word, gn_error *err)
+{
+    bool report = strcmp(word, "report") == 0, force = strcmp(word, "i-accept-data-loss") == 0;
+    config->run = report ? GN_RUN_SURVEY : GN_RUN_FORCE;
+    return report || force ? GN_OK
+                           : gn_error_set(err, GN_CONFIGURATION,
+                                          "--force-alone is \"%.40s\"; it may be report or i-accept-data-loss", word);
+}
+
 static gn_code read_argument(gn_config *config, int argc, char **argv, int *i, bool files_only, gn_error *err)
 {
     char name[64], place[80];
@@ -229,6 +239,8 @@ static gn_code read_argument(gn_config *config, int argc, char **argv, int *i, b
         return GN_OK;
     }
     const option *o = find(name, '-');
+    if (strcmp(name, "force-alone") == 0)
+        return read_force(config, a.value ? a.value : *i < argc ? argv[(*i)++] : "", err);
     bool is_file = strcmp(name, "config") == 0, is_ready = strcmp(name, "ready-fd") == 0;
     if (!o && !is_file && !is_ready) {
         gn_error_set(err, GN_CONFIGURATION, "there is no option %s", place);
@@ -317,6 +329,8 @@ bool gn_config_help(gn_buf *out)
     gn_buf_append_str(
         out, "\n  --config FILE                        read options from this TOML file\n"
              "  --ready-fd N                         write a line with the ports to this open file when ready\n"
+             "  --force-alone report                 what the groups of this node, which must not run, have\n"
+             "  --force-alone i-accept-data-loss     they go on without the other nodes (docs/operations.md)\n"
              "  --version, --help\n\n"
              "Signals: SIGTERM and SIGINT end it in good order; a second one ends it at once.\n");
     return !out->failed;
@@ -346,10 +360,12 @@ bool gn_config_docs(gn_buf *out)
         gn_buf_printf(out, "| `%s` | `%s` | %s | %s |\n", options[i].name, value, range, options[i].doc);
     }
     gn_buf_append_str(
-        out, "\nOnly on the command line: `--config FILE`, `--ready-fd N` (a line with the ports is written to "
-             "that open file when\nthe node is ready), `--help`, `--version`.\n\n## Limits\n\nWhat a client can "
-             "influence is bounded. These are fixed (`base/limits.h`).\n\n| limit | value | unit | bounds |\n"
-             "|---|---|---|---|\n");
+        out,
+        "\nOnly on the command line: `--config FILE`, `--ready-fd N` (a line with the ports is written to "
+        "that open file when\nthe node is ready), `--force-alone report|i-accept-data-loss` (after a majority was lost "
+        "for ever:\n[operations](operations.md)), `--help`, `--version`.\n\n## Limits\n\nWhat a client can "
+        "influence is bounded. These are fixed (`base/limits.h`).\n\n| limit | value | unit | bounds |\n"
+        "|---|---|---|---|\n");
 #define GN_LIMIT_LINE(name, value, unit, what) \
     gn_buf_printf(out, "| `%s` | %lld | %s | %s |\n", #name, (long long)(value), unit, what);
     GN_LIMIT_TABLE(GN_LIMIT_LINE)

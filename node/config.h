@@ -15,7 +15,7 @@ typedef struct gn_config {
 #undef GN_FIELD_TEXT
 #undef GN_FIELD_INT
     int ready_fd; /* --ready-fd: where to say that the node is ready; -1 = nowhere */
-    enum { GN_RUN_SERVER, GN_RUN_HELP, GN_RUN_VERSION, GN_RUN_DOCS } run;
+    enum { GN_RUN_SERVER, GN_RUN_HELP, GN_RUN_VERSION, GN_RUN_DOCS, GN_RUN_SURVEY, GN_RUN_FORCE } run;
 } gn_config;
 
 /* Reads everything. argv as main's. GN_CONFIGURATION with the file and line, variable or argument at fault. */

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "node/config.h"
+#include "node/force.h"
 #include "node/http.h"
 #include "node/member.h"
 #include "node/notify.h"
@@ -53,6 +54,17 @@ static int print(bool (*write_text)(gn_buf *))
     bool ok = write_text(&text) && fwrite(text.data, 1, text.len, stdout) == text.len;
     gn_buf_close(&text);
     return ok ? 0 : 1;
+}
+
+static int force_alone(const gn_config *config)
+{
+    gn_buf report;
+    gn_error err = {0};
+    gn_buf_init(&report, NULL, 16 << 20);
+    gn_code code = gn_force_alone(config, config->run == GN_RUN_FORCE, &report, &err);
+    bool said = code != GN_OK || fwrite(report.data, 1, report.len, stdout) == report.len;
+    gn_buf_close(&report);
+    return code != GN_OK ? complain(&err) : !said;
 }
 
 /* ---- the end ---- */
@@ -234,6 +246,9 @@ int main(int argc, char **argv)
         return print(gn_config_docs);
     case GN_RUN_VERSION:
         return puts("gnomond (GnomonDB) " GN_VERSION) < 0;
+    case GN_RUN_SURVEY:
+    case GN_RUN_FORCE:
+        return force_alone(&n.config);
     default:
         break;
     }

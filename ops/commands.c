@@ -114,8 +114,9 @@ const gn_ctl_command gn_ctl_commands[] = {
      .run = gn_cmd_check},
     {.name = "recover",
      .args = "",
-     .summary = "Forces groups that lost their majority (not yet)",
-     .text = "This version cannot do it.",
+     .summary = "Explains what to do when a majority is lost for ever",
+     .text = "It changes nothing. A node that is left is forced to go on alone by gnomond --force-alone, on its own "
+             "machine and while it does not run: only there can be seen that it does not.",
      .run = gn_cmd_recover},
     {.name = "debug",
      .args = "",

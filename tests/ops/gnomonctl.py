@@ -217,7 +217,7 @@ def test_dangerous_ones_ask(c):
     done = c.ctl("decommission", "3", code=USAGE)
     expect("--yes" in done.stderr, done.stderr)
     expect("cannot be split" in c.ctl("split", "2", code=FAILED).stderr, "split")
-    expect("cannot be forced" in c.ctl("recover", code=FAILED).stderr, "recover")
+    expect("THIS LOSES DATA" in c.run("recover").stdout, "recover")
 
 
 def test_debug(c):
@@ -382,6 +382,40 @@ def test_a_silent_node_is_listed(c):
     c.start(2)
     c.start(3)
     until(c.is_well, "it is well with all of them")
+    expect(c.ask("check")["same"], "nothing differs")
+
+
+def test_one_node_is_left_for_ever(c):
+    """Two machines are gone; the third goes on alone, and new ones take their place."""
+    until(lambda: all(r["applied_index"] == g["last_index"] for g in c.ask("shards") for r in g["replicas"]),
+          "every node has everything")
+    c.nodes[2].kill()
+    c.nodes[3].kill()
+    data = ["--data-dir", str(c.nodes[1].directory / "data")]
+    running = subprocess.run([str(c.gnomond), *data, "--force-alone", "report"], capture_output=True, text=True,
+                             check=False)
+    equal(running.returncode, 1, f"of a node that runs: {running.stdout}")
+    equal(c.nodes[1].stop(), 0, "exit status")
+    report = subprocess.run([str(c.gnomond), *data, "--force-alone", "report"], capture_output=True, text=True,
+                            check=False)
+    expect(report.returncode == 0 and "one of several" in report.stdout, f"{report.stdout}{report.stderr}")
+    for _ in range(2):  # which is as good as once
+        forced = subprocess.run([str(c.gnomond), *data, "--force-alone=i-accept-data-loss"], capture_output=True,
+                                text=True, check=False)
+        expect(forced.returncode == 0 and "LOST" in forced.stdout, f"{forced.stdout}{forced.stderr}")
+    equal(subprocess.run([str(c.gnomond), *data, "--force-alone=yes"], capture_output=True, check=False).returncode, 1,
+          "another word")
+    c.start(1)
+    until(lambda: all(g["leader"] == 1 for g in c.ask("shards")), "it leads everything")
+    equal(c.sql("SELECT count(*) FROM t"), [(5000,)], "rows")
+    c.sql("INSERT INTO t SELECT g, 'later ' || g FROM generate_series(5001, 5100) g")
+    c.sql("UPDATE small SET v = 'two' WHERE id = 2")
+    for i in (2, 3):
+        shutil.rmtree(c.nodes[i].directory)
+        c.start(i)
+    until(c.is_well, "it is well with new nodes at the addresses of the lost ones")
+    equal(c.sql("SELECT count(*) FROM t", node=3), [(5100,)], "rows at a new node")
+    expect(c.ask("check")["same"], "nothing differs")
     for i in (1, 2, 3):
         equal(c.nodes[i].stop(), 0, f"exit status of node {i}")
 
