@@ -310,8 +310,11 @@ gn_code gn_shard_open(gn_world *world, gn_raft_host *host, const gn_shard_option
         gn_shard_close(shard, false);
         return code;
     }
-    gn_log_info("shard", "opened", GN_KV_U64("group", shard->group_id),
-                GN_KV_U64("applied_index", shard->applied_index), GN_KV_U64("tables", shard->schema->n));
+    pthread_mutex_lock(&shard->view_lock); /* the group applies already */
+    uint64_t applied = shard->applied_index, tables = shard->schema->n;
+    pthread_mutex_unlock(&shard->view_lock);
+    gn_log_info("shard", "opened", GN_KV_U64("group", shard->group_id), GN_KV_U64("applied_index", applied),
+                GN_KV_U64("tables", tables));
     *out = shard;
     return GN_OK;
 }
