@@ -223,9 +223,9 @@ class Load:
         self.statements = sorted(s for worker in self.workers for s in worker.statements)
 
     def pauses(self, begin, end):
-        """(the longest statement, the longest time in which nobody was answered) between two moments."""
-        within = [s for s in self.statements if begin <= s[0] and s[0] - s[1] <= end]
-        answers = [begin, *(s[0] for s in within if s[0] <= end), end]
+        """(the longest statement that ended, the longest time in which nobody was answered) between two moments."""
+        within = [s for s in self.statements if begin <= s[0] <= end]
+        answers = [begin, *(s[0] for s in within), end]
         return (max((s[1] for s in within), default=0.0),
                 max(later - earlier for earlier, later in zip(answers, answers[1:])))
 
