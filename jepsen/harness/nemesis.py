@@ -295,6 +295,7 @@ class PeerHalfOpen(_Peers):
 
 class Clock(Nemesis):
     """The wall clock that a node sees jumps, by libfaketime; the monotonic one goes on."""
+    cache = {"FAKETIME_CACHE_DURATION": "1"}  # libfaketime looks at the file once a second
     length = (0.5, 4.0)
 
     def check(self):
@@ -304,7 +305,7 @@ class Clock(Nemesis):
     def prepare(self):
         for node in self.cluster.nodes:
             self._set(node, 0)
-            node.environment |= {"LD_PRELOAD": glob.glob(clusters.FAKETIME)[0], "FAKETIME_CACHE_DURATION": "1",
+            node.environment |= {"LD_PRELOAD": glob.glob(clusters.FAKETIME)[0], **self.cache,
                                  "FAKETIME_TIMESTAMP_FILE": str(node.directory / "faketime"),
                                  "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1",
                                  "FAKETIME_FORCE_MONOTONIC_FIX": "0"}  # else waits on a condition come late
@@ -333,6 +334,7 @@ class Clock(Nemesis):
 
 class Strobe(Clock):
     """The clock goes to and fro as often as the schedule permits."""
+    cache = {"FAKETIME_NO_CACHE": "1"}
     gap, length = (0.05, 0.1), (0.05, 0.1)
 
 
