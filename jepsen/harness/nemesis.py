@@ -55,6 +55,11 @@ def _names(nodes):
 class Kill(Nemesis):
     length = (0.0, 1.5)
 
+    def __init__(self, name, cluster, rng):
+        super().__init__(name, cluster, rng)
+        if len(cluster.nodes) > 1:
+            self.gap = (2.0, 6.0)  # a new leader is there after two seconds; then something should be done before the next fault
+
     def disrupt(self):
         nodes = self._some_nodes()
         for node in nodes:
@@ -72,7 +77,6 @@ class Kill(Nemesis):
 
 class KillLeader(Kill):
     """Who leads the catalog's group, with the clock in it, or most groups."""
-    gap = (4.0, 6.0)
 
     def check(self):
         if len(self.cluster.nodes) < 3:
