@@ -81,6 +81,9 @@ class Client:
             host, port = node.address()
             connection = psycopg.connect(host=host, port=port, user="gnomon", dbname="gnomon", autocommit=True,
                                          connect_timeout=CONNECT_TIMEOUT, sslmode="disable", gssencmode="disable")
+            if self.cluster.session:
+                connection.cursor_factory = psycopg.ClientCursor  # simple protocol: only there a lone SELECT may be stale
+                connection.execute(self.cluster.session)
         except (psycopg.Error, OSError) as error:
             raise NoConnection(_text(error)) from None
         with self._lock:

@@ -213,6 +213,7 @@ class Cluster:
     def __init__(self, gnomond, directory, count, options=(), namespaces=True, spares=3):
         self.gnomond, self.directory, self.options = pathlib.Path(gnomond).resolve(), pathlib.Path(directory), list(options)
         self.network, self.mounts, self.peer_proxy_seed = None, [], None
+        self.session = None  # SQL that each client begins a connection with
         self.gnomonctl = next((path for path in (self.gnomond.parent.parent / "ops/gnomonctl", self.gnomond.with_name("gnomonctl"))
                                if os.access(path, os.X_OK)), None)
         help_text = subprocess.run([self.gnomond, "--help"], capture_output=True, text=True, check=True).stdout

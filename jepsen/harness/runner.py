@@ -80,6 +80,7 @@ class Test:
         rng = random.Random(f"{self.seed}/test")
         self.cluster = clusters.Cluster(arguments.gnomond, directory, arguments.nodes, arguments.option,
                                         not arguments.no_namespaces)
+        self.cluster.session = arguments.session
         workload = all_workloads()[arguments.workload]
         self.parameters = workload.draw(rng)
         self.workload = workload(self.parameters)
