@@ -18,7 +18,7 @@ skip() {
     exit 77
 }
 [ "$(id -u)" = 0 ] || skip "it needs root, for network namespaces and mounts"
-for program in ansible-playbook ip nsenter setpriv flock psql openssl; do
+for program in ansible-playbook ip nsenter setpriv flock psql openssl ssh; do
     command -v "$program" >/dev/null || skip "the program $program is missing; see tools/packages-ansible.txt"
 done
 [ -x "$gnomonctl" ] || skip "there is no $gnomonctl"
@@ -128,6 +128,14 @@ row_is_there() {
         [ "$(sql "$host" "SELECT v FROM t WHERE id = 1")" = one ] || fail "the row is not there on $host"
     done
 }
+# runs HOST RELEASE: the process is of that release, whatever `current` points to.
+runs() {
+    local process
+    for process in $(ip netns pids "$prefix-$1"); do
+        [[ $(readlink "/proc/$process/exe") != *"$2/gnomond" ]] || return 0
+    done
+    return 1
+}
 release() { readlink "$work/$1/root/opt/gnomondb/current"; }
 
 # ---- the test ----
@@ -150,6 +158,10 @@ inventory n1 n2 n3 >"$work/hosts.yml"
 step "check mode before anything is there"
 play check-first site.yml --check || fail "site.yml --check on fresh hosts"
 if [ -e "$work/n1/root/opt/gnomondb" ] || [ -e "$work/tls" ]; then fail "check mode wrote something"; fi
+
+step "a part of the hosts founds nothing"
+! play part site.yml --limit n2 || fail "a part of the hosts founded a cluster"
+grep -q 'not all hosts of the group' "$log" || fail "the refusal does not say why"
 
 step "three nodes"
 play site site.yml || fail "site.yml"
@@ -187,7 +199,7 @@ new=$(release n1)
 [ "$new" != "$old" ] || fail "upgrade.yml did not upgrade"
 for host in "${hosts[@]}"; do
     [ "$(release "$host")" = "$new" ] || fail "$host was not upgraded"
-    pgrep -f "^$new/gnomond" >/dev/null || pgrep -f "/opt/gnomondb/current/gnomond" >/dev/null || fail "$host does not run"
+    runs "$host" "$new" || fail "$host does not run the new release"
 done
 row_is_there "${hosts[@]}"
 play upgrade-again upgrade.yml "${second[@]}" || fail "upgrade.yml, again"
@@ -201,6 +213,7 @@ step "an upgrade to what does not start"
 grep -q 'is back on' "$log" || fail "the broken upgrade was not rolled back"
 for host in "${hosts[@]}"; do
     [ "$(release "$host")" = "$new" ] || fail "$host was left on a broken release"
+    runs "$host" "$new" || fail "$host does not run what it ran before"
 done
 ctl n2 status >/dev/null || fail "the cluster is not well after the rollback"
 row_is_there "${hosts[@]}"
@@ -219,5 +232,18 @@ inventory n1 n3 n4 >"$work/hosts.yml"
 play after site.yml "${second[@]}" || fail "site.yml after the removal"
 play after-again site.yml "${second[@]}" || fail "site.yml after the removal, again"
 nothing_changed "the second run after the removal"
+
+step "it joins again, as a new node"
+inventory n1 n2 n3 n4 >"$work/hosts.yml"
+play forget remove.yml -e gnomondb_remove=n2 -e gnomondb_remove_data=true || fail "remove.yml with the data"
+play rejoin site.yml "${second[@]}" || fail "site.yml with the host that had left"
+row_is_there n2
+
+step "a dead node is removed"
+"$work/n3/enter" /opt/gnomondb/gnomondb-process stop >/dev/null
+sed -i "s|n3: {ansible_host: $(address n3),|n3: {ansible_connection: ssh, ansible_port: 1, ansible_host: 127.0.0.1, gnomondb_address: $(address n3),|" "$work/hosts.yml"
+play dead remove.yml -e gnomondb_remove=n3 || fail "remove.yml for a dead node"
+ctl n1 status >/dev/null || fail "the cluster is not well without the dead node"
+row_is_there n1 n2 n4
 
 step "passed"
