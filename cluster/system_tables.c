@@ -88,29 +88,6 @@ static gn_code row_exists(gn_txn *meta, const gn_table_desc *desc, gn_bytes key,
     return code;
 }
 
-/* The key of a row begins with, and is, its first column. */
-static gn_code find_row(gn_txn *meta, const gn_table_desc *desc, const gn_value *values, gn_buf *key, bool *exists,
-                        gn_error *err)
-{
-    gn_code code = gn_key_of_row(desc, values, key, err);
-    return code == GN_OK ? row_exists(meta, desc, gn_buf_bytes(key), exists, err) : code;
-}
-
-gn_code gn_system_delete(gn_txn *meta, gn_system_table table, const gn_value *first, gn_error *err)
-{
-    const gn_table_desc *desc = gn_txn_table(meta, table);
-    gn_value row[GN_SYS_MAX_COLUMNS] = {*first};
-    bool exists = false;
-    gn_buf key;
-    GN_ASSERT(desc);
-    gn_buf_init(&key, NULL, GN_MAX_KEY);
-    gn_code code = find_row(meta, desc, row, &key, &exists, err);
-    if (code == GN_OK && exists)
-        code = gn_txn_delete(meta, desc, gn_buf_bytes(&key), err);
-    gn_buf_close(&key);
-    return code;
-}
-
 gn_code gn_system_put(gn_txn *meta, gn_system_table table, const gn_value *values, gn_error *err)
 {
     const gn_table_desc *desc = gn_txn_table(meta, table);
@@ -118,7 +95,9 @@ gn_code gn_system_put(gn_txn *meta, gn_system_table table, const gn_value *value
     bool exists = false;
     gn_buf key;
     gn_buf_init(&key, NULL, GN_MAX_KEY);
-    gn_code code = find_row(meta, desc, values, &key, &exists, err);
+    gn_code code = gn_key_of_row(desc, values, &key, err);
+    if (code == GN_OK)
+        code = row_exists(meta, desc, gn_buf_bytes(&key), &exists, err);
     if (code == GN_OK)
         code = exists ? gn_txn_update(meta, desc, gn_buf_bytes(&key), values, err)
                       : gn_txn_insert(meta, desc, values, err);

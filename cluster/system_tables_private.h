@@ -34,8 +34,6 @@ enum { GN_SYS_MAX_COLUMNS = 8 };
 /* Creates those that are missing, in this transaction. */
 gn_code gn_system_tables_create(gn_txn *meta, gn_error *err);
 
-/* Removes the row whose first column is this, if there is one. */
-gn_code gn_system_delete(gn_txn *meta, gn_system_table table, const gn_value *key, gn_error *err);
 /* Inserts the row, or replaces the one with its key. values: one for each column, of its type. */
 gn_code gn_system_put(gn_txn *meta, gn_system_table table, const gn_value *values, gn_error *err);
 /* Calls fn with each row in key order, every column. An error of fn ends it. A table that is not there has no rows. */

@@ -111,6 +111,19 @@ static bool answers(gn_cluster *c, gn_node_id node)
                       &err) == GN_OK;
 }
 
+/* Nobody can remove itself: another member that votes leads first. */
+static void hand_over_to_any(gn_warden *w, const gn_local_group *g, const gn_raft_status *s, const gn_node_id *wanted,
+                             size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const gn_raft_member *m = member(s, wanted[i]);
+        if (m && m->role == GN_RAFT_VOTER) {
+            start_change(w, g, "handing over", wanted[i], gn_raft_transfer);
+            return;
+        }
+    }
+}
+
 /* One step towards: all of `wanted` are members, `n_voters` of them vote, nobody else is a member. Nobody is removed
  * before the others are there. */
 static void reconcile(gn_warden *w, const gn_local_group *g, const gn_node_id *wanted, size_t n, size_t n_voters)
@@ -136,17 +149,11 @@ static void reconcile(gn_warden *w, const gn_local_group *g, const gn_node_id *w
         gn_node_id id = s->members[i].id;
         if (is_wanted(wanted, n, id))
             continue;
-        bool self = id == gn_net_self(w->cluster->world);
-        if (self)
-            for (size_t k = 0; k < n && !busy; k++)
-                if (member(s, wanted[k])->role == GN_RAFT_VOTER) {
-                    start_change(w, g, "handing over", wanted[k], gn_raft_transfer);
-                    busy = true;
-                }
-        if (!self) {
+        if (id == gn_net_self(w->cluster->world))
+            hand_over_to_any(w, g, s, wanted, n);
+        else
             start_change(w, g, "removing a replica", id, gn_raft_remove);
-            busy = true;
-        }
+        busy = true;
     }
     free(s);
 }
