@@ -50,6 +50,8 @@ static gn_code open_parts(gn_cluster *c, gn_error *err)
     if (code == GN_OK)
         code = gn_meta_refresh(c, true, err);
     if (code == GN_OK)
+        code = gn_groups_open_left(c, err);
+    if (code == GN_OK)
         code = gn_groups_open_placed(c, err);
     if (code == GN_OK)
         code = start_strands(c, err);

@@ -76,6 +76,9 @@ gn_code gn_clock_use(gn_cluster *cluster, gn_error *err);
 gn_code gn_groups_open_meta(gn_cluster *cluster, gn_error *err);
 /* Opens the replicas that the placement gives this node, and makes those that are not there. */
 gn_code gn_groups_open_placed(gn_cluster *cluster, gn_error *err);
+/* At the start, before those: what is here and to be elsewhere, as long as its group may count on it; and what a crash
+ * has left of removals. */
+gn_code gn_groups_open_left(gn_cluster *cluster, gn_error *err);
 void gn_groups_close(gn_cluster *cluster, bool clean);
 /* A replica of the group on this node; nothing if it is there. n = 0: it waits for a leader to add it. It is in the
  * registry when this returns. */

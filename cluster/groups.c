@@ -1,5 +1,7 @@
 /* This node's replicas: one directory each, `groups/<id>` under the data directory, opened when the placement says that
- * this node has one. A directory that the placement does not name is left alone: what it holds may be the only copy.
+ * this node has one. A replica that the placement has elsewhere is opened at the start all the same: until its group
+ * has removed it, it is a member whose vote may be needed to get it removed. A directory whose group the placement does
+ * not know is left alone: what it holds may be the only copy. `groups/<id>.gone` is one that is being removed.
  *
  * A group is made by its first members, each of which opens a replica with the same list of them. After the first
  * change of members nobody may do that any more: a replica that is not there yet waits to be added by the leader. */
@@ -10,11 +12,15 @@
 #include "cluster/methods_private.h"
 #include "shard/snapshot.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define CHUNK_PATIENCE_NS 2000000000u
 
@@ -226,25 +232,64 @@ static void take_out(gn_cluster *c, uint64_t id)
     pthread_mutex_unlock(&c->lock);
 }
 
+static gn_code gone_path(const gn_cluster *c, uint64_t id, char *out, size_t size, gn_error *err)
+{
+    int n = snprintf(out, size, "%s/groups/%" PRIu64 ".gone", c->data_dir, id);
+    return (size_t)n < size ? GN_OK : gn_error_set(err, GN_CONFIGURATION, "the data directory's name is too long");
+}
+
+/* The second half of the removal of a replica, at the start that of one which a crash cut off. */
+static gn_code remove_gone(gn_cluster *c, uint64_t id, gn_error *err)
+{
+    char gone[4096];
+    gn_code code = gone_path(c, id, gone, sizeof gone, err);
+    if (code == GN_OK)
+        code = gn_raft_erase(c->host, id, err);
+    return code == GN_OK ? gn_shard_remove(gone, err) : code;
+}
+
+/* A replica's rows without its log, or its log without its rows, would be taken for damage: so both go at once, by a
+ * new name. */
+static gn_code remove_replica(gn_cluster *c, uint64_t id, gn_error *err)
+{
+    char all[4096], path[4096], gone[4096];
+    gn_code code = group_path(c, 0, all, sizeof all, err);
+    if (code == GN_OK)
+        code = group_path(c, id, path, sizeof path, err);
+    if (code == GN_OK)
+        code = gone_path(c, id, gone, sizeof gone, err);
+    if (code == GN_OK)
+        code = gn_shard_remove(gone, err);
+    if (code == GN_OK && rename(path, gone) != 0)
+        code = gn_error_errno(err, GN_IO, errno, "could not rename \"%s\"", path);
+    int fd = code == GN_OK ? open(all, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (code == GN_OK && (fd < 0 || fsync(fd) != 0))
+        code = gn_error_errno(err, GN_IO, errno, "could not sync \"%s\"", all);
+    if (fd >= 0)
+        close(fd);
+    return code == GN_OK ? remove_gone(c, id, err) : code;
+}
+
 gn_code gn_group_drop(gn_cluster *c, uint64_t id, gn_error *err)
 {
     gn_shard *shard = NULL;
-    char path[4096];
+    gn_error why = {0};
+    gn_code code;
     GN_ASSERT(id != GN_META_GROUP);
     gn_gate_enter(&c->open_gate);
-    gn_code code = group_path(c, id, path, sizeof path, err);
-    bool free_to_go = code == GN_OK && mark_leaving(c, id, &shard);
-    if (code == GN_OK && !free_to_go)
+    if (!mark_leaving(c, id, &shard)) {
         code = gn_error_set(err, GN_OBJECT_IN_USE, "the replica of group %" PRIu64 " is in use", id);
-    if (code == GN_OK) {
+    } else {
         take_out(c, id);
         gn_shard_close(shard, false);
         /* It says nothing any more; if it was made a member again before it fell silent, its log counts. */
-        code = gn_group_is_removed(c, id) ? gn_raft_erase(c->host, id, err)
-                                          : gn_error_set(err, GN_UNAVAILABLE, "its group could not be asked once more");
+        if (gn_group_is_removed(c, id)) {
+            code = remove_replica(c, id, err);
+        } else {
+            code = gn_error_set(err, GN_UNAVAILABLE, "its group could not be asked once more");
+            open_replica(c, id, NULL, 0, &why); /* else with the next start */
+        }
     }
-    if (code == GN_OK)
-        code = gn_shard_remove(path, err);
     gn_gate_leave(&c->open_gate);
     return code;
 }
@@ -273,6 +318,54 @@ gn_code gn_groups_open_placed(gn_cluster *c, gn_error *err)
         if (p->groups[i].id != GN_META_GROUP && gn_group_has_member(&p->groups[i], gn_net_self(c->world)))
             code = open_placed(c, &p->groups[i], err);
     gn_placement_release(p);
+    return code;
+}
+
+/* The group of a directory of groups/, and whether it is one that is being removed. 0: it is none. */
+static uint64_t group_of_name(const char *name, bool *gone)
+{
+    char *end;
+    errno = 0;
+    uint64_t id = name[0] >= '1' && name[0] <= '9' ? strtoull(name, &end, 10) : 0;
+    if (id == 0 || errno != 0)
+        return 0;
+    *gone = strcmp(end, ".gone") == 0;
+    return *end == '\0' || *gone ? id : 0;
+}
+
+/* One that cannot be opened was to go away anyhow. */
+static void open_left(gn_cluster *c, uint64_t id)
+{
+    gn_error err = {0};
+    gn_code code = gn_group_open(c, id, NULL, 0, &err);
+    if (code == GN_OK)
+        gn_log_info("cluster", "a replica that is to move away is a member yet, or may be", GN_KV_U64("group", id));
+    else
+        gn_log_error("cluster", "a replica that is to move away cannot be opened", GN_KV_U64("group", id),
+                     GN_KV_STR("code", gn_code_name(code)), GN_KV_STR("error", err.message));
+}
+
+gn_code gn_groups_open_left(gn_cluster *c, gn_error *err)
+{
+    char path[4096];
+    gn_code code = group_path(c, 0, path, sizeof path, err);
+    DIR *dir = code == GN_OK ? opendir(path) : NULL;
+    if (!dir)
+        return code == GN_OK && errno != ENOENT
+                   ? gn_error_errno(err, GN_IO, errno, "could not read the directory \"%s\"", path)
+                   : code;
+    gn_placement *p = gn_meta_placement(c);
+    for (const struct dirent *e; code == GN_OK && (e = readdir(dir));) {
+        bool gone = false;
+        uint64_t id = group_of_name(e->d_name, &gone);
+        const gn_group_place *row = id && id != GN_META_GROUP ? gn_placement_group(p, id) : NULL;
+        if (id && gone)
+            code = remove_gone(c, id, err);
+        else if (row && !gn_group_has_member(row, gn_net_self(c->world)))
+            open_left(c, id);
+    }
+    gn_placement_release(p);
+    closedir(dir);
     return code;
 }
 

@@ -125,7 +125,8 @@ void gn_raft_group_close(gn_raft_group *group);
  * forgets what it voted for. From a strand. */
 gn_code gn_raft_erase(gn_raft_host *host, uint64_t id, gn_error *err);
 
-/* Appends request->command. done(GN_OK) comes from the state machine by gn_raft_request_done. */
+/* Appends request->command. done(GN_OK) comes from the state machine by gn_raft_request_done. It does not wait for
+ * ever: when no majority has stored anything for 10 s, GN_OUTCOME_UNKNOWN, or GN_UNAVAILABLE if it was not proposed. */
 void gn_raft_submit(gn_raft_group *group, gn_raft_request *request);
 /* Linearizable read: done(GN_OK) when this leader has confirmed its term and request->index is applied here. A sole
  * voter calls done before this returns. */

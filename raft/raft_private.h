@@ -38,6 +38,7 @@ enum {
      * the heartbeats of a leader that has taken a newer snapshot since, is heard by the core only after this time. */
     GN_RAFT_INSTALL_TIMEOUT_MS = 5000,
     GN_RAFT_CATCH_UP_MS = 120000,       /* a round of catching up before a promotion; the first may be a snapshot */
+    GN_RAFT_STALL_MS = 10000,           /* a leader commits nothing: what waits ends (stall.c) */
     GN_RAFT_CATCH_UP_SILENCE_MS = 5000, /* of the node that catches up; then somebody else may be what is needed */
 };
 
@@ -262,7 +263,8 @@ struct gn_raft_group {
     gn_raft_fifo pending; /* not yet given to the core */
     bool held;            /* until the write under way is done and enough have gathered */
     gn_raft_group *held_next;
-    gn_raft_fifo waiting; /* in the log, in order of index */
+    gn_raft_fifo waiting;            /* in the log, in order of index */
+    uint64_t stall_commit, stall_ms; /* since when commit has stood there */
 
     /* apply */
     gn_raft_apply apply;
@@ -462,6 +464,8 @@ int gn_raft_step(gn_raft_group *group, struct raft_event *event);
 void gn_raft_step_start(gn_raft_group *group);
 void gn_raft_step_persisted(gn_raft_group *group, uint64_t index);
 void gn_raft_step_timeout(gn_raft_group *group);
+/* What was committed before will be applied and answered; of the rest the outcome is unknown. */
+void gn_raft_waiting_fail(gn_raft_group *group);
 /* Steps a SUBMIT of the first n scratch entries, all in this segment. False when the core refused. */
 bool gn_raft_step_submit(gn_raft_group *group, size_t n);
 
@@ -473,6 +477,9 @@ void gn_raft_submit_release(gn_raft_host *host); /* what was held, if it is time
 void gn_raft_submit_gathered(gn_timer *timer);
 void gn_raft_submit_barrier(gn_raft_group *group);
 bool gn_raft_submit_change(gn_raft_group *group, const gn_raft_member *members, size_t n);
+
+/* stall.c: at every tick of a leader */
+void gn_raft_stall_check(gn_raft_group *group);
 
 /* apply.c */
 void gn_raft_apply_start(gn_raft_group *group);

@@ -57,6 +57,15 @@ static void became_leader(gn_raft_group *group)
         group->fsm.leadership(group->fsm.ctx, true, group->term);
 }
 
+void gn_raft_waiting_fail(gn_raft_group *group)
+{
+    gn_raft_fifo committed = {0}, unknown = {0};
+    for (gn_raft_request *request; (request = gn_raft_fifo_pop(&group->waiting));)
+        gn_raft_fifo_push(request->index <= group->commit ? &committed : &unknown, request);
+    group->waiting = committed;
+    gn_raft_fifo_finish(&unknown, GN_OUTCOME_UNKNOWN, group->leader);
+}
+
 /* What was committed before this step will be applied and answered; the rest may be overwritten or may yet commit. (The
  * step that ends a leadership may both replace an entry and commit its successor.) */
 static void ceased_to_lead(gn_raft_group *group)
@@ -66,11 +75,7 @@ static void ceased_to_lead(gn_raft_group *group)
     gn_gauge_add(group->host->metrics.leaders, -1);
     gn_log_info("raft", "leads no more", GN_KV_U64("group", group->id), GN_KV_U64("term", group->term),
                 GN_KV_U64("leader", group->leader));
-    gn_raft_fifo committed = {0}, unknown = {0};
-    for (gn_raft_request *request; (request = gn_raft_fifo_pop(&group->waiting));)
-        gn_raft_fifo_push(request->index <= group->commit ? &committed : &unknown, request);
-    group->waiting = committed;
-    gn_raft_fifo_finish(&unknown, GN_OUTCOME_UNKNOWN, group->leader);
+    gn_raft_waiting_fail(group);
     gn_raft_fifo_finish(&group->pending, GN_NOT_LEADER, group->leader);
     gn_raft_read_fail(group, GN_NOT_LEADER);
     gn_raft_membership_fail(group, GN_NOT_LEADER);
@@ -201,6 +206,7 @@ void gn_raft_step_timeout(gn_raft_group *group)
     gn_raft_step(group, &event);
     if (!group->stopped && group->leads)
         gn_raft_read_retry(group);
+    gn_raft_stall_check(group);
 }
 
 bool gn_raft_step_submit(gn_raft_group *group, size_t n)

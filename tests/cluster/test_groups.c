@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum { SHARDS = 4, ACCOUNTS = 16, START = 100, WORKERS = 4, TRANSFERS = 60 };
 
@@ -247,6 +249,44 @@ static void each_slot_has_one_owner(void **state)
     gn_placement_release(p);
 }
 
+/* The placement has a group elsewhere now, and nobody has removed this node from it. */
+static uint64_t move_away(void)
+{
+    gn_error err = {0};
+    uint64_t id;
+    gn_txn *meta;
+    assert_int_equal(gn_cluster_distribution(cluster, 2, 1, &id, &err), GN_OK);
+    gn_placement *p = gn_meta_placement(cluster);
+    gn_group_place row = p->groups[gn_placement_distribution(p, id)->first];
+    gn_placement_release(p);
+    row.members[0] = 9;
+    row.changes++;
+    assert_int_equal(gn_meta_begin(cluster, false, false, &meta, &err), GN_OK);
+    assert_int_equal(gn_meta_put_group(meta, &row, &err), GN_OK);
+    assert_int_equal(gn_txn_commit(meta, NULL, &err), GN_OK);
+    assert_int_equal(gn_meta_refresh(cluster, false, &err), GN_OK);
+    return row.id;
+}
+
+/* Its group may need its vote to be rid of it. */
+static void a_replica_that_is_to_move_away_is_there_after_a_restart(void **state)
+{
+    (void)state;
+    char gone[300], file[320];
+    uint64_t id = move_away();
+    assert_non_null(replica_of(id));
+    snprintf(gone, sizeof gone, "%s/groups/99.gone", dir); /* what a crash in the middle of a removal leaves */
+    snprintf(file, sizeof file, "%s/CURRENT", gone);
+    assert_int_equal(mkdir(gone, 0700), 0);
+    FILE *f = fopen(file, "w");
+    assert_non_null(f);
+    fclose(f);
+    close_cluster(true);
+    open_cluster();
+    assert_non_null(replica_of(id));
+    assert_int_not_equal(access(gone, F_OK), 0);
+}
+
 /* Moves money between two accounts; false: refused, to be tried again. */
 static bool transfer(int64_t from, int64_t to, int64_t amount)
 {
@@ -386,6 +426,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(rows_are_spread_and_found_again),
         TEST(each_slot_has_one_owner),
+        TEST(a_replica_that_is_to_move_away_is_there_after_a_restart),
         TEST(transfers_over_groups_keep_the_total),
         TEST(what_nobody_decides_is_aborted),
         TEST(the_past_can_be_read),

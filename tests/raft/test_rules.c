@@ -689,6 +689,43 @@ static void a_read_is_not_served_before_a_commit_in_the_own_term(void **state)
     end(&s);
 }
 
+/* Followers that answer and store nothing: one installs a snapshot that does not come, say. */
+static void what_waits_for_followers_that_store_nothing_ends(void **state)
+{
+    (void)state;
+    stage s;
+    cluster_call command, next;
+    open_stage(&s, NULL);
+    lead(&s);
+    uint64_t last = cluster_status(&s.c, 1).last_index, term = cluster_status(&s.c, 1).term;
+    cluster_prepare(&s.c, 1, &command, "nobody stores this");
+    gn_raft_submit(s.c.node[1].group, &command.request);
+    for (int i = 0; i < 95; i++) {
+        run(&s, 100 * MS);
+        puppet_append_result(&s.two, 1, term, 0, last);
+        puppet_append_result(&s.three, 1, term, 0, last);
+    }
+    assert_false(command.ended);
+    for (int i = 0; i < 10; i++) {
+        run(&s, 100 * MS);
+        puppet_append_result(&s.two, 1, term, 0, last);
+        puppet_append_result(&s.three, 1, term, 0, last);
+    }
+    assert_true(command.ended);
+    assert_int_equal(command.code, GN_OUTCOME_UNKNOWN);
+    assert_true(cluster_status(&s.c, 1).leads);
+    acknowledge(&s, &s.two); /* it was not lost */
+    run(&s, 10 * MS);
+    assert_true(cluster_has(&s.c, 1, "nobody stores this"));
+    cluster_prepare(&s.c, 1, &next, "the next one");
+    gn_raft_submit(s.c.node[1].group, &next.request);
+    run(&s, 10 * MS);
+    acknowledge(&s, &s.two);
+    run(&s, 10 * MS);
+    assert_true(next.ended && next.code == GN_OK);
+    end(&s);
+}
+
 static void heartbeats_of_idle_groups_travel_in_one_frame(void **state)
 {
     (void)state;
@@ -747,6 +784,7 @@ int main(void)
         cmocka_unit_test(a_damaged_entry_is_not_stored),
         cmocka_unit_test(a_snapshot_is_not_sent_again_at_once),
         cmocka_unit_test(a_read_is_not_served_before_a_commit_in_the_own_term),
+        cmocka_unit_test(what_waits_for_followers_that_store_nothing_ends),
         cmocka_unit_test(heartbeats_of_idle_groups_travel_in_one_frame),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

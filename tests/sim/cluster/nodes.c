@@ -337,6 +337,42 @@ static const char *why_member_unsettled(const gn_raft_status *led, gn_scn scn, g
     return m ? NULL : "a node has a replica and is no member";
 }
 
+/* What a failing seed is understood by. */
+static void describe_replica(trial *t, node *n, const gn_group_place *g)
+{
+    char members[256] = "";
+    size_t at = 0;
+    gn_raft_status s;
+    gn_shard *shard = replica_of(n, g->id);
+    if (!shard)
+        return;
+    gn_raft_status_get(gn_shard_raft_group(shard), &s);
+    for (size_t i = 0; i < s.n_members && at < sizeof members - 24; i++)
+        at += (size_t)snprintf(members + at, sizeof members - at, " %d%s", (int)s.members[i].id,
+                               s.members[i].role == GN_RAFT_VOTER ? "" : "-");
+    gn_sim_trace(t->sim,
+                 "group %d at node %d: leader %d, term %llu, log %llu to %llu, committed %llu, applied %llu, snapshot "
+                 "%llu, members%s%s",
+                 (int)g->id, (int)n->id, (int)s.leader, (unsigned long long)s.term, (unsigned long long)s.first_index,
+                 (unsigned long long)s.last_index, (unsigned long long)s.commit_index,
+                 (unsigned long long)s.applied_index, (unsigned long long)s.snapshot_index, members,
+                 s.stopped ? ", stopped" : "");
+}
+
+static void describe(trial *t)
+{
+    gn_placement *p = newest_placement(t);
+    for (uint32_t i = 0; p && i < p->n_groups; i++) {
+        const gn_group_place *g = &p->groups[i];
+        for (uint32_t k = 0; k < g->n_members; k++)
+            gn_sim_trace(t->sim, "group %d is to be at node %d", (int)g->id, (int)g->members[k]);
+        for (unsigned k = 1; k <= MOST_ID; k++)
+            if (is_alive(&t->nodes[k]) && t->nodes[k].cluster)
+                describe_replica(t, &t->nodes[k], g);
+    }
+    gn_placement_release(p);
+}
+
 static const gn_raft_member *member_of(const gn_raft_status *s, gn_node_id id)
 {
     for (size_t i = 0; i < s->n_members; i++)
@@ -502,6 +538,8 @@ void trial_heal(trial *t)
     }
     if (!t->problems && !settled(t))
         problem(t, "after everything healed: %s", why_unsettled(t));
+    if (t->problems)
+        describe(t);
 }
 
 void trial_stop(trial *t)
