@@ -212,6 +212,7 @@ typedef struct gn_raft_read_round {
     gn_raft_fifo reads; /* that it serves */
     gn_node_id acked[GN_MAX_PEERS];
     size_t n_acked;
+    gn_node_id quick; /* who answered first when all were asked last; 0 = nobody yet */
 } gn_raft_read_round;
 
 struct gn_raft_group {

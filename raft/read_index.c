@@ -4,8 +4,14 @@
  * serves none before an entry of its own term is committed: until then it does not know what is. A sole voter asks
  * nobody.
  *
+ * Where one answer is enough (of three voters) one is asked: who was the quickest when all were asked, which is done
+ * now and then, and again at the next heartbeat if no answer has come. To wake a node for an answer that is not needed
+ * costs more than the answer.
+ *
  * Questions and answers are messages of our own beside libraft's: its heartbeats do not say what they answer. */
 #include "raft/raft_private.h"
+
+enum { ASK_ALL_EVERY = 64 }; /* rounds */
 
 static bool votes(const gn_raft_group *group, gn_node_id id)
 {
@@ -57,11 +63,13 @@ static bool majority(const gn_raft_group *group)
     return acks > voters(group) / 2;
 }
 
-static void ask(gn_raft_group *group)
+/* only: 0 = all voters. */
+static void ask(gn_raft_group *group, gn_node_id only)
 {
     const struct raft_configuration *c = &group->raft.configuration;
     for (unsigned i = 0; i < c->n; i++)
-        if (c->servers[i].role == RAFT_VOTER && c->servers[i].id != group->host->self)
+        if (c->servers[i].role == RAFT_VOTER && c->servers[i].id != group->host->self &&
+            (only == 0 || c->servers[i].id == only))
             gn_raft_transport_probe(group, c->servers[i].id, false, group->term, group->round.number);
 }
 
@@ -73,6 +81,14 @@ void gn_raft_read_add(gn_raft_group *group, gn_raft_request *request)
         gn_raft_fifo_push(&group->reads, request);
 }
 
+/* Whose answer is enough; 0: nobody's. */
+static gn_node_id enough(const gn_raft_group *group)
+{
+    gn_node_id quick = group->round.quick;
+    bool all = group->round.number % ASK_ALL_EVERY == 0 || voters(group) > 3 || !votes(group, group->host->self);
+    return all || !votes(group, quick) ? 0 : quick;
+}
+
 static void begin_round(gn_raft_group *group)
 {
     group->round.number = ++group->rounds;
@@ -81,7 +97,7 @@ static void begin_round(gn_raft_group *group)
     group->round.n_acked = 0;
     group->reads = (gn_raft_fifo){0};
     gn_counter_add(group->host->metrics.read_rounds, 1);
-    ask(group);
+    ask(group, enough(group));
 }
 
 static void end_round(gn_raft_group *group)
@@ -111,7 +127,7 @@ void gn_raft_read_advance(gn_raft_group *group)
 void gn_raft_read_retry(gn_raft_group *group)
 {
     if (group->round.number)
-        ask(group);
+        ask(group, 0);
 }
 
 void gn_raft_read_fail(gn_raft_group *group, gn_code code)
@@ -136,6 +152,8 @@ void gn_raft_read_ack(gn_raft_group *group, gn_node_id from, uint64_t term, uint
     for (size_t i = 0; i < r->n_acked; i++)
         if (r->acked[i] == from)
             return;
+    if (r->n_acked == 0)
+        r->quick = from;
     r->acked[r->n_acked++] = from;
     gn_raft_group_touch(group);
 }

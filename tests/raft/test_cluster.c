@@ -147,6 +147,32 @@ static void a_write_of_a_leader_that_lost_its_place_has_an_unknown_outcome(void 
     cluster_stop(&c);
 }
 
+static void reads_wait_for_no_single_follower(void **state)
+{
+    (void)state;
+    cluster c;
+    cluster_start(&c, 77, 3, 3, NULL);
+    write_many(&c, "w", 3);
+    unsigned leader = cluster_leader(&c);
+    for (unsigned away = 1; away <= 3; away++) { /* one of them is the one that is asked */
+        if (away == leader)
+            continue;
+        isolate(&c, away, true);
+        for (int i = 0; i < 20; i++) {
+            cluster_call read;
+            uint64_t before = gn_now_ns(c.node[leader].world);
+            cluster_prepare(&c, leader, &read, "");
+            gn_raft_read_index(c.node[leader].group, &read.request);
+            assert_int_equal(cluster_wait(&c, &read), GN_OK);
+            /* Only the first may have to wait until the other one is asked. */
+            assert_true(gn_now_ns(c.node[leader].world) - before < (i == 0 ? 250 : 50) * MS);
+        }
+        isolate(&c, away, false);
+        assert_int_equal(cluster_leader(&c), leader);
+    }
+    cluster_stop(&c);
+}
+
 static void reads_in_a_row_share_rounds(void **state)
 {
     (void)state;
@@ -612,6 +638,7 @@ int main(void)
         cmocka_unit_test(a_leader_that_was_cut_off_answers_no_read),
         cmocka_unit_test(a_write_of_a_leader_that_lost_its_place_has_an_unknown_outcome),
         cmocka_unit_test(reads_in_a_row_share_rounds),
+        cmocka_unit_test(reads_wait_for_no_single_follower),
         cmocka_unit_test(a_follower_far_behind_gets_a_snapshot),
         cmocka_unit_test(an_install_that_is_put_off_gives_way_to_a_newer_snapshot),
         cmocka_unit_test(a_follower_behind_by_large_entries_catches_up_from_the_log),
