@@ -5,6 +5,8 @@
  *   bench_wire point   URIS CONNECTIONS SECONDS [OPTIONS]   SELECT of one row by primary key
  *   bench_wire knn     URIS CONNECTIONS SECONDS FILE DIMENSIONS K
  *                                                ORDER BY embedding <=> $1 LIMIT k; FILE holds float32 queries
+ *   bench_wire echo    URIS CONNECTIONS SECONDS FILE DIMENSIONS 1
+ *                                                the same parameter, answered without a look at any table
  *   bench_wire copy    URI ROWS                  COPY FROM STDIN of small rows into a table with a primary key
  *
  * URIS: separated by blanks; connections go to them in turn, tables are made at the first. OPTIONS: what stands behind
@@ -27,7 +29,7 @@
 enum { MAX_CONNECTIONS = 1024, MAX_URIS = 16, POINT_ROWS = 100000, MAX_SAMPLES = 1 << 20 };
 
 typedef struct bench {
-    enum { COMMITS, PAIRS, POINT, KNN } kind;
+    enum { COMMITS, PAIRS, POINT, KNN, ECHO } kind;
     char *uris[MAX_URIS];
     int n_uris;
     int n;
@@ -110,7 +112,7 @@ static void send_next(bench *b, int i)
             : b->kind == PAIRS ? 3
                                : 2;
     b->next_id += b->kind == PAIRS;
-    if (b->kind == KNN) {
+    if (b->kind == KNN || b->kind == ECHO) {
         values[0] = b->queries + (next_random(b) % b->n_queries) * b->query_bytes;
         lengths[0] = (int)b->query_bytes;
     }
@@ -139,7 +141,7 @@ static bool receive(bench *b, int i)
             fail("operation", PQresultErrorMessage(r));
         if (b->kind == POINT && PQntuples(r) != 1)
             fail("point", "the row is not there");
-        if (b->kind == KNN && PQntuples(r) != b->k)
+        if ((b->kind == KNN || b->kind == ECHO) && PQntuples(r) != b->k)
             fail("knn", "fewer rows than asked for");
         PQclear(r);
     }
@@ -297,11 +299,14 @@ static const char *prepare_load(bench *b, int argc, char **argv)
             make_point_table(b->uris[0], options);
         return "SELECT t FROM bench_point WHERE id = $1";
     }
-    if (strcmp(argv[1], "knn") != 0 || argc != 8)
+    bool echo = strcmp(argv[1], "echo") == 0;
+    if ((strcmp(argv[1], "knn") != 0 && !echo) || argc != 8)
         fail("usage", "see the head of bench_wire.c");
-    b->kind = KNN;
+    b->kind = echo ? ECHO : KNN;
     b->k = (int)strtol(argv[7], NULL, 10);
     read_queries(b, argv[5], (int)strtol(argv[6], NULL, 10));
+    if (echo)
+        return "SELECT $1::vector IS NULL";
     snprintf(statement, sizeof statement, "SELECT id FROM bench_knn ORDER BY embedding <=> $1 LIMIT %d", b->k);
     return statement;
 }

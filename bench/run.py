@@ -141,9 +141,10 @@ class Bench:
                     for i in range(len(data.rows)):
                         copy.write(f"{i}\t{package_data.vector_text(data.row_vector(i))}\n")
                 connection.execute("CREATE INDEX ON bench_knn USING hnsw (embedding vector_cosine_ops)")
-            wire, library = [], []
+            wire, library, echo = [], [], []
             for _ in range(self.runs):
                 wire.append(self.wire("knn", server.uri(), 1, self.seconds, queries, data.dimensions, 10))
+                echo.append(self.wire("echo", server.uri(), 1, self.seconds, queries, data.dimensions, 1))
                 out = subprocess.run([str(self.build / "bench/bench_hnsw"), "--search-file", str(base), str(queries),
                                       str(data.dimensions)], check=True, capture_output=True, text=True).stdout
                 library.append(float(out.split()[0]))
@@ -151,8 +152,12 @@ class Bench:
             self.report.line("knn", "gnomon-library", dataset, "p50", statistics.median(library), "us")
             self.report.line("knn", "gnomon-wire", dataset, "p50", statistics.median(w[1] for w in wire), "us")
             self.report.line("knn", "gnomon-wire", dataset, "p99", statistics.median(w[2] for w in wire), "us")
+            self.report.line("knn", "gnomon-wire", dataset, "p50 of a statement with the same parameter and no table",
+                             statistics.median(e[1] for e in echo), "us")
             self.report.line("knn", "gnomon-wire", dataset, "wire over library",
                              statistics.median(w[1] for w in wire) / statistics.median(library), "ratio")
+            self.report.line("knn", "gnomon-wire", dataset, "wire without that statement, over library",
+                             statistics.median(w[1] - e[1] for w, e in zip(wire, echo)) / statistics.median(library), "ratio")
 
     def start(self, program):
         """Start-up with 200,000 vectors: from exec to ready, after a clean stop and after SIGKILL."""
