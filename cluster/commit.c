@@ -127,7 +127,12 @@ gn_code gn_dtxn_commit(gn_dtxn *txn, gn_scn *scn, gn_error *err)
                 parts[n++] = part;
             writers += wrote && writes;
         }
-    if (writers > 0 && n == 1) {
+    bool old = false; /* nothing that is written will validate what was read, or known */
+    for (uint32_t i = 0; i < txn->n_parts; i++)
+        old |= writers == 0 && gn_part_unconfirmed(txn->parts[i]) && (txn->options.writes || txn->parts[i]->reads);
+    if (old) {
+        code = gn_dtxn_run_again(err);
+    } else if (writers > 0 && n == 1) {
         code = gn_part_commit(parts[0], &at, err);
     } else if (writers > 0) {
         code = commit_parts(txn, parts, n, &at, err);

@@ -98,8 +98,12 @@ static gn_code find_parts(gn_dtxn *txn, opening *o, const gn_group_place *groups
 {
     const gn_group_place meta = {.id = GN_META_GROUP};
     gn_code code = gn_dtxn_parts(txn, groups ? groups : &meta, o->n, o->parts, err);
-    for (uint32_t i = 0; i < o->n && code == GN_OK; i++)
+    for (uint32_t i = 0; i < o->n && code == GN_OK; i++) {
         o->parts[i]->reads = true;
+        if (!txn->options.writes && gn_part_unconfirmed(o->parts[i]))
+            code = gn_dtxn_run_again(err);
+    }
+    txn->asked |= code == GN_OK;
     return code;
 }
 

@@ -42,6 +42,11 @@ static void prepare_to_begin(const gn_dtxn *txn, uint64_t group_id, beginning *b
     b->part->group_id = group_id;
 }
 
+static bool goes_unconfirmed(const gn_dtxn *txn, uint64_t group_id)
+{
+    return txn->options.alone && !txn->read_scn && (group_id == GN_META_GROUP || txn->options.writes);
+}
+
 static void begin_part(beginning *b)
 {
     const gn_dtxn *txn = b->txn;
@@ -50,6 +55,7 @@ static void begin_part(beginning *b)
                               .global = txn->read_scn != 0,
                               .stale = b->shard && txn->past && gn_shard_closed_scn(b->shard) >= txn->read_scn,
                               .read_only = txn->options.read_only,
+                              .unconfirmed = goes_unconfirmed(txn, b->part->group_id),
                               .account = txn->options.account,
                               .cancel = txn->options.cancel};
     b->code = b->shard    ? gn_txn_begin(b->shard, &options, &b->part->txn, &b->err)
@@ -191,6 +197,29 @@ gn_code gn_dtxn_begin(gn_cluster *cluster, const gn_dtxn_options *options, gn_dt
     return GN_OK;
 }
 
+bool gn_part_unconfirmed(const gn_part *part)
+{
+    return part->remote ? gn_remote_unconfirmed(part->remote) : part->txn && gn_txn_unconfirmed(part->txn);
+}
+
+gn_code gn_dtxn_run_again(gn_error *err)
+{
+    return gn_error_set(err, GN_SERIALIZATION, "could not serialize access: what this node knew may have been old");
+}
+
+bool gn_dtxn_unconfirmed(const gn_dtxn *txn)
+{
+    for (uint32_t i = 0; txn->options.alone && i < txn->n_parts; i++)
+        if (gn_part_unconfirmed(txn->parts[i]))
+            return true;
+    return false;
+}
+
+gn_code gn_dtxn_vouch(const gn_dtxn *txn, gn_error *err)
+{
+    return gn_dtxn_unconfirmed(txn) && txn->looked && !txn->asked ? gn_dtxn_run_again(err) : GN_OK;
+}
+
 gn_scn gn_dtxn_read_scn(const gn_dtxn *txn)
 {
     return gn_txn_read_scn(meta_of(txn));
@@ -233,11 +262,13 @@ uint32_t gn_dtxn_figures(const gn_dtxn *txn, gn_group_figures *out, uint32_t max
 
 const gn_table_desc *gn_dtxn_table(gn_dtxn *txn, uint64_t table_id)
 {
+    txn->looked = true;
     return gn_txn_table(meta_of(txn), table_id);
 }
 
 const gn_table_desc *gn_dtxn_table_named(gn_dtxn *txn, gn_bytes name)
 {
+    txn->looked = true;
     return gn_txn_table_named(meta_of(txn), name);
 }
 

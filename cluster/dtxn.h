@@ -14,6 +14,12 @@ typedef struct gn_dtxn gn_dtxn;
 typedef struct gn_dtxn_options {
     bool read_only;
     bool several; /* more than one statement may come: all read at one SCN */
+    /* One statement comes, and whoever runs it can run it again in a transaction without this. Then nobody is asked
+     * before it runs whether this node knows the newest definitions: groups judge by their own. So an error before the
+     * commit may be due to old ones, and GN_SERIALIZATION comes of it too. */
+    bool alone;
+    bool writes; /* besides: it is one that writes, so the commit will validate what it read, which may be old till then
+                  */
     /* If it is read-only: it reads what was there so long ago, without asking anybody where a replica is at hand that
      * will see nothing more of that time. 0 = what is there now. */
     uint64_t staleness_ms;
@@ -24,6 +30,11 @@ typedef struct gn_dtxn_options {
 gn_code gn_dtxn_begin(gn_cluster *cluster, const gn_dtxn_options *options, gn_dtxn **out, gn_error *err);
 /* The SCN that reads are at; 0 while none was needed. */
 gn_scn gn_dtxn_read_scn(const gn_dtxn *txn);
+bool gn_dtxn_unconfirmed(
+    const gn_dtxn *txn); /* something in it is so: with `alone`, where somebody else could know better */
+/* Before the answer of a query in a transaction with `alone` is given to anybody: GN_SERIALIZATION if nobody has
+ * vouched for what it is based on. */
+gn_code gn_dtxn_vouch(const gn_dtxn *txn, gn_error *err);
 /* Ends the transaction and frees it, whatever comes back: as gn_txn_commit. */
 gn_code gn_dtxn_commit(gn_dtxn *txn, gn_scn *scn, gn_error *err);
 void gn_dtxn_abort(gn_dtxn *txn); /* NULL is fine */

@@ -11,6 +11,7 @@ struct gn_dtxn {
     gn_dtxn_options options;
     gn_placement *placement; /* as it was at the beginning */
     bool past;               /* read_scn was not asked for: it is a time gone by */
+    bool looked, asked;      /* at definitions; a group that judges by its own */
     gn_scn read_scn;         /* of the clock, for all parts that begin from now on; 0 = each reads what is newest */
     gn_part **parts;         /* parts[0]: the meta group's, always there */
     uint32_t n_parts;
@@ -22,6 +23,10 @@ gn_code gn_dtxn_part(gn_dtxn *txn, uint64_t group_id, gn_part **out, gn_error *e
 
 /* The parts in these groups, begun all at once where they are missing. out: n of them. */
 gn_code gn_dtxn_parts(gn_dtxn *txn, const gn_group_place *groups, uint32_t n, gn_part **out, gn_error *err);
+
+/* It was begun without asking the group's leader, so what is read in it may be old. */
+bool gn_part_unconfirmed(const gn_part *part);
+gn_code gn_dtxn_run_again(gn_error *err); /* GN_SERIALIZATION, with its words */
 
 /* The groups that a scan of the table must ask: all of its distribution, or the one that the range leads to. The
  * places are the placement's. */

@@ -21,6 +21,7 @@ gn_code gn_remote_request(gn_remote_part *p, gn_part_action action, bool with_wr
                          .begin = !p->established,
                          .global = p->options.global,
                          .read_only = p->options.read_only,
+                         .unconfirmed = p->options.unconfirmed,
                          .incarnation = gn_parts_incarnation(p->cluster->parts),
                          .part = p->number,
                          .group = p->group_id,

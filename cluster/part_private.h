@@ -27,6 +27,7 @@ typedef struct gn_part {
 gn_remote_part *gn_remote_part_open(gn_cluster *cluster, uint64_t group_id, const gn_txn_options *options);
 void gn_remote_part_close(gn_remote_part *part); /* aborts what has not ended */
 bool gn_remote_has_writes(const gn_remote_part *part);
+bool gn_remote_unconfirmed(const gn_remote_part *part);
 gn_code gn_remote_insert(gn_remote_part *part, const gn_table_desc *desc, const gn_value *values, gn_error *err);
 gn_code gn_remote_update(gn_remote_part *part, const gn_table_desc *desc, gn_bytes key, const gn_value *values,
                          gn_error *err);

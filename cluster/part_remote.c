@@ -48,6 +48,11 @@ void gn_remote_part_close(gn_remote_part *p)
     free(p);
 }
 
+bool gn_remote_unconfirmed(const gn_remote_part *p)
+{
+    return p->options.unconfirmed;
+}
+
 bool gn_remote_has_writes(const gn_remote_part *p)
 {
     return p->has_writes || p->n_writes > 0;

@@ -186,6 +186,7 @@ static gn_code begin(gn_part_server *s, gn_served_part *part, const gn_part_requ
     gn_txn_options options = {.read_scn = r->read_scn,
                               .global = r->global,
                               .read_only = r->read_only,
+                              .unconfirmed = r->unconfirmed,
                               .account = &s->account,
                               .cancel = &part->cancel};
     gn_code code = gn_txn_begin(shard, &options, &part->txn, err);

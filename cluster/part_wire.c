@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 enum { WIRE_VERSION = 1, PART_AT = 11 /* of the part's number in a request */ };
-enum { REQUEST_BEGIN = 1, REQUEST_GLOBAL = 2, REQUEST_READ_ONLY = 4 };
+enum { REQUEST_BEGIN = 1, REQUEST_GLOBAL = 2, REQUEST_READ_ONLY = 4, REQUEST_UNCONFIRMED = 8 };
 enum { ANSWER_ERROR = 1, ANSWER_WRITES = 2, ANSWER_ENDED = 4, ANSWER_GONE = 8 };
 enum {
     SCAN_KEYS = 1,
@@ -118,8 +118,9 @@ void gn_part_request_write(gn_buf *out, const gn_part_request *r, gn_bytes close
 {
     gn_buf_append_u8(out, WIRE_VERSION);
     gn_buf_append_u8(out, (uint8_t)r->action);
-    gn_buf_append_u8(out, (uint8_t)((r->begin ? REQUEST_BEGIN : 0) | (r->global ? REQUEST_GLOBAL : 0) |
-                                    (r->read_only ? REQUEST_READ_ONLY : 0)));
+    gn_buf_append_u8(out,
+                     (uint8_t)((r->begin ? REQUEST_BEGIN : 0) | (r->global ? REQUEST_GLOBAL : 0) |
+                               (r->read_only ? REQUEST_READ_ONLY : 0) | (r->unconfirmed ? REQUEST_UNCONFIRMED : 0)));
     gn_buf_append_be64(out, r->incarnation);
     gn_buf_append_be64(out, r->part);
     gn_buf_append_be64(out, r->group);
@@ -141,7 +142,8 @@ bool gn_part_request_read(gn_bytes bytes, gn_part_request *out)
     *out = (gn_part_request){.action = (gn_part_action)action,
                              .begin = flags & REQUEST_BEGIN,
                              .global = flags & REQUEST_GLOBAL,
-                             .read_only = flags & REQUEST_READ_ONLY};
+                             .read_only = flags & REQUEST_READ_ONLY,
+                             .unconfirmed = flags & REQUEST_UNCONFIRMED};
     out->incarnation = gn_read_be64(&in);
     out->part = gn_read_be64(&in);
     out->group = gn_read_be64(&in);

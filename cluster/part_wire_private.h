@@ -32,7 +32,7 @@ typedef enum gn_part_action {
 
 typedef struct gn_part_request {
     gn_part_action action;
-    bool begin, global, read_only; /* begin: unless it has begun */
+    bool begin, global, read_only, unconfirmed; /* begin: unless it has begun */
     uint64_t incarnation, part, group;
     gn_scn read_scn;
     gn_reader closed, writes, body;

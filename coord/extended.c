@@ -1,8 +1,8 @@
 /* The extended protocol. Everything up to Sync is one implicit transaction, unless the client has begun one.
  *
- * A lone write in such a pipeline is answered before Sync commits it. Should the commit lose a conflict, Sync runs the
- * write again: if its tag comes out the same, what the client was told is true, and it need not hear of the conflict.
- */
+ * A lone write in such a pipeline is run again by Sync when its commit loses a conflict, as the simple protocol does. A
+ * listener that can wait with the write's completion until then always gives the client a true one; else it has been
+ * told already, and the write may be run again only if its tag comes out the same. */
 #include "base/limits.h"
 #include "coord/session_private.h"
 
@@ -27,14 +27,24 @@ static gn_code leave(gn_session *s, gn_bytes sql, gn_code code, gn_error *mine, 
     return code;
 }
 
-static gn_code need_pipeline(gn_session *s, gn_error *err)
+/* ast: of the statement that is about to be planned or run. */
+static gn_code need_pipeline(gn_session *s, const gn_ast_statement *ast, gn_error *err)
 {
     if (s->block == GN_BLOCK_NONE) {
         s->block = GN_BLOCK_IMPLICIT;
         s->pipeline = true;
         s->read_only = s->settings.default_read_only;
     }
-    return gn_session_need_txn(s, false, err);
+    return gn_session_need_txn(s, ast, err);
+}
+
+/* In a transaction that asks first. */
+static void start_over(gn_session *s, gn_error *err)
+{
+    if (err)
+        gn_error_clear(err);
+    gn_session_restart(s);
+    s->confirm = true;
 }
 
 /* A plan needs a transaction to see the catalog by; in a failed block nothing is planned. */
@@ -43,7 +53,13 @@ static gn_code plan_now(gn_session *s, gn_stmt *stmt, gn_error *err)
     gn_code code = gn_session_refuse_failed(s, stmt->ast, err);
     if (code != GN_OK || !gn_planned_ast(stmt->ast))
         return code;
-    code = need_pipeline(s, err);
+    code = need_pipeline(s, stmt->ast, err);
+    if (code == GN_OK)
+        code = gn_stmt_plan(s, stmt, err);
+    if (code == GN_OK || !s->alone || s->cancel || !s->txn || !gn_dtxn_unconfirmed(s->txn))
+        return code;
+    start_over(s, err); /* the table may be too new for what this node knew */
+    code = need_pipeline(s, stmt->ast, err);
     return code == GN_OK ? gn_stmt_plan(s, stmt, err) : code;
 }
 
@@ -236,6 +252,19 @@ static void note_replay(gn_session *s, gn_portal *p)
     s->replay = s->pipeline_runs++ == 0 && silent_write && s->block == GN_BLOCK_IMPLICIT ? p : NULL;
 }
 
+static gn_code start(gn_session *s, gn_portal *p, gn_error *err)
+{
+    gn_code code = need_pipeline(s, p->stmt->ast, err);
+    if (code == GN_OK)
+        code = gn_portal_start(s, p, err);
+    if (!gn_session_doubts(s, p, code))
+        return code;
+    gn_portal_reset_run(p);
+    start_over(s, err);
+    code = need_pipeline(s, p->stmt->ast, err);
+    return code == GN_OK ? gn_portal_start(s, p, err) : code;
+}
+
 static gn_code execute(gn_session *s, gn_portal *p, uint64_t max_rows, const gn_sink *sink, bool *suspended,
                        gn_error *err)
 {
@@ -249,9 +278,7 @@ static gn_code execute(gn_session *s, gn_portal *p, uint64_t max_rows, const gn_
     if (p->completed && p->stmt->ast->kind != GN_S_QUERY)
         return gn_error_set(err, GN_NOT_IN_STATE, "portal \"%s\" cannot be run", p->name ? p->name : "");
     bool first = !p->started;
-    code = need_pipeline(s, err);
-    if (code == GN_OK)
-        code = gn_portal_start(s, p, err);
+    code = start(s, p, err);
     if (code == GN_OK && first)
         note_replay(s, p);
     if (code == GN_OK)
@@ -259,7 +286,11 @@ static gn_code execute(gn_session *s, gn_portal *p, uint64_t max_rows, const gn_
     if (code != GN_OK || *suspended)
         return code;
     p->completed = true;
-    return complete(s, p->tag, sink, err);
+    if (s->replay != p || !sink->may_wait)
+        return complete(s, p->tag, sink, err);
+    memcpy(s->tag, p->tag, sizeof s->tag);
+    s->untold = true;
+    return GN_OK;
 }
 
 gn_code gn_session_execute(gn_session *session, const char *portal, uint64_t max_rows, const gn_sink *sink,
@@ -316,10 +347,13 @@ static gn_code run_again(gn_session *s, gn_portal *p, bool *same)
     char tag[sizeof p->tag];
     memcpy(tag, p->tag, sizeof tag);
     gn_portal_reset_run(p);
-    gn_code code = need_pipeline(s, &unseen);
+    s->confirm = true;
+    gn_code code = need_pipeline(s, p->stmt->ast, &unseen);
     if (code == GN_OK)
         code = gn_portal_start(s, p, &unseen);
-    *same = code == GN_OK && strcmp(tag, p->tag) == 0;
+    *same = code == GN_OK && (s->untold || strcmp(tag, p->tag) == 0);
+    if (s->untold && code == GN_OK)
+        memcpy(s->tag, p->tag, sizeof s->tag);
     memcpy(p->tag, tag, sizeof tag);
     return code;
 }
@@ -331,7 +365,8 @@ static gn_code commit_pipeline(gn_session *s, gn_error *err)
     for (unsigned attempt = 0; p && code == GN_SERIALIZATION && attempt < GN_MAX_ATTEMPTS && !s->cancel; attempt++) {
         bool same;
         gn_error again = {0};
-        gn_session_backoff(s, attempt);
+        if (s->confirm)
+            gn_session_backoff(s, attempt);
         if (run_again(s, p, &same) == GN_SERIALIZATION) {
             gn_session_rollback(s);
             continue;
@@ -357,12 +392,33 @@ gn_code gn_session_sync(gn_session *session, bool failed, gn_error *err)
     gn_code code = GN_OK;
     enter(session, NULL);
     if (session->block == GN_BLOCK_IMPLICIT) {
-        if (failed)
+        if (failed || session->pipeline_runs == 0) /* nothing has run: nothing to commit */
             gn_session_rollback(session);
         else
             code = commit_pipeline(session, &mine);
     }
     session->pipeline_runs = 0;
     session->replay = NULL;
+    session->one = session->confirm = false;
+    session->untold &= code == GN_OK && !failed;
     return leave(session, gn_bytes_of(NULL, 0), code, &mine, err);
+}
+
+void gn_session_expect_one(gn_session *session)
+{
+    session->one = session->block == GN_BLOCK_NONE;
+}
+
+bool gn_session_untold(const gn_session *session)
+{
+    return session->untold;
+}
+
+gn_code gn_session_tell(gn_session *session, const gn_sink *sink, gn_error *err)
+{
+    session->untold = false;
+    session->sink = sink;
+    gn_code code = complete(session, session->tag, sink, err);
+    session->sink = NULL;
+    return code;
 }

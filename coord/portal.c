@@ -225,29 +225,6 @@ static gn_code end_writes(gn_session *s, const gn_portal *p, gn_error *err)
     return s->txn && !first ? gn_dtxn_statement_end(s->txn, err) : GN_OK;
 }
 
-gn_code gn_portal_start(gn_session *s, gn_portal *p, gn_error *err)
-{
-    if (p->started)
-        return GN_OK;
-    p->started = true;
-    p->mark = gn_arena_save(p->arena);
-    s->started = true;
-    p->format = s->format;
-    gn_code code = refuse_read_only(s, p->stmt->ast, err);
-    if (code != GN_OK)
-        return code;
-    if (gn_planned_ast(p->stmt->ast) == p->stmt->ast) {
-        code = gn_portal_start_planned(s, p, p->stmt, err);
-    } else {
-        code = gn_run_utility(s, p, err);
-        if (!p->chunk)
-            p->chunk = p->exec.results.first;
-    }
-    return code == GN_OK ? end_writes(s, p, err) : code;
-}
-
-/* ---- sending ---- */
-
 static bool streams(const gn_portal *p)
 {
     return p->plan && p->plan->kind == GN_PLAN_QUERY;
@@ -275,6 +252,39 @@ static gn_code next_batch(gn_portal *p, gn_batch **batch, gn_error *err)
     *batch = p->batch;
     return code;
 }
+
+/* Up to the first rows: what may be due to what this node knew shows itself before anything is told. */
+static gn_code begin_rows(gn_session *s, gn_portal *p, gn_error *err)
+{
+    gn_batch *batch;
+    gn_code code = next_batch(p, &batch, err);
+    return code == GN_OK ? gn_dtxn_vouch(s->txn, err) : code;
+}
+
+gn_code gn_portal_start(gn_session *s, gn_portal *p, gn_error *err)
+{
+    if (p->started)
+        return GN_OK;
+    p->started = true;
+    p->mark = gn_arena_save(p->arena);
+    s->started = true;
+    p->format = s->format;
+    gn_code code = refuse_read_only(s, p->stmt->ast, err);
+    if (code != GN_OK)
+        return code;
+    if (gn_planned_ast(p->stmt->ast) == p->stmt->ast) {
+        code = gn_portal_start_planned(s, p, p->stmt, err);
+        if (code == GN_OK && streams(p) && gn_dtxn_unconfirmed(s->txn))
+            code = begin_rows(s, p, err);
+    } else {
+        code = gn_run_utility(s, p, err);
+        if (!p->chunk)
+            p->chunk = p->exec.results.first;
+    }
+    return code == GN_OK ? end_writes(s, p, err) : code;
+}
+
+/* ---- sending ---- */
 
 static void set_query_tag(gn_portal *p, uint64_t sent)
 {

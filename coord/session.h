@@ -45,6 +45,7 @@ typedef enum gn_severity { GN_SEVERITY_NOTICE, GN_SEVERITY_WARNING, GN_SEVERITY_
  * strand. A statement that returns rows: describe (simple query only), rows*, complete. */
 typedef struct gn_sink {
     void *ctx;
+    bool may_wait; /* gn_session_execute may leave the completion of a lone write to gn_session_tell */
     gn_code (*describe)(void *ctx, const gn_result_column *columns, uint32_t n);
     gn_code (*rows)(void *ctx, const gn_batch *batch, uint32_t first, uint32_t n);
     gn_code (*complete)(void *ctx, const char *tag); /* "INSERT 0 1" */
@@ -111,5 +112,12 @@ gn_code gn_session_close_portal(gn_session *session, const char *portal);
 /* Ends the implicit transaction: commits it, or rolls it back when failed. An error here is to be sent before
  * ReadyForQuery. */
 gn_code gn_session_sync(gn_session *session, bool failed, gn_error *err);
+/* What comes until the next gn_session_sync runs one statement at most, so that it commits by itself, as one of
+ * gn_session_simple does. Before the first call of them. */
+void gn_session_expect_one(gn_session *session);
+/* A write has run and sink->complete was not called: it is known what to say when gn_session_sync has committed. So
+ * gn_session_tell is called after that, or before anything else is sent. */
+bool gn_session_untold(const gn_session *session);
+gn_code gn_session_tell(gn_session *session, const gn_sink *sink, gn_error *err);
 
 #endif

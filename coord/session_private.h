@@ -131,6 +131,15 @@ struct gn_session {
     /* The one write of the pipeline in progress: what Sync may run again after a conflict. */
     gn_portal *replay;
     uint32_t pipeline_runs;
+    bool one;     /* statement at most will run in this pipeline */
+    bool untold;  /* a tag has yet to be sent: */
+    char tag[64]; /* this one */
+    /* A statement that can be run again begins without asking anybody whether this node knows the newest (`alone` in
+     * cluster/dtxn.h); the next run asks, and some statements after one that had to be run again for it. */
+    bool alone;                        /* the open transaction began so, and its commit has not begun */
+    const gn_ast_statement *begun_for; /* the open transaction; NULL: several statements may come, or none has */
+    bool confirm;                      /* the next one shall not */
+    uint32_t doubts;
     gn_arena *text_arena; /* trees of the simple protocol */
 };
 
@@ -143,8 +152,12 @@ void gn_session_report_changes(gn_session *s);
 gn_code gn_session_finish_error(gn_session *s, gn_bytes sql, gn_code code, gn_error *err);
 
 /* ---- transaction.c ---- */
-/* Opens the shard's transaction if none is open. */
-gn_code gn_session_need_txn(gn_session *s, bool read_only, gn_error *err);
+/* Opens a transaction if none is open. ast: of the statement that is about to be planned or run; NULL: more than one
+ * may be. */
+gn_code gn_session_need_txn(gn_session *s, const gn_ast_statement *ast, gn_error *err);
+/* The error may be due to what this node knew, which may be old: to be run again after gn_session_restart. */
+bool gn_session_doubts(const gn_session *s, const gn_portal *p, gn_code code);
+void gn_session_restart(gn_session *s); /* drops the open transaction; the block goes on */
 /* Ends the transaction; the block is NONE afterwards. Portals go with it. */
 gn_code gn_session_commit(gn_session *s, gn_error *err);
 void gn_session_rollback(gn_session *s);

@@ -25,23 +25,18 @@ static gn_code tell_complete(gn_session *s, const char *tag, const gn_sink *sink
     return code == GN_OK ? GN_OK : gn_error_set(err, code, "the client is gone");
 }
 
-static bool is_query(const gn_ast_statement *ast)
-{
-    return ast->kind == GN_S_QUERY || ast->kind == GN_S_SHOW;
-}
-
 /* May the statement win if it is run again from the start? */
 static bool worth_retrying(const gn_portal *p, gn_code code)
 {
     bool upsert = p->plan && p->plan->kind == GN_PLAN_INSERT && p->plan->conflict.action != GN_CONFLICT_ERROR;
-    return !p->talked && (code == GN_SERIALIZATION || (code == GN_UNIQUE && upsert));
+    return !p->talked && p->n_sent == 0 && (code == GN_SERIALIZATION || (code == GN_UNIQUE && upsert));
 }
 
 /* A query's rows are sent while its transaction is open: it has nothing to commit. A write's rows wait for the commit,
  * so that it can be run again. */
 static gn_code run_once(gn_session *s, gn_portal *p, const gn_sink *sink, gn_error *err)
 {
-    gn_code code = gn_session_need_txn(s, is_query(p->stmt->ast), err);
+    gn_code code = gn_session_need_txn(s, p->stmt->ast, err);
     if (code == GN_OK)
         code = gn_portal_start(s, p, err);
     bool query = p->plan && p->plan->kind == GN_PLAN_QUERY;
@@ -60,23 +55,27 @@ static gn_code run_once(gn_session *s, gn_portal *p, const gn_sink *sink, gn_err
 static gn_code run_alone(gn_session *s, gn_stmt *stmt, const gn_sink *sink, gn_error *err)
 {
     gn_portal *p = gn_portal_create(s, "", stmt);
-    s->read_only = s->settings.default_read_only;
     gn_code code;
     for (unsigned attempt = 0;; attempt++) {
         gn_error mine = {0};
+        s->read_only = s->settings.default_read_only;
         code = run_once(s, p, sink, &mine);
-        bool again = code != GN_OK && attempt < GN_MAX_ATTEMPTS && !s->cancel && worth_retrying(p, code);
+        bool doubted = gn_session_doubts(s, p, code);
+        bool again = doubted || (code != GN_OK && attempt < GN_MAX_ATTEMPTS && !s->cancel && worth_retrying(p, code));
         if (code != GN_OK)
             gn_portal_reset_run(p);
         if (again) {
             gn_session_rollback(s);
-            gn_session_backoff(s, attempt);
+            if (!doubted && s->confirm)
+                gn_session_backoff(s, attempt);
+            s->confirm = true;
             continue;
         }
         if (code != GN_OK && err)
             *err = mine;
         break;
     }
+    s->confirm = false;
     gn_portal_destroy(s, p);
     return code;
 }
@@ -84,7 +83,7 @@ static gn_code run_alone(gn_session *s, gn_stmt *stmt, const gn_sink *sink, gn_e
 static gn_code run_in_block(gn_session *s, gn_stmt *stmt, bool last, const gn_sink *sink, gn_error *err)
 {
     gn_portal *p = gn_portal_create(s, "", stmt);
-    gn_code code = gn_session_need_txn(s, false, err);
+    gn_code code = gn_session_need_txn(s, NULL, err);
     if (code == GN_OK)
         code = gn_portal_start(s, p, err);
     if (code == GN_OK)

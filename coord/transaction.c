@@ -11,7 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { DOUBTS = 16 }; /* statements that ask first after one that should have */
 static const int64_t UNIX_TO_PG_US = 946684800000000;
+
+static void abort_txn(gn_session *s);
 
 /* ---- beginning ---- */
 
@@ -21,18 +24,67 @@ static void set_time(gn_session *s)
     s->format.now_us = (int64_t)gn_wall_us(s->db->world) - UNIX_TO_PG_US;
 }
 
-gn_code gn_session_need_txn(gn_session *s, bool read_only, gn_error *err)
+/* In a pipeline rows are sent before the commit, so nothing that was read may be told before somebody has vouched for
+ * it. */
+static bool may_be_alone(const gn_session *s, const gn_ast_statement *ast, bool *writes)
 {
+    bool pipeline = s->block == GN_BLOCK_IMPLICIT && s->pipeline && s->one && s->pipeline_runs == 0;
+    if (s->confirm || s->settings.read_staleness_ms || !(s->block == GN_BLOCK_NONE || pipeline) || !ast)
+        return false;
+    *writes = ast->kind != GN_S_QUERY;
+    switch (ast->kind) {
+    case GN_S_QUERY:
+    case GN_S_INSERT:
+        return true;
+    case GN_S_UPDATE:
+        return !pipeline || ast->update->returning.n == 0;
+    case GN_S_DELETE:
+        return !pipeline || ast->delete_->returning.n == 0;
+    default:
+        return false;
+    }
+}
+
+static bool only_reads(const gn_ast_statement *ast)
+{
+    return ast && (ast->kind == GN_S_QUERY || ast->kind == GN_S_SHOW);
+}
+
+gn_code gn_session_need_txn(gn_session *s, const gn_ast_statement *ast, gn_error *err)
+{
+    bool one = s->block == GN_BLOCK_NONE || (s->block == GN_BLOCK_IMPLICIT && s->one && s->pipeline_runs == 0);
+    if (s->txn && s->begun_for && one && only_reads(ast) != only_reads(s->begun_for)) /* prepared one, runs another */
+        gn_session_restart(s);
     if (s->txn)
         return GN_OK;
-    gn_dtxn_options options = {.read_only = read_only || s->read_only,
-                               .several = s->block != GN_BLOCK_NONE,
+    bool writes = false, alone = may_be_alone(s, ast, &writes) && s->doubts == 0;
+    s->doubts -= s->doubts > 0;
+    gn_dtxn_options options = {.read_only = (one && only_reads(ast)) || s->read_only,
+                               .several = !one,
+                               .alone = alone,
+                               .writes = alone && writes,
                                .staleness_ms = s->settings.read_staleness_ms,
                                .account = &s->account,
                                .cancel = &s->cancel};
     if (s->block != GN_BLOCK_EXPLICIT)
         set_time(s);
-    return gn_dtxn_begin(s->db->cluster, &options, &s->txn, err);
+    gn_code code = gn_dtxn_begin(s->db->cluster, &options, &s->txn, err);
+    s->alone = alone && code == GN_OK;
+    s->begun_for = one ? ast : NULL;
+    return code;
+}
+
+/* Once it was tried to commit, the code says what is true: GN_SERIALIZATION that it must be run again. */
+bool gn_session_doubts(const gn_session *s, const gn_portal *p, gn_code code)
+{
+    return s->alone && code != GN_OK && !p->talked && p->n_sent == 0 && !s->cancel && s->txn &&
+           gn_dtxn_unconfirmed(s->txn);
+}
+
+void gn_session_restart(gn_session *s)
+{
+    abort_txn(s);
+    s->alone = false;
 }
 
 void gn_session_backoff(gn_session *s, unsigned attempt)
@@ -120,7 +172,7 @@ static gn_code set_savepoint(gn_session *s, const gn_ast_statement *ast, gn_erro
 {
     gn_code code = need_block(s, "SAVEPOINT", err);
     if (code == GN_OK)
-        code = gn_session_need_txn(s, false, err);
+        code = gn_session_need_txn(s, NULL, err);
     if (code != GN_OK)
         return code;
     gn_savepoint *point = gn_xcalloc(1, sizeof *point);
@@ -163,6 +215,8 @@ static void ended(gn_session *s)
 {
     drop_savepoints(s, NULL);
     s->txn = NULL;
+    s->begun_for = NULL;
+    s->alone = false;
     s->block = GN_BLOCK_NONE;
     s->failed = s->read_only = s->started = s->pipeline = false;
     s->replay = NULL;
@@ -176,8 +230,12 @@ gn_code gn_session_commit(gn_session *s, gn_error *err)
     bool wait_for_builds = s->block != GN_BLOCK_EXPLICIT;
     gn_portals_end_runs(s);
     drop_savepoints(s, NULL); /* while the transaction is there */
+    bool alone = s->alone;
+    s->alone = false;
     if (s->txn)
         code = gn_dtxn_commit(s->txn, &scn, err);
+    if (alone && code == GN_SERIALIZATION)
+        s->doubts = DOUBTS;
     if (s->block != GN_BLOCK_NONE || code != GN_OK)
         gn_portals_close_all(s);
     ended(s);
@@ -195,6 +253,7 @@ static void abort_txn(gn_session *s)
     drop_savepoints(s, NULL);
     gn_dtxn_abort(s->txn);
     s->txn = NULL;
+    s->begun_for = NULL;
 }
 
 void gn_session_rollback(gn_session *s)

@@ -22,6 +22,9 @@ void gn_wire_close(gn_wire *wire); /* frees the buffers */
 /* The next message: its type and body, valid until the next read. Sends what is waiting first when it must block.
  * GN_CONNECTION_FAILURE: the peer is gone. GN_PROTOCOL, GN_OUT_OF_MEMORY: the stream cannot be followed any more. */
 gn_code gn_wire_read(gn_wire *wire, char *type, gn_bytes *body, gn_error *err);
+/* The type of the message that begins `*at` bytes behind the last one read, if all of it is here; *at goes behind it.
+ * 0: it is not. */
+char gn_wire_peek(const gn_wire *wire, size_t *at);
 /* A start-up packet: no type byte, at most GN_MAX_STARTUP_FRAME. */
 gn_code gn_wire_read_startup(gn_wire *wire, gn_bytes *body, gn_error *err);
 

@@ -80,6 +80,20 @@ gn_code gn_wire_read(gn_wire *wire, char *type, gn_bytes *body, gn_error *err)
     return GN_OK;
 }
 
+char gn_wire_peek(const gn_wire *wire, size_t *at)
+{
+    size_t here = wire->in.len - wire->in_at;
+    const uint8_t *p = wire->in.data + wire->in_at;
+    if (*at > here || here - *at < HEAD)
+        return 0;
+    p += *at;
+    size_t len = (size_t)be32(p + 1) + 1;
+    if (len < HEAD || len > here - *at)
+        return 0;
+    *at += len;
+    return (char)p[0];
+}
+
 gn_code gn_wire_read_startup(gn_wire *wire, gn_bytes *body, gn_error *err)
 {
     compact(wire);

@@ -33,6 +33,7 @@ typedef struct client {
     portal *named;
     gn_wire_param *params; /* grows to the most that was bound */
     uint32_t params_capacity;
+    bool in_pipeline; /* something came since the last Sync */
     bool skip_to_sync;
     bool done;
 } client;
@@ -428,6 +429,7 @@ static gn_code on_execute(client *c, gn_bytes body, gn_error *err)
     gn_wire_output output = {
         .wire = &c->wire, .session = c->session, .err = err, .formats = p ? &p->formats : &c->unnamed.formats};
     gn_sink sink = gn_wire_sink(&output);
+    sink.may_wait = true;
     bool suspended = false;
     uint64_t max_rows = most > INT32_MAX ? 0 : most;
     gn_code code = gn_session_execute(c->session, name, max_rows, &sink, &suspended, err);
@@ -437,15 +439,38 @@ static gn_code on_execute(client *c, gn_bytes body, gn_error *err)
     return code;
 }
 
+/* The completion of a write that Execute left for later. */
+static void tell(client *c)
+{
+    gn_error err = {0};
+    gn_wire_output output = {.wire = &c->wire, .session = c->session, .err = &err};
+    gn_sink sink = gn_wire_sink(&output);
+    if (gn_session_untold(c->session) && gn_session_tell(c->session, &sink, &err) != GN_OK)
+        c->done = true;
+}
+
 static void on_sync(client *c)
 {
     gn_error err = {0};
     if (gn_session_sync(c->session, c->skip_to_sync, &err) != GN_OK)
         send_error(c, &err);
-    c->skip_to_sync = false;
+    tell(c);
+    c->skip_to_sync = c->in_pipeline = false;
     if (gn_session_status(c->session) == 'I')
         drop_portals(c);
     send_ready(c);
+}
+
+/* Drivers send everything up to Sync at once, most often with one Execute: then the statement commits by itself. */
+static bool one_execute(const client *c, char type)
+{
+    size_t at = 0;
+    int n = type == 'E';
+    while (type && type != 'S' && n < 2) {
+        type = gn_wire_peek(&c->wire, &at);
+        n += type == 'E';
+    }
+    return type == 'S' && n < 2;
 }
 
 /* The extended protocol's messages; an error makes the connection skip to Sync. */
@@ -453,6 +478,10 @@ static void on_extended(client *c, char type, gn_bytes body)
 {
     gn_error err = {0};
     gn_code code = GN_OK;
+    if (!c->in_pipeline && one_execute(c, type))
+        gn_session_expect_one(c->session);
+    c->in_pipeline = true;
+    tell(c);
     switch (type) {
     case 'P':
         code = on_parse(c, body, &err);
@@ -484,6 +513,7 @@ static void on_message(client *c, char type, gn_bytes body)
         return;
     switch (type) {
     case 'Q':
+        tell(c);
         if (on_query(c, body, &err) != GN_OK && !c->wire.peer_gone)
             send_error(c, &err);
         if (!c->done)
@@ -500,6 +530,7 @@ static void on_message(client *c, char type, gn_bytes body)
         on_sync(c);
         break;
     case 'H':
+        tell(c);
         gn_wire_flush(&c->wire);
         break;
     case 'X':

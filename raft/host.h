@@ -157,7 +157,9 @@ typedef struct gn_raft_status {
 
 /* Who leads as far as is known here (0: nobody), and in which term. Cheap; any thread. */
 gn_node_id gn_raft_leader(gn_raft_group *group, uint64_t *term);
-bool gn_raft_is_member(gn_raft_group *group, gn_node_id id);        /* as far as is known here; cheap; any thread */
+bool gn_raft_is_member(gn_raft_group *group, gn_node_id id); /* as far as is known here; cheap; any thread */
+bool gn_raft_answers_alone(
+    gn_raft_group *group); /* this node leads and needs nobody to confirm a read; cheap; any thread */
 void gn_raft_status_get(gn_raft_group *group, gn_raft_status *out); /* a recent copy; any thread */
 
 #endif

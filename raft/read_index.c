@@ -55,6 +55,11 @@ bool gn_raft_read_alone(gn_raft_group *group, gn_raft_request *request)
     return true;
 }
 
+bool gn_raft_answers_alone(gn_raft_group *group)
+{
+    return group->reads_alone;
+}
+
 static bool majority(const gn_raft_group *group)
 {
     size_t acks = votes(group, group->host->self);

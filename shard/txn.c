@@ -32,6 +32,13 @@ static gn_code settle_past(gn_txn *txn, const gn_txn_options *o, gn_scn *scn, gn
     return *scn ? gn_prepared_await_definitions(&shard->prepared, *scn, &txn->patience, err) : GN_OK;
 }
 
+/* Who is prepared may have been committed by its first group: then there is more to ask than what the leader has. */
+static bool may_go_unconfirmed(const gn_shard *shard, const gn_txn_options *o)
+{
+    return o->unconfirmed && !o->read_scn && !o->global && shard->leader.ask && !gn_raft_answers_alone(shard->group) &&
+           !(shard->clocked && gn_prepared_any(&shard->prepared));
+}
+
 static gn_code take_view(gn_txn *txn, gn_scn wanted, gn_error *err)
 {
     gn_shard *shard = txn->shard;
@@ -95,7 +102,8 @@ gn_code gn_txn_begin(gn_shard *shard, const gn_txn_options *options, gn_txn **ou
     gn_txn *txn = txn_alloc(shard, o);
     gn_scn scn = o->stale ? o->read_scn : 0;
     txn->exact = o->stale && scn;
-    if (!o->stale)
+    txn->unconfirmed = !o->stale && may_go_unconfirmed(shard, o);
+    if (!o->stale && !txn->unconfirmed)
         code = settle_past(txn, o, &scn, err);
     if (code == GN_OK)
         code = take_view(txn, scn, err);
@@ -145,6 +153,11 @@ gn_code gn_txn_await_key_slow(gn_txn *txn, const gn_space *space, gn_bytes key, 
 gn_scn gn_txn_read_scn(const gn_txn *txn)
 {
     return txn->read_scn;
+}
+
+bool gn_txn_unconfirmed(const gn_txn *txn)
+{
+    return txn->unconfirmed;
 }
 
 bool gn_txn_has_writes(const gn_txn *txn)

@@ -17,10 +17,14 @@ typedef struct gn_txn_options {
     /* A part of a transaction over groups: read_scn came from the clock after the transaction began (0: is asked for
      * here), reads are at exactly this SCN, and the part may write. */
     bool global;
-    bool stale;          /* what this replica has applied, or had at read_scn, which must be closed here; asks nobody */
-    bool read_only;      /* no read set is kept */
-    bool no_read_set;    /* reads are not validated (read committed) */
-    gn_account *account; /* buffered writes and scans charge here; may be NULL */
+    bool stale; /* what this replica has applied, or had at read_scn, which must be closed here; asks nobody */
+    /* Begins at what this replica has applied, asking nobody whether that is all. Its commit is as good as any other's,
+     * since what was read is validated; without that, what was read may be old. gn_txn_unconfirmed says whether it
+     * is so: where nobody has to be asked, the transaction is as any other. */
+    bool unconfirmed;
+    bool read_only;             /* no read set is kept */
+    bool no_read_set;           /* reads are not validated (read committed) */
+    gn_account *account;        /* buffered writes and scans charge here; may be NULL */
     const _Atomic bool *cancel; /* may be NULL: long waits and scans end with GN_CANCELED */
     uint64_t deadline_ns;       /* of gn_now_ns: waits for other transactions end with GN_TIMEOUT; 0 = none */
 } gn_txn_options;
@@ -31,6 +35,7 @@ typedef struct gn_txn_options {
 gn_code gn_txn_begin(gn_shard *shard, const gn_txn_options *options, gn_txn **out, gn_error *err);
 gn_scn gn_txn_read_scn(const gn_txn *txn);
 bool gn_txn_has_writes(const gn_txn *txn);
+bool gn_txn_unconfirmed(const gn_txn *txn);
 
 /* Ends the transaction and frees it, whatever comes back.
  * GN_OK: durable and visible; *scn = commit SCN (the read SCN if there were no writes).

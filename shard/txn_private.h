@@ -22,6 +22,7 @@ struct gn_txn {
     const _Atomic bool *cancel;
     gn_patience patience;
     bool read_only, no_read_set;
+    bool unconfirmed;   /* began without asking the group's leader */
     bool exact;         /* the read SCN is the clock's */
     bool pending;       /* somebody prepared may commit at or below the read SCN */
     uint64_t published; /* decisions that `point` may have seen */

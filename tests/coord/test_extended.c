@@ -288,6 +288,34 @@ static void a_write_whose_answer_would_change_is_not(void **state)
     gn_session_close(other);
 }
 
+/* Where the completion waits for the commit, the write is run again whatever its tag becomes, and the client hears that
+ * one. */
+static void a_listener_that_waits_is_told_what_was_committed(void **state)
+{
+    (void)state;
+    gn_error err = {0};
+    bool suspended;
+    gn_session *other = harness_session(&h);
+    gn_sink patient = h.sink;
+    patient.may_wait = true;
+    harness_must(&h, "insert into counter values (1, 0), (2, 0)");
+    gn_session_expect_one(other);
+    must(prepare(other, "", "update counter set n = n + 1", &err), &err);
+    must(bind(other, "", "", NULL, 0, &err), &err);
+    gn_buf_clear(&h.out);
+    must(gn_session_execute(other, "", 0, &patient, &suspended, &err), &err);
+    assert_string_equal(harness_text(&h), "");
+    once(h.session, "delete from counter where id = 2", NULL, 0);
+    must(gn_session_sync(other, false, &err), &err);
+    assert_true(gn_session_untold(other));
+    gn_buf_clear(&h.out);
+    must(gn_session_tell(other, &patient, &err), &err);
+    assert_string_equal(harness_text(&h), "UPDATE 1\n");
+    assert_false(gn_session_untold(other));
+    assert_string_equal(once(h.session, "select id, n from counter", NULL, 0), "1|1\nSELECT 1\n");
+    gn_session_close(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -302,6 +330,7 @@ int main(void)
         cmocka_unit_test(a_plan_follows_its_table),
         cmocka_unit_test(a_lone_write_is_run_again_after_a_conflict),
         cmocka_unit_test(a_write_whose_answer_would_change_is_not),
+        cmocka_unit_test(a_listener_that_waits_is_told_what_was_committed),
     };
     return cmocka_run_group_tests_name("coord/extended", tests, open_all, close_all);
 }

@@ -20,6 +20,7 @@ typedef struct work {
     trial *t;
     session *s;
     event *e;
+    bool alone; /* what is known here may be old: to be refused, not a problem */
     gn_dtxn *txn;
     gn_code code;
     gn_error err;
@@ -59,12 +60,20 @@ static bool begin(work *w, const char *what, gn_dtxn_options options)
     w->e = record(w->t, what);
     w->e->read_only = options.read_only;
     w->e->newest = !options.several;
+    w->alone = options.alone;
     w->txn = NULL;
     w->s->cancel = w->s->node->dying;
     options.cancel = &w->s->cancel;
     call_begin(w, "begin");
     w->code = gn_dtxn_begin(w->s->node->cluster, &options, &w->txn, &w->err);
     return call_end(w);
+}
+
+/* One of several statements, or one alone, which may begin without asking anybody. */
+static gn_dtxn_options a_write(trial *t)
+{
+    bool several = draw(t, 2), alone = !several && draw(t, 3);
+    return (gn_dtxn_options){.several = several, .alone = alone, .writes = alone};
 }
 
 static void end_refused(work *w)
@@ -113,7 +122,9 @@ static const gn_table_desc *table_of(work *w, table k)
     const gn_table_desc *desc = gn_dtxn_table_named(w->txn, gn_bytes_str(table_names[k]));
     if (!desc) {
         w->code = gn_error_set(&w->err, GN_NO_OBJECT, "table %s is gone", table_names[k]);
-        if (!w->s->node->dying && !w->s->node->failed)
+        if (w->alone)
+            w->code = GN_SERIALIZATION;
+        else if (!w->s->node->dying && !w->s->node->failed)
             problem(w->t, "node %d does not know table %s", (int)w->s->node->id, table_names[k]);
     }
     return desc;
@@ -282,11 +293,13 @@ static void snapshot(work *w)
 static void look(work *w)
 {
     table k = any_table(w->t);
-    if (!begin(w, "look", (gn_dtxn_options){.read_only = true})) {
+    if (!begin(w, "look", (gn_dtxn_options){.read_only = true, .alone = k == SPREAD && draw(w->t, 2)})) {
         end_refused(w);
         return;
     }
     bool ok = draw(w->t, 2) ? get(w, k, any_account(w->t, k)) != NULL : scan_all(w, k);
+    if (ok)
+        ok = (w->code = gn_dtxn_vouch(w->txn, &w->err)) == GN_OK;
     if (!ok || w->s->node->dying) {
         end_refused(w);
         return;
@@ -301,7 +314,7 @@ static void put_register(work *w)
     trial *t = w->t;
     int id = FIRST_SEAT - 1 - draw(t, 3);
     table k = any_table(t);
-    bool ok = begin(w, "register", (gn_dtxn_options){.several = draw(t, 2)});
+    bool ok = begin(w, "register", a_write(t));
     end(w, ok && put(w, REPLACE, k, id, id, draw(t, 1000)));
 }
 
@@ -311,12 +324,12 @@ static void append(work *w)
     trial *t = w->t;
     table k = any_table(t);
     int id = FIRST_SEAT - 4 - draw(t, 2);
-    if (!begin(w, "append", (gn_dtxn_options){.several = draw(t, 2)})) {
+    if (!begin(w, "append", a_write(t))) {
         end_refused(w);
         return;
     }
     const item *list = get(w, k, id);
-    if (list && list->absent)
+    if (list && list->absent && !w->alone)
         problem(t, "a list is missing");
     end(w, list && put(w, REPLACE, k, id, id, (list->n * 31 + w->e->tag) % 1000000007));
 }
@@ -326,7 +339,7 @@ static void insert_contended(work *w)
     trial *t = w->t;
     int id = FIRST_CONTENDED + draw(t, CONTENDED);
     table k = any_table(t);
-    bool ok = begin(w, "insert", (gn_dtxn_options){.several = draw(t, 2)});
+    bool ok = begin(w, "insert", a_write(t));
     ok = ok && put(w, INSERT, k, id, id, id);
     end(w, ok);
     if (w->code == GN_UNIQUE && w->e->n_writes && w->e->outcome == REFUSED)
@@ -341,7 +354,7 @@ static void insert_many(work *w)
         return; /* scans grow with them */
     int first = t->next_fresh;
     t->next_fresh += n;
-    bool ok = begin(w, "rows", (gn_dtxn_options){.several = draw(t, 2)});
+    bool ok = begin(w, "rows", a_write(t));
     for (int i = 0; ok && i < n; i++)
         ok = put(w, INSERT, SPREAD, first + i, first + i, i);
     end(w, ok);
