@@ -12,7 +12,7 @@ PREFIX ?= /usr/local
 SEEDS ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo demo-cluster test bench bench-cluster asan tsan fuzz-smoke lint soak ansible-lint ansible-test jepsen-smoke jepsen install clean
+.PHONY: help setup build demo demo-cluster test bench bench-cluster asan tsan fuzz-smoke lint soak ansible-lint ansible-test test-upgrade jepsen-smoke jepsen install clean
 
 help: ## this list
 	@echo "GnomonDB: make TARGET"
@@ -36,6 +36,9 @@ demo-cluster: build ## three nodes that are one database: one is killed under lo
 
 test: build ## all tests
 	@$(CTEST) --test-dir $(BUILD)
+
+test-upgrade: build ## a rolling upgrade from the release before, which is built from its tag; exit code 77 without that
+	@$(PYTHON) tests/upgrade/upgrade.py --gnomond $(BUILD)/node/gnomond --gnomonctl $(BUILD)/ops/gnomonctl --work build/upgrade
 
 bench: ## benchmarks beside their peers: JSON lines, also under build/bench/
 	@tools/setup.sh tools/packages.txt tools/packages-bench.txt

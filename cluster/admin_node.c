@@ -146,6 +146,7 @@ gn_code gn_admin_node(gn_admin_job *job, gn_error *err)
     gn_jw_u64(j, "node", gn_net_self(c->world));
     gn_jw_str(j, "cluster", c->identity.cluster);
     gn_jw_str(j, "version", c->admin.version ? c->admin.version : "");
+    gn_admin_write_versions(j, c);
     gn_jw_str(j, "address", c->address);
     gn_jw_str(j, "zone", c->zone);
     gn_jw_u64(j, "uptime_s", (gn_now_ns(c->world) - c->opened_ns) / 1000000000u);

@@ -41,6 +41,10 @@ gn_code gn_admin_state(gn_admin_job *job, gn_error *err);
 gn_code gn_admin_move(gn_admin_job *job, gn_error *err);
 gn_code gn_admin_rebalance(gn_admin_job *job, gn_error *err);
 
+/* ---- admin_upgrade.c ---- */
+void gn_admin_write_versions(gn_json_writer *json, gn_cluster *cluster); /* of this node */
+gn_code gn_admin_upgrade(gn_admin_job *job, gn_error *err);
+
 /* ---- admin_check.c ---- */
 gn_code gn_admin_check_plan(gn_admin_job *job, gn_error *err);
 gn_code gn_admin_checksum(gn_admin_job *job, gn_error *err);

@@ -1,4 +1,5 @@
 #include "base/log.h"
+#include "base/versions.h"
 #include "cluster/balance_private.h"
 #include "cluster/methods_private.h"
 
@@ -134,7 +135,7 @@ size_t gn_balance_plan(const gn_placement *p, gn_balance_move *out, size_t max)
 
 /* ---- who the members are ---- */
 
-enum { MEMBERS_VERSION = 1 };
+enum { MEMBERS_VERSION = GN_FORMAT_MEMBERS };
 #define ASK_NS 1000000000u
 
 static gn_code members_here(gn_cluster *c, uint64_t group, gn_group_members *out)

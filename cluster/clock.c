@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/versions.h"
 #include "cluster/clock_private.h"
 #include "cluster/methods_private.h"
 #include "cluster/system_tables_private.h"
@@ -11,7 +12,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum { REQUEST_VERSION = 1, REQUEST_BYTES = 1 + 4 + 8 };
+enum { REQUEST_VERSION = GN_FORMAT_CLOCK, REQUEST_BYTES = 1 + 4 + 8 };
 #define BLOCK_SCNS ((int64_t)3000 << GN_SCN_COUNTER_BITS) /* three seconds */
 #define PATIENCE_NS 3000000000u
 #define ASK_NS 1500000000u

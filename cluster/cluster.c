@@ -35,7 +35,7 @@ static gn_code open_parts(gn_cluster *c, gn_error *err)
     char log_dir[4096];
     if ((size_t)snprintf(log_dir, sizeof log_dir, "%s/raft", c->data_dir) >= sizeof log_dir)
         return gn_error_set(err, GN_CONFIGURATION, "the data directory's name is too long");
-    gn_raft_options raft = {.log_dir = log_dir, .failed = log_failed, .failed_ctx = c};
+    gn_raft_options raft = {.log_dir = log_dir, .failed = log_failed, .failed_ctx = c, .versions = c->can};
     gn_code code = gn_make_directory(c->data_dir, err);
     gn_nodes_recall_peers(c);
     c->clocked = !c->identity.founder || gn_clock_is_used(c);
@@ -50,6 +50,10 @@ static gn_code open_parts(gn_cluster *c, gn_error *err)
     if (code == GN_OK)
         code = gn_meta_refresh(c, true, err);
     if (code == GN_OK)
+        code = gn_versions_follow(c, err);
+    if (code == GN_OK)
+        code = gn_versions_raise_alone(c, err);
+    if (code == GN_OK)
         code = gn_groups_open_left(c, err);
     if (code == GN_OK)
         code = gn_groups_open_placed(c, err);
@@ -60,6 +64,7 @@ static gn_code open_parts(gn_cluster *c, gn_error *err)
     gn_groups_serve(c);
     gn_nodes_serve(c);
     gn_balance_serve(c);
+    gn_versions_serve(c);
     gn_admin_serve(c);
     for (size_t i = 0; i < c->n_groups; i++)
         gn_shard_tell_unresolved(c->groups[i].shard);
@@ -84,6 +89,7 @@ gn_code gn_cluster_open(gn_world *world, const gn_cluster_options *options, gn_c
     c->on_failure = options->failed;
     c->failure_ctx = options->failed_ctx;
     c->admin = options->host;
+    c->can = gn_version_range_or_own(options->versions);
     c->opened_ns = gn_now_ns(world);
     c->rpc = gn_rpc_create(world, 0);
     gn_gate_init(&c->ddl_gate, world);
@@ -151,6 +157,11 @@ bool gn_cluster_ready(gn_cluster *c)
     gn_group_list_free(c, groups, n);
     gn_placement_release(p);
     return ready;
+}
+
+bool gn_cluster_is_at(const gn_cluster *c, uint32_t version)
+{
+    return c->at >= version;
 }
 
 /* ---- what is not transactional ---- */

@@ -6,6 +6,7 @@
 #ifndef GN_CLUSTER_CLUSTER_H
 #define GN_CLUSTER_CLUSTER_H
 
+#include "base/versions.h"
 #include "cluster/admin.h"
 #include "net/rpc.h"
 #include "shard/shard.h"
@@ -42,20 +43,30 @@ typedef struct gn_cluster_options {
     /* The process must end: the log's disk failed. Called once, from any thread. */
     void (*failed)(void *ctx, gn_code code, const char *message);
     void *failed_ctx;
-    gn_admin_host host; /* zeroed: none */
+    gn_admin_host host;        /* zeroed: none */
+    gn_version_range versions; /* cluster versions that this build can do */
 } gn_cluster_options;
 
 /* Opens the Raft host and the groups that this node has replicas of. GN_LOCKED when another process has the directory.
  * From a strand or the main thread. */
 gn_code gn_cluster_open(gn_world *world, const gn_cluster_options *options, gn_cluster **out, gn_error *err);
+/* Who asks to become a node. */
+typedef struct gn_newcomer {
+    const char *address, *zone; /* as in gn_cluster_options */
+    const char *program;        /* its version; NULL = "" */
+    gn_version_range versions;
+} gn_newcomer;
 /* Asks to become a node of the cluster of which `contact` is one, reachable through the world of `rpc`, which is a
  * stranger's. From a strand or the main thread. GN_CONFIGURATION: refused, with the reason. */
-gn_code gn_cluster_join(gn_rpc *rpc, gn_node_id contact, const char *address, const char *zone, uint64_t deadline_ns,
-                        gn_identity *out, gn_error *err);
+gn_code gn_cluster_join(gn_rpc *rpc, gn_node_id contact, const gn_newcomer *who, uint64_t deadline_ns, gn_identity *out,
+                        gn_error *err);
 /* No transaction is open. clean: flushes, so that the next open replays nothing. */
 void gn_cluster_close(gn_cluster *cluster, bool clean); /* NULL is fine */
 /* Reads and writes can be served. Any thread. */
 bool gn_cluster_ready(gn_cluster *cluster);
+/* The cluster is at this version (base/versions.h): every node understands what that brought, and always will. Cheap;
+ * any thread. What this node heard last: others may know of a higher one already. */
+bool gn_cluster_is_at(const gn_cluster *cluster, uint32_t version);
 
 /* ---- what is not transactional ---- from a strand */
 

@@ -39,6 +39,8 @@ struct gn_cluster {
     void *peer_ctx;
     gn_admin_host admin;
     uint64_t opened_ns;
+    gn_version_range can; /* cluster versions */
+    _Atomic uint32_t at;  /* the cluster's, as far as this node has made it its own */
 
     gn_rpc *rpc;
     gn_clock *clock;
@@ -121,6 +123,19 @@ void gn_warden_nudge(gn_warden *warden);         /* there may be something to do
 /* ---- balance.c ---- */
 /* The group goes on without this node: the placement says so, and its leader too. */
 bool gn_group_is_removed(gn_cluster *cluster, uint64_t group);
+
+/* ---- versions.c: the cluster's version ---- */
+/* Takes over what the placement says: durably here, then for the connections, then for gn_cluster_is_at.
+ * GN_CONFIGURATION: this build cannot do it. From a strand or the main thread. */
+gn_code gn_versions_follow(gn_cluster *cluster, gn_error *err);
+/* Raises the cluster's version by a transaction of the meta group, which also makes what that version brings. Whoever
+ * calls it knows that every one of n_nodes, with those that are gone, can. GN_NOT_IN_STATE: another one has come. */
+gn_code gn_versions_raise(gn_cluster *cluster, uint32_t version, uint32_t n_nodes, gn_error *err);
+/* A node without others has nobody to wait for, and often nobody who looks after it. */
+gn_code gn_versions_raise_alone(gn_cluster *cluster, gn_error *err);
+void gn_versions_serve(gn_cluster *cluster); /* admin_upgrade.c: answers other nodes */
+/* In the transaction that founds a cluster. */
+gn_code gn_versions_found(gn_cluster *cluster, gn_txn *meta, gn_error *err);
 
 /* ---- admin.c ---- */
 void gn_admin_serve(gn_cluster *cluster);

@@ -1,6 +1,7 @@
 /* Decisions about prepared transactions at groups that may be elsewhere. All of them may be repeated, so a node that
  * does not answer is no reason to stop: another replica is asked. */
 #include "base/limits.h"
+#include "base/versions.h"
 #include "cluster/methods_private.h"
 #include "cluster/part_wire_private.h"
 #include "cluster/parts_private.h"
@@ -8,7 +9,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { DECIDE_VERSION = 1, DECIDE_COMMIT = 1, MOST_TRIES = 6 };
+enum { DECIDE_VERSION = GN_FORMAT_DECIDE, DECIDE_COMMIT = 1, MOST_TRIES = 6 };
 static const uint64_t PAUSE_NS = 20000000;
 
 /* ---- asking ---- */

@@ -58,7 +58,8 @@ gn_code gn_meta_get_setting(gn_txn *meta, const char *name, char *value, size_t 
 gn_code gn_meta_put_node(gn_txn *meta, const gn_node_place *node, gn_error *err)
 {
     gn_value row[GN_NODE_COLUMNS] = {gn_int_value((int64_t)node->id), gn_text_value(gn_bytes_str(node->address)),
-                                     gn_text_value(gn_bytes_str(node->zone)), gn_text_value(gn_bytes_str(node->state))};
+                                     gn_text_value(gn_bytes_str(node->zone)), gn_text_value(gn_bytes_str(node->state)),
+                                     gn_text_value(gn_bytes_str(node->program))};
     return gn_system_put(meta, GN_SYS_NODES, row, err);
 }
 
@@ -88,7 +89,8 @@ static gn_code found(gn_cluster *c, gn_txn *meta, gn_error *err)
     gn_group_place group = {.id = GN_META_GROUP, .n_members = 1, .members = {node.id}};
     snprintf(node.address, sizeof node.address, "%s", c->address);
     snprintf(node.zone, sizeof node.zone, "%s", c->zone);
-    gn_code code = gn_system_tables_create(meta, err);
+    snprintf(node.program, sizeof node.program, "%s", c->admin.version ? c->admin.version : "");
+    gn_code code = gn_versions_found(c, meta, err);
     if (code == GN_OK)
         code = gn_meta_put_setting(meta, "cluster_id", c->identity.cluster, err);
     if (code == GN_OK)

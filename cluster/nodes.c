@@ -1,6 +1,7 @@
 /* The cluster's nodes: how one becomes one, where each is found. */
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/versions.h"
 #include "cluster/cluster_private.h"
 #include "cluster/methods_private.h"
 #include "cluster/system_tables_private.h"
@@ -10,8 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { JOIN_VERSION = 1, MAX_REQUEST = 1024, NUDGE_MS = 500 };
-#define GN_PROTOCOL_VERSION 1u /* of everything that nodes say to each other: what a node must speak to be one */
+enum { JOIN_BY_NUMBER = 1, JOIN_BY_RANGE = GN_FORMAT_JOIN, MAX_REQUEST = 1024, NUDGE_MS = 500 };
 
 /* ---- joining: the stranger's side ---- */
 
@@ -33,16 +33,22 @@ static bool get_text(gn_reader *r, char *out, size_t size)
     return true;
 }
 
-gn_code gn_cluster_join(gn_rpc *rpc, gn_node_id contact, const char *address, const char *zone, uint64_t deadline_ns,
-                        gn_identity *out, gn_error *err)
+/* Form 1 names one version: what a node had to speak before there were several. */
+static gn_code ask_to_join(gn_rpc *rpc, gn_node_id contact, const gn_newcomer *who, uint8_t form, uint64_t deadline_ns,
+                           gn_identity *out, gn_error *err)
 {
     gn_buf request, answer;
+    gn_version_range can = gn_version_range_or_own(who->versions);
     gn_buf_init(&request, NULL, MAX_REQUEST);
     gn_buf_init(&answer, NULL, MAX_REQUEST);
-    gn_buf_append_u8(&request, JOIN_VERSION);
-    gn_buf_append_be32(&request, GN_PROTOCOL_VERSION);
-    put_text(&request, address);
-    put_text(&request, zone ? zone : "");
+    gn_buf_append_u8(&request, form);
+    gn_buf_append_be32(&request, form == JOIN_BY_NUMBER ? 1 : can.most);
+    put_text(&request, who->address);
+    put_text(&request, who->zone ? who->zone : "");
+    if (form == JOIN_BY_RANGE) {
+        gn_buf_append_be32(&request, can.least);
+        put_text(&request, who->program ? who->program : "");
+    }
     gn_code code = request.failed ? gn_error_set(err, GN_CONFIGURATION, "the node's address or zone is too long")
                                   : gn_rpc_ask(rpc, contact, GN_METHOD_JOIN, gn_buf_bytes(&request), deadline_ns, NULL,
                                                &answer, err);
@@ -53,6 +59,20 @@ gn_code gn_cluster_join(gn_rpc *rpc, gn_node_id contact, const char *address, co
     gn_buf_close(&request);
     gn_buf_close(&answer);
     return code;
+}
+
+/* A node of the first release refuses what it does not know, as whoever has another reason does; of two refusals the
+ * first says more. */
+gn_code gn_cluster_join(gn_rpc *rpc, gn_node_id contact, const gn_newcomer *who, uint64_t deadline_ns, gn_identity *out,
+                        gn_error *err)
+{
+    gn_error again = {0};
+    gn_code code = ask_to_join(rpc, contact, who, JOIN_BY_RANGE, deadline_ns, out, err);
+    if (code != GN_CONFIGURATION || !gn_version_can(gn_version_range_or_own(who->versions), 1) ||
+        ask_to_join(rpc, contact, who, JOIN_BY_NUMBER, deadline_ns, out, &again) != GN_OK)
+        return code;
+    gn_error_clear(err);
+    return GN_OK;
 }
 
 /* ---- joining: the cluster's side ---- */
@@ -99,7 +119,19 @@ static gn_code note_admitted(gn_txn *meta, gn_node_id stranger, const gn_node_pl
     return gn_meta_put_setting(meta, name, value, err);
 }
 
-static gn_code admit_in(gn_txn *meta, gn_node_id stranger, gn_node_place *node, gn_error *err)
+/* Whoever is too new would not be wrong now, but could not be gone back with: the others go first. */
+static gn_code judge_versions(uint32_t at, gn_version_range can, gn_error *err)
+{
+    if (at == 0 || gn_version_can(can, at))
+        return GN_OK;
+    gn_error_set(err, GN_CONFIGURATION,
+                 "the cluster is at version %" PRIu32 ", and the gnomond of the new node can do versions %u to %u only",
+                 at, can.least, can.most);
+    gn_error_hint(err, at > can.most ? "Start a newer gnomond." : "Upgrade the cluster first.");
+    return GN_CONFIGURATION;
+}
+
+static gn_code admit_in(gn_txn *meta, gn_node_id stranger, gn_version_range can, gn_node_place *node, gn_error *err)
 {
     gn_placement *p;
     bool was;
@@ -109,6 +141,7 @@ static gn_code admit_in(gn_txn *meta, gn_node_id stranger, gn_node_place *node, 
     code = gn_placement_load(meta, &p, err);
     if (code != GN_OK)
         return code;
+    code = judge_versions(p->version, can, err);                 /* here, so that it cannot be raised in between */
     node->id = p->n_nodes ? p->nodes[p->n_nodes - 1].id + 1 : 1; /* rows stay, so no number comes twice */
     for (uint32_t i = 0; i < p->n_nodes && code == GN_OK; i++)
         if (strcmp(p->nodes[i].address, node->address) == 0)
@@ -119,14 +152,14 @@ static gn_code admit_in(gn_txn *meta, gn_node_id stranger, gn_node_place *node, 
     return code == GN_OK ? gn_meta_put_node(meta, node, err) : code;
 }
 
-static gn_code admit_once(gn_cluster *c, gn_node_id stranger, gn_node_place *node, gn_error *err)
+static gn_code admit_once(gn_cluster *c, gn_node_id stranger, gn_version_range can, gn_node_place *node, gn_error *err)
 {
     gn_txn *meta;
     gn_scn scn;
     gn_code code = gn_meta_begin(c, false, false, &meta, err);
     if (code != GN_OK)
         return code;
-    code = admit_in(meta, stranger, node, err);
+    code = admit_in(meta, stranger, can, node, err);
     if (code == GN_OK)
         return gn_txn_commit(meta, &scn, err);
     gn_txn_abort(meta);
@@ -134,34 +167,50 @@ static gn_code admit_once(gn_cluster *c, gn_node_id stranger, gn_node_place *nod
 }
 
 /* Replicas may be moving at the same time. */
-static gn_code admit(gn_cluster *c, gn_node_id stranger, gn_node_place *node, gn_error *err)
+static gn_code admit(gn_cluster *c, gn_node_id stranger, gn_version_range can, gn_node_place *node, gn_error *err)
 {
     enum { MOST_TRIES = 10 };
     gn_code code = GN_SERIALIZATION;
     for (int i = 0; i < MOST_TRIES && code == GN_SERIALIZATION; i++) {
         gn_error_clear(err);
-        code = admit_once(c, stranger, node, err);
+        code = admit_once(c, stranger, can, node, err);
     }
     return code;
+}
+
+/* What it can do, and the row that it is to have. */
+static gn_code read_join(gn_bytes request, gn_version_range *can, gn_node_place *node, gn_error *err)
+{
+    gn_reader r = gn_reader_of(request);
+    uint8_t form = gn_read_u8(&r);
+    uint32_t most = gn_read_be32(&r), least = most;
+    *node = (gn_node_place){.state = "active"};
+    bool fine = get_text(&r, node->address, sizeof node->address) && get_text(&r, node->zone, sizeof node->zone);
+    if (form == JOIN_BY_RANGE) {
+        least = gn_read_be32(&r);
+        fine = fine && get_text(&r, node->program, sizeof node->program);
+    }
+    if (r.failed || form < JOIN_BY_NUMBER || form > JOIN_BY_RANGE || most > UINT16_MAX || least > most)
+        return gn_error_set(err, GN_CONFIGURATION,
+                            "this node does not understand how the new one asks to join: their releases are too far "
+                            "apart");
+    *can = (gn_version_range){(uint16_t)least, (uint16_t)most};
+    return fine && node->address[0]
+               ? GN_OK
+               : gn_error_set(err, GN_CONFIGURATION, "a new node needs an address; at most 255 bytes, its zone 63");
 }
 
 static gn_code serve_join(void *ctx, gn_node_id from, gn_bytes request, gn_buf *answer, gn_error *err)
 {
     gn_cluster *c = ctx;
-    gn_node_place node = {.state = "active"};
-    gn_reader r = gn_reader_of(request);
-    bool known = gn_read_u8(&r) == JOIN_VERSION;
-    uint32_t version = gn_read_be32(&r);
-    if (r.failed || !known || version != GN_PROTOCOL_VERSION)
-        return gn_error_set(err, GN_CONFIGURATION,
-                            "this cluster speaks version %u of the protocol between nodes, the new node version %u",
-                            GN_PROTOCOL_VERSION, version);
-    if (!get_text(&r, node.address, sizeof node.address) || !get_text(&r, node.zone, sizeof node.zone) ||
-        !node.address[0])
-        return gn_error_set(err, GN_CONFIGURATION, "a new node needs an address; at most 255 bytes, its zone 63");
+    gn_node_place node;
+    gn_version_range can = {0};
+    gn_code code = read_join(request, &can, &node, err);
+    if (code != GN_OK)
+        return code;
     if (!c->address[0])
         return gn_error_set(err, GN_CONFIGURATION, "this node has no address for other nodes (cluster_listen)");
-    gn_code code = admit(c, from, &node, err);
+    code = admit(c, from, can, &node, err);
     if (code != GN_OK)
         return code;
     gn_log_info("cluster", "node admitted", GN_KV_U64("node", node.id), GN_KV_STR("address", node.address),
@@ -194,8 +243,11 @@ gn_code gn_nodes_announce(gn_cluster *c, gn_error *err)
     gn_placement *p = gn_meta_placement(c);
     const gn_node_place *row = gn_placement_node(p, gn_net_self(c->world));
     gn_code code = GN_OK;
-    if (row && (strcmp(row->address, c->address) != 0 || strcmp(row->zone, c->zone) != 0)) {
+    const char *program = c->admin.version ? c->admin.version : "";
+    bool new_program = row && gn_cluster_is_at(c, GN_SINCE_NODE_PROGRAMS) && strcmp(row->program, program) != 0;
+    if (row && (strcmp(row->address, c->address) != 0 || strcmp(row->zone, c->zone) != 0 || new_program)) {
         gn_node_place now = *row;
+        snprintf(now.program, sizeof now.program, "%s", program);
         snprintf(now.address, sizeof now.address, "%s", c->address);
         snprintf(now.zone, sizeof now.zone, "%s", c->zone);
         code = put_own_row(c, &now, err);

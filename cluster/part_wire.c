@@ -1,10 +1,11 @@
 #include "base/assert.h"
 #include "base/limits.h"
+#include "base/versions.h"
 #include "cluster/part_wire_private.h"
 
 #include <stdlib.h>
 
-enum { WIRE_VERSION = 1, PART_AT = 11 /* of the part's number in a request */ };
+enum { WIRE_VERSION = GN_FORMAT_PART, PART_AT = 11 /* of the part's number in a request */ };
 enum { REQUEST_BEGIN = 1, REQUEST_GLOBAL = 2, REQUEST_READ_ONLY = 4, REQUEST_UNCONFIRMED = 8 };
 enum { ANSWER_ERROR = 1, ANSWER_WRITES = 2, ANSWER_ENDED = 4, ANSWER_GONE = 8 };
 enum {

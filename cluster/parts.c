@@ -1,11 +1,12 @@
 /* The coordinator's list of its parts on other nodes, and what goes out for many of them at once. */
+#include "base/versions.h"
 #include "cluster/methods_private.h"
 #include "cluster/part_remote_private.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum { LIST_VERSION = 1, ROUND_S = 5, KEEP_AFTER_S = 15 };
+enum { LIST_VERSION = GN_FORMAT_PART_LIST, ROUND_S = 5, KEEP_AFTER_S = 15 };
 static const uint64_t SECOND_NS = 1000000000;
 
 struct gn_parts {

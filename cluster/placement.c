@@ -29,6 +29,8 @@ static gn_code load_node(void *ctx, const gn_value *v, gn_error *err)
     copy_text(node->address, sizeof node->address, v[GN_NODE_ADDRESS].as.bytes);
     copy_text(node->zone, sizeof node->zone, v[GN_NODE_ZONE].as.bytes);
     copy_text(node->state, sizeof node->state, v[GN_NODE_STATE].as.bytes);
+    if (!v[GN_NODE_PROGRAM].is_null)
+        copy_text(node->program, sizeof node->program, v[GN_NODE_PROGRAM].as.bytes);
     return GN_OK;
 }
 
@@ -115,7 +117,9 @@ gn_code gn_placement_load(gn_txn *meta, gn_placement **out, gn_error *err)
     gn_placement *p = gn_xcalloc(1, sizeof *p);
     p->refs = 1;
     p->scn = gn_txn_read_scn(meta);
-    gn_code code = gn_system_scan(meta, GN_SYS_NODES, load_node, p, err);
+    gn_code code = gn_meta_get_version(meta, &p->version, err);
+    if (code == GN_OK)
+        code = gn_system_scan(meta, GN_SYS_NODES, load_node, p, err);
     if (code == GN_OK)
         code = gn_system_scan(meta, GN_SYS_DISTRIBUTIONS, load_distribution, p, err);
     if (code == GN_OK)

@@ -28,12 +28,14 @@ typedef struct gn_node_place {
     gn_node_id id;
     char address[256]; /* host:port of the cluster's listener; "" = none */
     char zone[64];
-    char state[16]; /* joining, active, draining, gone */
+    char state[16];   /* joining, active, draining, gone */
+    char program[16]; /* the version of its gnomond, when it last said so; "" before GN_SINCE_NODE_PROGRAMS */
 } gn_node_place;
 
 typedef struct gn_placement {
     _Atomic uint32_t refs;
     gn_scn scn;             /* of the read */
+    uint32_t version;       /* of the cluster; 0: this node has no tables yet */
     gn_group_place *groups; /* by distribution, then slot */
     uint32_t n_groups;
     gn_distribution *distributions; /* by id */
@@ -42,6 +44,8 @@ typedef struct gn_placement {
     uint32_t n_nodes;
 } gn_placement;
 
+/* The cluster's version as `meta`, a transaction of the meta group, sees it (versions.c). */
+gn_code gn_meta_get_version(gn_txn *meta, uint32_t *version, gn_error *err);
 /* As `meta`, a transaction of the meta group, sees it. GN_CORRUPT when slots are owned twice or not at all. */
 gn_code gn_placement_load(gn_txn *meta, gn_placement **out, gn_error *err);
 gn_placement *gn_placement_retain(gn_placement *placement); /* any thread */

@@ -18,7 +18,7 @@ enum { GN_GROUP_SEQUENCE = GN_FIRST_SYSTEM_ID, GN_CLOCK_SEQUENCE };
 
 /* Columns by ordinal. */
 enum { GN_CLUSTER_NAME, GN_CLUSTER_VALUE, GN_CLUSTER_COLUMNS };
-enum { GN_NODE_ID, GN_NODE_ADDRESS, GN_NODE_ZONE, GN_NODE_STATE, GN_NODE_COLUMNS };
+enum { GN_NODE_ID, GN_NODE_ADDRESS, GN_NODE_ZONE, GN_NODE_STATE, GN_NODE_PROGRAM, GN_NODE_COLUMNS };
 enum { GN_DIST_ID, GN_DIST_SHARDS, GN_DIST_REPLICAS, GN_DIST_COLUMNS };
 enum {
     GN_GROUP_ID,
@@ -31,12 +31,16 @@ enum {
 };
 enum { GN_SYS_MAX_COLUMNS = 8 };
 
-/* Creates those that are missing, in this transaction. */
-gn_code gn_system_tables_create(gn_txn *meta, gn_error *err);
+/* Creates those that are missing, in this transaction, as a cluster at this version has them. */
+gn_code gn_system_tables_create(gn_txn *meta, uint32_t version, gn_error *err);
+/* Adds the columns that come with this version, in this transaction: NULL in the rows that are there. */
+gn_code gn_system_tables_upgrade(gn_txn *meta, uint32_t version, gn_error *err);
 
-/* Inserts the row, or replaces the one with its key. values: one for each column, of its type. */
+/* Inserts the row, or replaces the one with its key. values: one for each column, of its type; those of columns that
+ * the cluster's version has not brought yet are left out. */
 gn_code gn_system_put(gn_txn *meta, gn_system_table table, const gn_value *values, gn_error *err);
-/* Calls fn with each row in key order, every column. An error of fn ends it. A table that is not there has no rows. */
+/* Calls fn with each row in key order, every column; one that is not there yet is NULL. An error of fn ends it. A table
+ * that is not there has no rows. */
 gn_code gn_system_scan(gn_txn *meta, gn_system_table table,
                        gn_code (*fn)(void *ctx, const gn_value *values, gn_error *err), void *ctx, gn_error *err);
 

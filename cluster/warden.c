@@ -35,6 +35,7 @@ struct gn_warden {
     /* the strand's */
     gn_scn seen; /* of the placement that was worked on */
     bool announced;
+    uint32_t announced_at; /* the cluster's version then */
     uint64_t balance_at, no_handover_before;
     uint64_t leaving; /* a group whose replica here is to go; 0 = none */
     change *changes;
@@ -273,6 +274,11 @@ static void look_around(gn_warden *w)
             return;
         }
         w->seen = now;
+        if (gn_versions_follow(c, &err) != GN_OK) {
+            complain("the cluster's version cannot be taken over", &err);
+            w->seen = 0;
+            return;
+        }
         gn_nodes_tell_peers(c);
         if (gn_groups_open_placed(c, &err) != GN_OK) {
             complain("a replica cannot be opened", &err);
@@ -280,7 +286,9 @@ static void look_around(gn_warden *w)
         }
     }
     uint64_t term;
+    w->announced = w->announced && w->announced_at == c->at; /* with another version there may be more to say */
     if (!w->announced && c->address[0] && gn_raft_leader(gn_shard_raft_group(c->meta), &term)) {
+        w->announced_at = c->at;
         w->announced = gn_nodes_announce(c, &err) == GN_OK;
         if (!w->announced)
             complain("the node could not say where it is", &err);

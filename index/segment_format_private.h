@@ -19,6 +19,7 @@
 #ifndef GN_INDEX_SEGMENT_FORMAT_PRIVATE_H
 #define GN_INDEX_SEGMENT_FORMAT_PRIVATE_H
 
+#include "base/versions.h"
 #include "index/codes.h"
 
 #include <stdint.h>
@@ -31,7 +32,7 @@
 
 enum {
     GN_SEGMENT_FIRST_VERSION = 1,
-    GN_SEGMENT_VERSION = 2,
+    GN_SEGMENT_VERSION = GN_FORMAT_SEGMENT,
     GN_SEGMENT_PAGE = 4096,
     GN_SEGMENT_MAX_SECTIONS = 64,
     GN_SEGMENT_MAX_LEVELS = 32,

@@ -9,11 +9,12 @@
 #define GN_NET_ADMIN_H
 
 #include "base/buf.h"
+#include "base/versions.h"
 #include "base/world.h"
 
 enum {
     GN_ADMIN_METHOD = 7, /* of gn_rpc_call */
-    GN_ADMIN_VERSION = 1,
+    GN_ADMIN_VERSION = GN_FORMAT_ADMIN,
     GN_ADMIN_MAX_ARGS = 8,
     GN_ADMIN_MAX_TEXT = 16384, /* of one argument: a key as hex digits */
     GN_ADMIN_MAX_REQUEST = 65536,
@@ -31,7 +32,8 @@ enum {
     X(MOVE, "move", 3, 3, "group, from, to: a member of a group is to be another node")                       \
     X(REBALANCE, "rebalance-plan", 0, 0, "what the balancer is going to do")                                  \
     X(CHECK_PLAN, "check-plan", 0, 1, "[table]: which groups have which tables")                              \
-    X(CHECKSUM, "checksum", 4, 6, "group, table id, SCN, rows, [from, [to]]: of this node's replica")
+    X(CHECKSUM, "checksum", 4, 6, "group, table id, SCN, rows, [from, [to]]: of this node's replica")         \
+    X(UPGRADE, "upgrade", 0, 1, "[finish]: which cluster versions the nodes can do; raises the cluster's")
 
 typedef enum gn_admin_command {
 #define GN_ADMIN_ENUM(name, wire, least, most, what) GN_ADMIN_##name,

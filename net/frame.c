@@ -69,7 +69,7 @@ static void append_frame(gn_buf *out, mesh_kind kind, gn_bytes payload)
 
 void gn_mesh_hello_write(gn_buf *out, const mesh_hello *hello)
 {
-    uint8_t p[MESH_HELLO_BYTES] = {0};
+    uint8_t p[MESH_HELLO_BYTES + 8] = {0};
     memcpy(p, MAGIC, 8);
     put_be(p + 8, hello->version_min, 2);
     put_be(p + 10, hello->version_max, 2);
@@ -80,6 +80,9 @@ void gn_mesh_hello_write(gn_buf *out, const mesh_hello *hello)
     put_be(p + 40, hello->to, 8);
     put_be(p + 48, hello->incarnation, 8);
     put_be(p + 56, hello->number, 8);
+    put_be(p + 64, hello->can.least, 2);
+    put_be(p + 66, hello->can.most, 2);
+    put_be(p + 68, hello->at, 2);
     append_frame(out, MESH_HELLO, gn_bytes_of(p, sizeof p));
 }
 
@@ -95,8 +98,15 @@ const char *gn_mesh_hello_read(gn_bytes payload, mesh_hello *hello)
                           .from = get_be(p + 32, 8),
                           .to = get_be(p + 40, 8),
                           .incarnation = get_be(p + 48, 8),
-                          .number = get_be(p + 56, 8)};
+                          .number = get_be(p + 56, 8),
+                          .can = {1, 1}};
+    if (payload.len >= MESH_HELLO_BYTES + 8) {
+        hello->can = (gn_version_range){(uint16_t)get_be(p + 64, 2), (uint16_t)get_be(p + 66, 2)};
+        hello->at = (uint16_t)get_be(p + 68, 2);
+    }
     memcpy(hello->cluster, p + 16, 16);
+    if (hello->can.least > hello->can.most || hello->can.least == 0)
+        return "a hello names no cluster version";
     if (hello->class >= MESH_CLASSES || hello->from == 0)
         return "a hello names no node, or no class of channels that there is";
     return NULL;

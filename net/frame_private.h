@@ -9,13 +9,14 @@
 
 #include "base/buf.h"
 #include "base/limits.h"
+#include "base/versions.h"
 #include "base/world.h"
 
 enum {
     MESH_VERSION_MIN = 1, /* versions of this protocol that this build speaks */
-    MESH_VERSION_MAX = 1,
+    MESH_VERSION_MAX = GN_FORMAT_MESH,
     MESH_HEAD_BYTES = 16,
-    MESH_HELLO_BYTES = 64,
+    MESH_HELLO_BYTES = 64,   /* at least; from 0.2.0 on 72 */
     MESH_MAX_CONTROL = 1024, /* payload of anything but data; a newer hello may be longer than ours */
     MESH_MAX_REASON = 300,
 };
@@ -48,6 +49,10 @@ typedef struct mesh_hello {
     gn_node_id to;        /* 0: whoever is there */
     uint64_t incarnation; /* of the sender's mesh: drawn when it opened */
     uint64_t number;      /* of the connection, by the one that dialled; the answer repeats it */
+    /* Cluster versions: what the sender can do, and what its cluster is at as far as it knows (0: it does not). A hello
+     * without them is of version 1. */
+    gn_version_range can;
+    uint16_t at;
 } mesh_hello;
 
 void gn_mesh_hello_write(gn_buf *out, const mesh_hello *hello); /* the whole frame */

@@ -554,6 +554,7 @@ gn_code gn_mesh_open(gn_world *world, const gn_mesh_options *options, gn_mesh **
     mesh->world = world;
     mesh->self = gn_net_self(world);
     mesh->incarnation = gn_random_u64(world);
+    mesh->can = gn_version_range_or_own(options->versions);
     pthread_mutex_init(&mesh->lock, NULL);
     pthread_cond_init(&mesh->gone, NULL);
     register_metrics(mesh);
@@ -634,6 +635,18 @@ void gn_mesh_peer(gn_mesh *mesh, gn_node_id id, const char *address)
         for (unsigned i = 0; i < MESH_CLASSES; i++)
             gn_mesh_link_kick(&peer->links[i]);
     }
+    pthread_mutex_unlock(&mesh->lock);
+}
+
+void gn_mesh_cluster_version(gn_mesh *mesh, uint32_t version)
+{
+    char words[MESH_MAX_REASON];
+    pthread_mutex_lock(&mesh->lock);
+    mesh->at = version > mesh->at ? version : mesh->at;
+    for (mesh_connection *c = mesh->connections; c; c = c->next)
+        if ((c->state == MESH_UP || c->state == MESH_DRAINING) &&
+            gn_mesh_judge_versions(c->from, c->can, mesh->at, words))
+            gn_mesh_connection_close(c, words);
     pthread_mutex_unlock(&mesh->lock);
 }
 

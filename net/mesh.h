@@ -9,6 +9,7 @@
 #ifndef GN_NET_MESH_H
 #define GN_NET_MESH_H
 
+#include "base/versions.h"
 #include "base/world.h"
 
 typedef struct gn_mesh gn_mesh;
@@ -26,6 +27,7 @@ typedef struct gn_mesh_options {
     /* How long the other side may take for its hello (0 = 5000), and how long nothing may be heard on a connection
      * before it is given up (0 = 10000). Frames wait as long for a connection, then they are dropped. */
     unsigned hello_ms, silence_ms;
+    gn_version_range versions; /* cluster versions that this node can do */
 } gn_mesh_options;
 
 #define GN_MESH_STRANGER ((gn_node_id)1 << 62)
@@ -36,6 +38,9 @@ gn_code gn_mesh_open(gn_world *world, const gn_mesh_options *options, gn_mesh **
 void gn_mesh_close(gn_mesh *mesh); /* before the world goes; NULL is fine */
 
 const char *gn_mesh_address(const gn_mesh *mesh); /* what it listens on, with the real port */
+/* What the cluster is at. Nodes that cannot do that are refused from now on, with the reason, and so are those that are
+ * at what this node cannot do; connections to them end. Any thread. */
+void gn_mesh_cluster_version(gn_mesh *mesh, uint32_t version);
 /* Where a peer is found from now on; "" forgets. Any thread. */
 void gn_mesh_peer(gn_mesh *mesh, gn_node_id id, const char *address);
 /* A stranger (and whoever has the wrong address) asks an address who is there: connects, and gives the other's id,

@@ -125,7 +125,9 @@ static void say_hello(mesh_connection *c, gn_node_id to)
                         .from = mesh->self,
                         .to = to,
                         .incarnation = mesh->incarnation,
-                        .number = c->number};
+                        .number = c->number,
+                        .can = mesh->can,
+                        .at = (uint16_t)mesh->at};
     memcpy(hello.cluster, mesh->cluster, sizeof hello.cluster);
     gn_buf bytes;
     gn_buf_init(&bytes, NULL, MESH_MAX_CONTROL);
@@ -254,6 +256,9 @@ static void settle_rivals(mesh_connection *c)
     }
 }
 
+/* A stranger is in no cluster that is at anything. */
+static const gn_version_range mesh_can_all = {0, UINT16_MAX};
+
 static void come_up(mesh_connection *c, mesh_peer *peer, const mesh_hello *hello)
 {
     mesh_contact *contact = c->contact;
@@ -263,6 +268,7 @@ static void come_up(mesh_connection *c, mesh_peer *peer, const mesh_hello *hello
     c->from = peer->id;
     c->link = link;
     c->incarnation = hello->incarnation;
+    c->can = hello->in_cluster ? hello->can : mesh_can_all;
     c->greeted = true;
     if (c->dial_link)
         c->dial_link->dialling = false;
@@ -459,6 +465,16 @@ static void refuse(mesh_connection *c, mesh_refusal refusal, const char *words)
     gn_mesh_connection_send(c);
 }
 
+const char *gn_mesh_judge_versions(gn_node_id node, gn_version_range can, uint32_t at, char *words)
+{
+    if (at == 0 || gn_version_can(can, at))
+        return NULL;
+    snprintf(words, MESH_MAX_REASON,
+             "the cluster is at version %u, and the gnomond of node %llu can do %u to %u: it is %s", at,
+             (unsigned long long)node, can.least, can.most, at > can.most ? "too old" : "too new");
+    return words;
+}
+
 /* 0: it is welcome. */
 static mesh_refusal judge(const mesh_connection *c, const mesh_hello *hello, char *words)
 {
@@ -486,6 +502,12 @@ static mesh_refusal judge(const mesh_connection *c, const mesh_hello *hello, cha
         snprintf(words, MESH_MAX_REASON, "node %llu was wanted and node %llu was found",
                  (unsigned long long)c->dial_link->peer->id, from);
         return MESH_REFUSE_NODE;
+    }
+    if (hello->in_cluster && mesh->in_cluster) {
+        uint32_t at = hello->at > mesh->at ? hello->at : mesh->at;
+        if (gn_mesh_judge_versions(hello->from, hello->can, at, words) ||
+            gn_mesh_judge_versions(mesh->self, mesh->can, at, words))
+            return MESH_REFUSE_VERSION;
     }
     if (!hello->in_cluster && (!mesh->admit_strangers || from < GN_MESH_STRANGER)) {
         snprintf(words, MESH_MAX_REASON, "node %llu admits no node that is in no cluster", self);

@@ -121,7 +121,8 @@ struct mesh_connection {
     mesh_link *dial_link;  /* that it was dialled for, until it is up */
     mesh_contact *contact; /* that it was dialled for, until it is up */
     uint64_t number, incarnation;
-    uint64_t since_ns; /* in this state */
+    gn_version_range can; /* the other side; once it is up */
+    uint64_t since_ns;    /* in this state */
     char where[MESH_ADDRESS];
     nng_stream *stream;
     /* sending */
@@ -154,6 +155,8 @@ struct gn_mesh {
     bool in_cluster;
     uint8_t cluster[16];
     bool tls, insecure, admit_strangers;
+    gn_version_range can;
+    uint32_t at; /* the cluster's version; 0: not known yet */
     size_t queue_bytes;
     uint64_t hello_ns, silence_ns;
     nng_duration tick_ms;
@@ -200,6 +203,9 @@ void gn_mesh_contact_resolve(mesh_contact *contact, gn_code code, gn_node_id id,
 void gn_mesh_connection_open(gn_mesh *mesh, nng_stream *stream, const char *where, bool dialled, mesh_link *link,
                              mesh_contact *contact);
 void gn_mesh_connection_send(mesh_connection *connection); /* if nothing is being sent: begins with what waits */
+/* Whether two nodes of one cluster can talk: NULL, or why not, in `words` of MESH_MAX_REASON bytes. at: what the
+ * cluster is at as far as either knows; 0: neither does. */
+const char *gn_mesh_judge_versions(gn_node_id node, gn_version_range can, uint32_t at, char *words);
 /* words: why, for who wants to know; NULL: it was to end. */
 void gn_mesh_connection_close(mesh_connection *connection, const char *words);
 void gn_mesh_connection_tick(mesh_connection *connection, uint64_t now);

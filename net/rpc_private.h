@@ -16,6 +16,7 @@
 
 #include "base/limits.h"
 #include "base/metrics.h"
+#include "base/versions.h"
 #include "net/rpc.h"
 
 #include <pthread.h>
@@ -69,7 +70,7 @@ void gn_rpc_map_close(rpc_map *map);
 
 /* ---- frames ---- */
 
-enum { RPC_VERSION = 1 };
+enum { RPC_VERSION = GN_FORMAT_RPC };
 typedef enum rpc_kind { RPC_HELLO = 1, RPC_REQUEST, RPC_ANSWER, RPC_PROBE, RPC_STATUS, RPC_ACK } rpc_kind;
 /* What became of a request, in a status. */
 typedef enum rpc_fate { RPC_WORKING = 1, RPC_UNKNOWN, RPC_GONE } rpc_fate;

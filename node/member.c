@@ -54,8 +54,8 @@ static gn_code ask_one(gn_member *stranger, gn_rpc *rpc, const gn_config *config
     gn_node_id contact;
     uint64_t deadline = gn_now_ns(stranger->world) + CONTACT_NS;
     gn_code code = gn_mesh_contact(stranger->mesh, address, deadline, &contact, err);
-    return code == GN_OK ? gn_cluster_join(rpc, contact, stranger->address, config->zone,
-                                           gn_now_ns(stranger->world) + 5 * CONTACT_NS, out, err)
+    const gn_newcomer who = {.address = stranger->address, .zone = config->zone, .program = GN_VERSION};
+    return code == GN_OK ? gn_cluster_join(rpc, contact, &who, gn_now_ns(stranger->world) + 5 * CONTACT_NS, out, err)
                          : code;
 }
 

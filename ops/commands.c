@@ -94,6 +94,17 @@ const gn_ctl_command gn_ctl_commands[] = {
          "be stopped and its data directory removed. The machine may join again as a new node.",
      OWN(GN_OPT_FORCE),
      .run = gn_cmd_decommission},
+    {.name = "upgrade",
+     .args = "",
+     .summary = "Shows how far an upgrade is, and ends it",
+     .text = "Without --finish it lists which program each node runs and what cluster versions it can do. While nodes "
+             "of two releases run, and after that until the upgrade is finished, the newer ones write and say nothing "
+             "that the older ones do not understand: each node can go back to the release that it had.\n\n"
+             "--finish raises the cluster's version to what every node can do. It is refused while a node does not "
+             "answer or still runs the older release. Older programs are refused from then on, by the other nodes and "
+             "on the nodes' own disks.",
+     OWN(GN_OPT_FINISH),
+     .run = gn_cmd_upgrade},
     {.name = "split",
      .args = "GROUP",
      .summary = "Splits a group (not yet)",

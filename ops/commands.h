@@ -23,6 +23,9 @@ int gn_cmd_move(gn_ctl *ctl);
 int gn_cmd_rebalance(gn_ctl *ctl);
 int gn_cmd_split(gn_ctl *ctl);
 
+/* ---- upgrade.c ---- */
+int gn_cmd_upgrade(gn_ctl *ctl);
+
 /* ---- check.c, debug.c ---- */
 int gn_cmd_check(gn_ctl *ctl);
 int gn_cmd_debug(gn_ctl *ctl);

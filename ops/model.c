@@ -235,6 +235,23 @@ static void look_at_node(json_t *list, const gn_model *m, const gn_model_node *n
     }
 }
 
+/* All nodes can do more than the cluster is at. A node of a release that does not say what it can do does not. */
+static void look_at_versions(json_t *list, const gn_model *m)
+{
+    uint64_t can = UINT64_MAX, at = 0;
+    for (uint32_t i = 0; i < m->n_nodes; i++) {
+        const gn_model_node *n = &m->nodes[i];
+        uint64_t most = gn_json_u64(n->report, "most");
+        can = n->asked && most < can ? most : can;
+        at = gn_json_u64(n->report, "cluster_version") > at ? gn_json_u64(n->report, "cluster_version") : at;
+    }
+    if (at && can > at && can != UINT64_MAX)
+        say(list, "note",
+            "an upgrade is not finished: the cluster is at version %" PRIu64 " and every node can do %" PRIu64
+            " (`gnomonctl upgrade`)",
+            at, can);
+}
+
 static void look_at_group(json_t *list, const gn_model_group *g)
 {
     uint32_t silent = 0;
@@ -254,6 +271,7 @@ json_t *gn_model_problems(const gn_model *m, bool *healthy)
     json_t *list = json_array();
     for (uint32_t i = 0; i < m->n_nodes; i++)
         look_at_node(list, m, &m->nodes[i]);
+    look_at_versions(list, m);
     for (uint32_t i = 0; i < m->n_groups; i++)
         look_at_group(list, &m->groups[i]);
     *healthy = true;

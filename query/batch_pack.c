@@ -2,10 +2,11 @@
 
 #include "base/assert.h"
 #include "base/limits.h"
+#include "base/versions.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "items are copied as they lie in memory");
 
-enum { PACK_VERSION = 1, HAS_KEYS = 1 };
+enum { PACK_VERSION = GN_FORMAT_BATCH, HAS_KEYS = 1 };
 /* Of a column: is its type an array's, has it a bitmap, have its items one length; then the width of a length. */
 enum { COLUMN_ARRAY = 1, COLUMN_NULLS = 2, COLUMN_ONE_LENGTH = 4, WIDTH_SHIFT = 3, COLUMN_FLAGS = 31 };
 enum { WIDTHS = 3, NULL_BYTES = GN_BATCH_ROWS / 8 };

@@ -12,8 +12,9 @@
 
 #include "base/assert.h"
 #include "base/limits.h"
+#include "base/versions.h"
 
-enum { ROW_VERSION = 1, DELTA_FOLLOWS = 31 };
+enum { ROW_VERSION = GN_FORMAT_ROW, DELTA_FOLLOWS = 31 };
 enum payload_kind { K_ZERO, K_1, K_2, K_4, K_8, K_VARIABLE };
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "rows and vectors are copied as they lie in memory");

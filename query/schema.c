@@ -4,12 +4,13 @@
 
 #include "base/assert.h"
 #include "base/limits.h"
+#include "base/versions.h"
 #include "query/pack.h"
 
 #include <msgpack.h>
 #include <stdatomic.h>
 
-enum { FORMAT = 1, MAX_TEXT = 1 << 20 };
+enum { FORMAT = GN_FORMAT_TABLE_DESC, MAX_TEXT = 1 << 20 };
 
 enum table_field {
     T_ID = 1,

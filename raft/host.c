@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { STORE_VERSION = 1, STORE_SIZE = 9 };
+enum { STORE_SIZE = 9 };
 
 uint64_t gn_raft_now_ms(const gn_raft_host *host)
 {
@@ -307,37 +307,83 @@ static bool any_record(void *ctx, gn_bytes key, gn_bytes value)
     return false;
 }
 
-/* The store's own record names the format and the node: a log that belongs to another node, copied here by mistake,
- * must not vote. */
+static gn_code write_store(gn_raft_host *host, uint32_t version, gn_error *err)
+{
+    uint8_t key[GN_RAFT_KEY_SIZE], record[STORE_SIZE] = {(uint8_t)version};
+    gn_raft_key(key, 0, GN_RAFT_KIND_STORE, 0);
+    for (int i = 0; i < 8; i++)
+        record[1 + i] = (uint8_t)(host->self >> (56 - 8 * i));
+    gn_disk_op put = {
+        .kind = GN_DISK_PUT, .key = gn_bytes_of(key, sizeof key), .value = gn_bytes_of(record, sizeof record)};
+    gn_code code = write_now(host, &put, err);
+    if (code == GN_OK)
+        host->version = version;
+    return code;
+}
+
+/* Nothing may be there yet: a directory that has lost its first record is not a new one. Whoever is new knows nothing
+ * of the cluster's version, so begins with the first. */
+static gn_code make_store(gn_raft_host *host, gn_error *err)
+{
+    uint8_t key[GN_RAFT_KEY_SIZE], end[GN_RAFT_KEY_SIZE];
+    bool any = false;
+    gn_raft_key(key, 0, GN_RAFT_KIND_STORE, 0);
+    memset(end, 0xff, sizeof end);
+    gn_code code =
+        gn_log_disk_scan(host->disk, gn_bytes_of(key, sizeof key), gn_bytes_of(end, sizeof end), any_record, &any, err);
+    if (code == GN_OK && any)
+        code = gn_error_set(err, GN_CORRUPT, "the Raft log in \"%s\" lacks its first record", host->log_dir);
+    return code == GN_OK ? write_store(host, host->options.versions.least, err) : code;
+}
+
+static gn_code judge_store(gn_raft_host *host, gn_bytes record, gn_error *err)
+{
+    gn_reader r = gn_reader_of(record);
+    gn_version_range can = host->options.versions;
+    host->version = gn_read_u8(&r);
+    uint64_t node = gn_read_be64(&r);
+    if (r.failed || record.len != STORE_SIZE || host->version == 0)
+        return gn_error_set(err, GN_CORRUPT, "the first record of the Raft log in \"%s\" is damaged", host->log_dir);
+    if (node != host->self)
+        return gn_error_set(err, GN_CONFIGURATION, "the Raft log in \"%s\" belongs to another node than %" PRIu64,
+                            host->log_dir, host->self);
+    if (gn_version_can(can, host->version))
+        return GN_OK;
+    gn_error_set(err, GN_CONFIGURATION,
+                 "the data in \"%s\" are of cluster version %u, and this gnomond can do versions %u to %u only",
+                 host->log_dir, host->version, can.least, can.most);
+    gn_error_hint(err, host->version > can.most
+                           ? "The cluster's upgrade was finished with a newer gnomond: start that one."
+                           : "Upgrade over a release in between, and finish that upgrade first.");
+    return GN_CONFIGURATION;
+}
+
+/* The store's own record names the cluster version and the node: a log that belongs to another node, copied here by
+ * mistake, must not vote, and one that a newer build has written must not be misread. */
 static gn_code check_store(gn_raft_host *host, gn_error *err)
 {
-    uint8_t key[GN_RAFT_KEY_SIZE], end[GN_RAFT_KEY_SIZE], record[STORE_SIZE] = {STORE_VERSION};
-    bool any = false;
+    uint8_t key[GN_RAFT_KEY_SIZE];
     gn_buf value;
     gn_buf_init(&value, NULL, 4096);
     gn_raft_key(key, 0, GN_RAFT_KIND_STORE, 0);
-    memset(end, 0xff, sizeof end);
-    for (int i = 0; i < 8; i++)
-        record[1 + i] = (uint8_t)(host->self >> (56 - 8 * i));
     gn_code code = gn_log_disk_get(host->disk, gn_bytes_of(key, sizeof key), &value, err);
-    if (code == GN_NO_DATA) {
-        code = gn_log_disk_scan(host->disk, gn_bytes_of(key, sizeof key), gn_bytes_of(end, sizeof end), any_record,
-                                &any, err);
-        if (code == GN_OK && any)
-            code = gn_error_set(err, GN_CORRUPT, "the Raft log in \"%s\" lacks its first record", host->log_dir);
-        gn_disk_op put = {
-            .kind = GN_DISK_PUT, .key = gn_bytes_of(key, sizeof key), .value = gn_bytes_of(record, sizeof record)};
-        if (code == GN_OK)
-            code = write_now(host, &put, err);
-    } else if (code == GN_OK && (value.len != STORE_SIZE || value.data[0] != STORE_VERSION)) {
-        code = gn_error_set(err, GN_CORRUPT, "the Raft log in \"%s\" has a format that this version does not know",
-                            host->log_dir);
-    } else if (code == GN_OK && memcmp(value.data, record, STORE_SIZE) != 0) {
-        code = gn_error_set(err, GN_CONFIGURATION, "the Raft log in \"%s\" belongs to another node than %" PRIu64,
-                            host->log_dir, host->self);
-    }
+    if (code == GN_NO_DATA)
+        code = make_store(host, err);
+    else if (code == GN_OK)
+        code = judge_store(host, gn_buf_bytes(&value), err);
     gn_buf_close(&value);
     return code;
+}
+
+uint32_t gn_raft_host_version(const gn_raft_host *host)
+{
+    return host->version;
+}
+
+gn_code gn_raft_host_raise(gn_raft_host *host, uint32_t version, gn_error *err)
+{
+    GN_ASSERT(gn_version_can(host->options.versions, version) && version < UINT8_MAX);
+    return version > host->version ? write_store(host, version, err) : GN_OK;
 }
 
 typedef struct host_call {
@@ -392,6 +438,7 @@ gn_code gn_raft_host_open(gn_world *world, const gn_raft_options *options, gn_ra
     host->options = *options;
     host->log_dir = gn_xstrdup(options->log_dir);
     host->options.log_dir = host->log_dir;
+    host->options.versions = gn_version_range_or_own(options->versions);
     host->options.election_timeout_ms = options->election_timeout_ms ? options->election_timeout_ms : 1000;
     host->options.heartbeat_ms = options->heartbeat_ms ? options->heartbeat_ms : 100;
     host->options.snapshot_threshold_bytes =

@@ -1,11 +1,16 @@
 /* Keys and records of the log store. Every record carries a checksum over its place and content that each load
  * verifies: a record that is damaged, or lies where another belongs, stops the replica instead of entering the state
  * machine. */
+#include "base/versions.h"
 #include "raft/raft_private.h"
 
 #include <xxhash.h>
 
-enum { RECORD_VERSION = 1, STATE_VERSION = 1, SNAPSHOT_VERSION = 1 };
+enum {
+    RECORD_VERSION = GN_FORMAT_LOG_ENTRY,
+    STATE_VERSION = GN_FORMAT_LOG_STATE,
+    SNAPSHOT_VERSION = GN_FORMAT_LOG_SNAPSHOT,
+};
 
 static void put_be64(uint8_t *out, uint64_t v)
 {

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/metrics.h"
+#include "base/versions.h"
 #include "raft/host.h"
 
 #include <pthread.h>
@@ -360,6 +361,7 @@ struct gn_raft_host {
     gn_queue *queue;
     gn_log_disk *disk;
     gn_raft_options options;
+    uint32_t version; /* of the cluster, as the store has it */
     char *log_dir;
     gn_node_id self;
     char address[24]; /* the node's id as text: libraft wants an address */
@@ -534,7 +536,7 @@ void gn_raft_transport_close(gn_raft_host *host);
 
 /* ---- frames (codec.c) ---- */
 
-enum { GN_RAFT_WIRE_VERSION = 1 };
+enum { GN_RAFT_WIRE_VERSION = GN_FORMAT_RAFT_WIRE };
 enum { GN_RAFT_WIRE_READ_PROBE = 7, GN_RAFT_WIRE_READ_ACK = 8 }; /* beside enum raft_message_type */
 
 /* One message of a frame, validated as far as it can be without the group's state. */

@@ -4,11 +4,12 @@
  * The commit runs the same command again under its SCN; what the prepare has held in between sees to it that nothing
  * can go wrong any more. */
 #include "base/assert.h"
+#include "base/versions.h"
 #include "shard/apply_private.h"
 
 #include <stdlib.h>
 
-enum { RECORD_KEY = 9, DECISION_VERSION = 1, ABORTS_MAX = 65536 };
+enum { RECORD_KEY = 9, DECISION_VERSION = GN_FORMAT_DECISION, ABORTS_MAX = 65536 };
 static const uint64_t ABORT_KEPT_MS = 3600 * 1000;
 
 /* ---- records ---- */

@@ -1,9 +1,10 @@
 #include "base/assert.h"
+#include "base/versions.h"
 #include "shard/change_log_private.h"
 
 #include <stdlib.h>
 
-enum { RECORD_VERSION = 1, FLAG_LAST = 1, CHUNK_BYTES = 256 << 10, INDEX_PART = 'X' };
+enum { RECORD_VERSION = GN_FORMAT_CHANGE, FLAG_LAST = 1, CHUNK_BYTES = 256 << 10, INDEX_PART = 'X' };
 
 /* ---- writing ---- */
 

@@ -15,10 +15,11 @@
 #ifndef GN_SHARD_COMMAND_PRIVATE_H
 #define GN_SHARD_COMMAND_PRIVATE_H
 
+#include "base/versions.h"
 #include "shard/read_set_private.h"
 #include "shard/write_set_private.h"
 
-enum { GN_COMMAND_VERSION = 1, GN_COMMAND_VERSION_CLOCK = 2 };
+enum { GN_COMMAND_VERSION = GN_FORMAT_COMMAND, GN_COMMAND_VERSION_CLOCK = GN_FORMAT_COMMAND_CLOCK };
 
 typedef enum gn_command_kind {
     GN_COMMAND_TXN = 1,

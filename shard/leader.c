@@ -5,12 +5,13 @@
  * became of earlier tries is in the log before that answer, or can never get there; only an answer of the same term's
  * leader says nothing about an earlier try that is still on its way, unless it is that the transaction is committed. */
 #include "base/assert.h"
+#include "base/versions.h"
 #include "query/pack.h"
 #include "shard/apply_private.h"
 
 #include <stdlib.h>
 
-enum { REQUEST_VERSION = 1, REQUEST_CATCH_UP = 1, REQUEST_COMMAND = 2, REQUEST_HEADER = 10 };
+enum { REQUEST_VERSION = GN_FORMAT_GROUP, REQUEST_CATCH_UP = 1, REQUEST_COMMAND = 2, REQUEST_HEADER = 10 };
 #define PATIENCE_NS 10000000000u /* with a group that has no leader */
 #define ASK_NS 5000000000u       /* with one request to it */
 #define PAUSE_MIN_NS 5000000u

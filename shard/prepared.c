@@ -1,11 +1,12 @@
 /* See prepared_private.h: the list, its records, and who is in whose way. */
 #include "base/assert.h"
+#include "base/versions.h"
 #include "shard/prepared_private.h"
 #include "shard/shard_private.h"
 
 #include <stdlib.h>
 
-enum { RECORD_VERSION = 1, TABLE_CAP = 256, GROUPS_MAX = 65536 };
+enum { RECORD_VERSION = GN_FORMAT_PREPARED, TABLE_CAP = 256, GROUPS_MAX = 65536 };
 enum { CATALOG_KEY_MAX = 64 };
 
 /* ---- memory ---- */

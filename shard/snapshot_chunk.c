@@ -1,11 +1,12 @@
 /* A chunk as it travels: version (1), form (1), length of the bytes (4), XXH3-64 (8), body. Most of a store is
  * compressed already, so the body is only when that saves an eighth. */
+#include "base/versions.h"
 #include "shard/snapshot_private.h"
 
 #include <xxhash.h>
 #include <zstd.h>
 
-enum { CHUNK_VERSION = 1, CHUNK_HEADER = 14, CHUNK_PLAIN = 0, CHUNK_ZSTD = 1, ZSTD_LEVEL = 1 };
+enum { CHUNK_VERSION = GN_FORMAT_CHUNK, CHUNK_HEADER = 14, CHUNK_PLAIN = 0, CHUNK_ZSTD = 1, ZSTD_LEVEL = 1 };
 
 /* The piece's place seeds it: what was meant for another place does not pass. */
 static uint64_t checksum(const gn_chunk_request *request, const uint8_t *raw, size_t len)

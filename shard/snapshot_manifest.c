@@ -5,6 +5,7 @@
  * It may come from a node that is damaged or hostile, and names become paths: they are made of few characters, in one
  * of two forms, and ascend, so that none comes twice. */
 #include "base/limits.h"
+#include "base/versions.h"
 #include "query/pack.h"
 #include "shard/snapshot_private.h"
 
@@ -12,7 +13,13 @@
 #include <stdlib.h>
 #include <xxhash.h>
 
-enum { MANIFEST_VERSION = 2, MANIFEST_FIELDS = 9, FILE_FIELDS = 3, CHECKSUM_BYTES = 9, FLAT_NAME = 64 };
+enum {
+    MANIFEST_VERSION = GN_FORMAT_MANIFEST,
+    MANIFEST_FIELDS = 9,
+    FILE_FIELDS = 3,
+    CHECKSUM_BYTES = 9,
+    FLAT_NAME = 64
+};
 
 #define FILE_BYTES_MAX ((uint64_t)1 << 48)
 

@@ -50,7 +50,8 @@ static gn_node_id join(fixture *f, gn_node_id stranger, const char *address)
     gn_identity identity;
     gn_world *world = gn_sim_world(f->sim, stranger);
     gn_rpc *rpc = gn_rpc_create(world, 0);
-    gn_code code = gn_cluster_join(rpc, 1, address, "", gn_now_ns(world) + 10 * SECOND, &identity, &err);
+    gn_code code =
+        gn_cluster_join(rpc, 1, &(gn_newcomer){.address = address}, gn_now_ns(world) + 10 * SECOND, &identity, &err);
     if (code != GN_OK)
         print_error("%s\n", err.message);
     assert_int_equal(code, GN_OK);

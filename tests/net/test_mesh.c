@@ -234,6 +234,7 @@ static mesh_hello good_hello(void)
 {
     mesh_hello hello = {.version_min = 1,
                         .version_max = 1,
+                        .can = {1, 1},
                         .class = MESH_REQUESTS,
                         .in_cluster = true,
                         .from = 7,
@@ -267,6 +268,73 @@ static void a_protocol_of_another_time_is_refused(void **state)
     close(fd);
     gn_buf_close(&bytes);
     gn_buf_close(&answer);
+    node_close(&a);
+}
+
+/* A hello of 64 bytes, as the first release says it, or a whole one; the refusal's words. */
+static void is_refused_for_its_versions(node *n, const mesh_hello *hello, bool first_release, char *words)
+{
+    unsigned refusal;
+    gn_buf bytes, answer;
+    hello_bytes(&bytes, hello);
+    if (first_release)
+        gn_mesh_head_write(bytes.data, MESH_HELLO, 0, gn_bytes_of(bytes.data + MESH_HEAD_BYTES, MESH_HELLO_BYTES));
+    int fd = raw_connect(n);
+    raw_write(fd, bytes.data, first_release ? MESH_HEAD_BYTES + MESH_HELLO_BYTES : bytes.len);
+    shutdown(fd, SHUT_WR);
+    assert_true(raw_read_to_end(fd, &answer));
+    assert_true(find_refusal(gn_buf_bytes(&answer), &refusal, words));
+    assert_int_equal(refusal, MESH_REFUSE_VERSION);
+    close(fd);
+    gn_buf_close(&bytes);
+    gn_buf_close(&answer);
+}
+
+static void a_node_that_cannot_do_the_clusters_version_is_refused(void **state)
+{
+    (void)state;
+    node a;
+    char words[MESH_MAX_REASON];
+    mesh_hello hello = good_hello();
+    node_open(&a, 1, &(gn_mesh_options){.cluster_id = CLUSTER, .versions = {2, 4}});
+    gn_mesh_cluster_version(a.mesh, 3);
+    hello.can = (gn_version_range){1, 2};
+    is_refused_for_its_versions(&a, &hello, false, words);
+    assert_non_null(strstr(words, "at version 3, and the gnomond of node 7 can do 1 to 2: it is too old"));
+    is_refused_for_its_versions(&a, &hello, true, words);
+    assert_non_null(strstr(words, "can do 1 to 1: it is too old"));
+    hello.can = (gn_version_range){4, 5};
+    is_refused_for_its_versions(&a, &hello, false, words);
+    assert_non_null(strstr(words, "can do 4 to 5: it is too new"));
+    hello.can = (gn_version_range){2, 5}; /* it could, but knows of a version that we cannot do */
+    hello.at = 5;
+    is_refused_for_its_versions(&a, &hello, false, words);
+    assert_non_null(strstr(words, "at version 5, and the gnomond of node 1 can do 2 to 4: it is too old"));
+    node_close(&a);
+}
+
+static bool was_refused(node *n, void *ctx)
+{
+    (void)n;
+    return refusals("us", "version") > *(uint64_t *)ctx;
+}
+
+static void connections_to_older_nodes_end_when_the_version_rises(void **state)
+{
+    (void)state;
+    node a, b;
+    uint64_t before = refusals("us", "version");
+    node_open(&a, 1, &(gn_mesh_options){.cluster_id = CLUSTER, .versions = {1, 2}});
+    node_open(&b, 2, &(gn_mesh_options){.cluster_id = CLUSTER, .versions = {1, 1}});
+    introduce(&a, &b);
+    gn_mesh_cluster_version(a.mesh, 1);
+    send_number(&b, 1, 2, 1, 100);
+    assert_true(inbox_wait(&a, 2, 1));
+    gn_mesh_cluster_version(a.mesh, 2);
+    send_number(&b, 1, 2, 2, 100);
+    assert_true(eventually(&b, was_refused, &before));
+    assert_int_equal(inbox_frames(&a, 2), 1);
+    node_close(&b);
     node_close(&a);
 }
 
@@ -629,6 +697,8 @@ int main(void)
         cmocka_unit_test(strangers_are_let_in_only_where_they_may),
         cmocka_unit_test(addresses_that_cannot_be),
         cmocka_unit_test(a_protocol_of_another_time_is_refused),
+        cmocka_unit_test(a_node_that_cannot_do_the_clusters_version_is_refused),
+        cmocka_unit_test(connections_to_older_nodes_end_when_the_version_rises),
         cmocka_unit_test(garbage_ends_a_connection_and_nothing_else),
         cmocka_unit_test(half_open_connections_are_bounded),
         cmocka_unit_test(a_contact_that_says_nothing),

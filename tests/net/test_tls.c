@@ -264,6 +264,7 @@ static bool client_gets_in(node *n, int version, bool certificate)
     gn_buf_init(&hello, NULL, 4096);
     mesh_hello words = {.version_min = 1,
                         .version_max = 1,
+                        .can = {1, 1},
                         .class = MESH_REQUESTS,
                         .in_cluster = true,
                         .from = 7,

@@ -203,8 +203,8 @@ static void join(void *arg)
     for (unsigned i = 0; code != GN_OK && !t->ends; i++) {
         node *contact = i < 3 ? &t->nodes[1] : any_node(t);
         gn_error_clear(&err);
-        code = contact ? gn_cluster_join(rpc, contact->id, j->address, NULL, gn_now_ns(world) + 20 * SECOND, &identity,
-                                         &err)
+        const gn_newcomer who = {.address = j->address};
+        code = contact ? gn_cluster_join(rpc, contact->id, &who, gn_now_ns(world) + 20 * SECOND, &identity, &err)
                        : GN_UNAVAILABLE;
         gn_sim_trace(t->sim, "%s joins at node %d: %s %s", j->address, contact ? (int)contact->id : 0,
                      gn_code_name(code), err.message);
