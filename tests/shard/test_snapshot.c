@@ -16,10 +16,21 @@ static bool is_installed(void *ctx)
     return world_store_number(w, (unsigned)w->mark) > 1;
 }
 
+/* And what the install still had to do is done. */
+static bool is_at_rest(void *ctx)
+{
+    world *w = ctx;
+    gn_install_progress progress;
+    if (!is_installed(w))
+        return false;
+    gn_shard_install_progress(w->nodes[w->mark].shard, &progress);
+    return !progress.running;
+}
+
 static void wait_for_install(world *w, unsigned id)
 {
     w->mark = id;
-    assert_true(gn_sim_run_until(w->sim, is_installed, w, 300 * SECOND));
+    assert_true(gn_sim_run_until(w->sim, is_at_rest, w, 300 * SECOND));
 }
 
 static bool is_fetching(void *ctx)
