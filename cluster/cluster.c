@@ -1,6 +1,7 @@
 /* Opening and closing a node's part of the database: the Raft host with its log, then the groups on top. */
 #include "base/log.h"
 #include "cluster/balance_private.h"
+#include "cluster/catch_up_private.h"
 #include "cluster/parts_private.h"
 #include "cluster/pool_private.h"
 #include "shard/txn.h"
@@ -62,6 +63,7 @@ static gn_code open_parts(gn_cluster *c, gn_error *err)
     if (code != GN_OK)
         return code;
     gn_groups_serve(c);
+    gn_catch_up_serve(c);
     gn_nodes_serve(c);
     gn_balance_serve(c);
     gn_versions_serve(c);

@@ -1,30 +1,59 @@
 /* Scans over the groups of a table. One group is asked directly; several become streams that are merged. Groups that
- * are elsewhere are asked all at once. */
+ * are elsewhere are asked all at once; those that are here are looked at by several strands. */
 #include "cluster/dtxn_private.h"
 #include "cluster/merge_private.h"
+#include "cluster/parallel_private.h"
 
 #include <stdlib.h>
 
 /* ---- streams over parts ---- */
 
-static gn_code scan_stream_next(void *stream, gn_batch *batch, gn_bytes *keys, gn_error *err)
+/* Of a group whose replica is here. Where several are read, each is opened and asked for its first rows on whichever
+ * strand has time; those rows wait here. */
+typedef struct local_stream {
+    gn_scan *scan;
+    gn_vector_scan *vectors; /* instead */
+    gn_batch first;          /* its arena: NULL: nothing was asked for ahead */
+    gn_bytes *first_keys;    /* NULL: not asked for */
+} local_stream;
+
+static gn_code local_next(local_stream *s, gn_batch *batch, gn_bytes *keys, gn_error *err)
 {
-    return gn_scan_next(stream, batch, keys, err);
+    return s->vectors ? gn_vector_scan_next(s->vectors, batch, keys, err) : gn_scan_next(s->scan, batch, keys, err);
 }
 
-static void scan_stream_close(void *stream)
+static void forget_first(local_stream *s)
 {
-    gn_scan_close(stream);
+    gn_arena_destroy(s->first.arena);
+    free(s->first_keys);
+    s->first = (gn_batch){0};
+    s->first_keys = NULL;
 }
 
-static gn_code vector_stream_next(void *stream, gn_batch *batch, gn_bytes *keys, gn_error *err)
+/* What was asked for ahead lies in memory of its own, which goes with the next call. */
+static gn_code local_stream_next(void *stream, gn_batch *batch, gn_bytes *keys, gn_error *err)
 {
-    return gn_vector_scan_next(stream, batch, keys, err);
+    local_stream *s = stream;
+    if (!s->first.arena || !s->first.columns) {
+        forget_first(s);
+        return local_next(s, batch, keys, err);
+    }
+    batch->columns = s->first.columns;
+    batch->n_rows = s->first.n_rows;
+    if (keys && batch->n_rows)
+        memcpy(keys, s->first_keys, batch->n_rows * sizeof *keys);
+    s->first.columns = NULL;
+    return GN_OK;
 }
 
-static void vector_stream_close(void *stream)
+static void local_stream_close(void *stream)
 {
-    gn_vector_scan_close(stream);
+    local_stream *s = stream;
+    forget_first(s);
+    gn_scan_close(s->scan);
+    if (s->vectors)
+        gn_vector_scan_close(s->vectors);
+    free(s);
 }
 
 static gn_code remote_stream_next(void *stream, gn_batch *batch, gn_bytes *keys, gn_error *err)
@@ -89,9 +118,16 @@ typedef struct opening {
     const gn_scan_spec *rows;
     const gn_vector_scan_spec *vectors;
     bool with_keys; /* whatever the specification says: the merge needs them */
+    bool ahead;     /* every group has to give something before there is an answer: all at the same time */
+    gn_account *account;
     gn_part **parts;
     gn_stream *streams; /* .stream NULL: not open */
     uint32_t n;
+    uint32_t *here; /* those that are opened on this node, */
+    uint32_t n_here;
+    gn_code *codes; /* and what came of it */
+    gn_error *errors;
+    gn_world *world;
 } opening;
 
 static gn_code find_parts(gn_dtxn *txn, opening *o, const gn_group_place *groups, gn_error *err)
@@ -125,16 +161,51 @@ static gn_code start_remote(opening *o, gn_error *err)
     return code;
 }
 
-static gn_code open_here(opening *o, uint32_t i, gn_error *err)
+static gn_code open_local(const opening *o, gn_txn *txn, local_stream *s, gn_error *err)
 {
-    gn_scan *scan;
-    gn_vector_scan *vector_scan;
-    gn_code code = o->rows ? gn_scan_open(o->parts[i]->txn, o->rows, &scan, err)
-                           : gn_vector_scan_open(o->parts[i]->txn, o->vectors, &vector_scan, err);
-    if (code == GN_OK && o->rows)
-        o->streams[i] = (gn_stream){.next = scan_stream_next, .close = scan_stream_close, .stream = scan};
-    else if (code == GN_OK)
-        o->streams[i] = (gn_stream){.next = vector_stream_next, .close = vector_stream_close, .stream = vector_scan};
+    gn_code code =
+        o->rows ? gn_scan_open(txn, o->rows, &s->scan, err) : gn_vector_scan_open(txn, o->vectors, &s->vectors, err);
+    if (code != GN_OK || !o->ahead)
+        return code;
+    s->first.arena = gn_arena_create(o->account);
+    s->first.n_columns = o->rows ? o->rows->n_ordinals : o->vectors->n_ordinals + 1;
+    s->first_keys = o->with_keys ? gn_xcalloc(GN_BATCH_ROWS, sizeof *s->first_keys) : NULL;
+    return local_next(s, &s->first, s->first_keys, err);
+}
+
+/* On any strand: touches nothing but what is this group's. */
+static void open_here(void *opening_, uint32_t k)
+{
+    opening *o = opening_;
+    uint32_t i = o->here[k];
+    gn_part *part = o->parts[i];
+    local_stream *s = gn_xcalloc(1, sizeof *s);
+    uint64_t started = o->ahead ? gn_now_ns(o->world) : 0;
+    o->codes[k] = open_local(o, part->txn, s, &o->errors[k]);
+    if (o->ahead)
+        part->figures.time_ns += gn_now_ns(o->world) - started;
+    if (o->codes[k] == GN_OK)
+        o->streams[i] = (gn_stream){.next = local_stream_next, .close = local_stream_close, .stream = s};
+    else
+        local_stream_close(s);
+}
+
+static gn_code open_all_here(gn_dtxn *txn, opening *o, gn_error *err)
+{
+    gn_code code = GN_OK;
+    o->here = gn_xcalloc(o->n, sizeof *o->here);
+    o->codes = gn_xcalloc(o->n, sizeof *o->codes);
+    o->errors = gn_xcalloc(o->n, sizeof *o->errors);
+    for (uint32_t i = 0; i < o->n; i++)
+        if (!o->parts[i]->remote)
+            o->here[o->n_here++] = i;
+    if (o->ahead)
+        gn_parallel(o->world, txn->cluster->scatter, o->n_here, open_here, o);
+    for (uint32_t k = 0; k < o->n_here && !o->ahead; k++)
+        open_here(o, k);
+    for (uint32_t k = 0; k < o->n_here && code == GN_OK; k++)
+        if ((code = o->codes[k]) != GN_OK && err)
+            *err = o->errors[k];
     return code;
 }
 
@@ -151,22 +222,27 @@ static void opening_close(opening *o)
 {
     free(o->parts);
     free(o->streams);
+    free(o->here);
+    free(o->codes);
+    free(o->errors);
 }
 
 /* On success the streams are the caller's to close. */
 static gn_code open_streams(gn_dtxn *txn, opening *o, const gn_group_place *groups, gn_error *err)
 {
+    o->world = txn->cluster->world;
+    o->account = txn->options.account;
+    o->ahead = o->n > 1 && (o->vectors || o->with_keys);
     o->parts = gn_xcalloc(o->n, sizeof *o->parts);
     o->streams = gn_xcalloc(o->n, sizeof *o->streams);
     gn_code code = find_parts(txn, o, groups, err);
     if (code == GN_OK)
         code = start_remote(o, err);
-    for (uint32_t i = 0; i < o->n && code == GN_OK; i++)
-        if (!o->parts[i]->remote)
-            code = open_here(o, i, err);
+    if (code == GN_OK)
+        code = open_all_here(txn, o, err);
     if (code == GN_OK)
         code = await_remote(o, err);
-    for (uint32_t i = 0; i < o->n && code == GN_OK && (o->n > 1 || o->parts[0]->remote || o->vectors); i++)
+    for (uint32_t i = 0; i < o->n && code == GN_OK; i++)
         o->streams[i] = count_stream(o->streams[i], o->parts[i], txn->cluster->world);
     for (uint32_t i = 0; i < o->n && code != GN_OK; i++)
         if (o->streams[i].stream)
@@ -177,10 +253,7 @@ static gn_code open_streams(gn_dtxn *txn, opening *o, const gn_group_place *grou
 /* ---- scans ---- */
 
 struct gn_dscan {
-    gn_scan *only; /* of one group that is here, whose part is: */
-    gn_part *part;
-    gn_world *world;
-    gn_stream stream; /* of one group that is elsewhere, */
+    gn_stream stream; /* of one group, */
     gn_merge *merge;  /* of several */
 };
 
@@ -199,10 +272,8 @@ gn_code gn_dscan_open(gn_dtxn *txn, const gn_scan_spec *spec, bool ordered, gn_d
         gn_dscan *scan = *out = gn_xcalloc(1, sizeof **out);
         if (o.n > 1)
             scan->merge = gn_merge_open(o.streams, o.n, spec->n_ordinals, order, txn->options.account);
-        else if (o.parts[0]->remote)
-            scan->stream = o.streams[0];
         else
-            *scan = (gn_dscan){.only = o.streams[0].stream, .part = o.parts[0], .world = txn->cluster->world};
+            scan->stream = o.streams[0];
     }
     opening_close(&o);
     return code;
@@ -210,13 +281,6 @@ gn_code gn_dscan_open(gn_dtxn *txn, const gn_scan_spec *spec, bool ordered, gn_d
 
 gn_code gn_dscan_next(gn_dscan *scan, gn_batch *batch, gn_bytes *keys, gn_error *err)
 {
-    if (scan->only) {
-        uint64_t started = gn_now_ns(scan->world);
-        gn_code code = gn_scan_next(scan->only, batch, keys, err);
-        if (code == GN_OK)
-            count(scan->part, batch, started, scan->world);
-        return code;
-    }
     return scan->merge ? gn_merge_next(scan->merge, batch, keys, err)
                        : scan->stream.next(scan->stream.stream, batch, keys, err);
 }
@@ -225,7 +289,6 @@ void gn_dscan_close(gn_dscan *scan)
 {
     if (!scan)
         return;
-    gn_scan_close(scan->only);
     gn_merge_close(scan->merge);
     if (scan->stream.stream)
         scan->stream.close(scan->stream.stream);
@@ -276,7 +339,7 @@ void gn_dvector_scan_stats_get(const gn_dvector_scan *s, gn_vector_scan_stats *o
         if (inner->next == remote_stream_next)
             gn_remote_scan_stats(inner->stream, &one);
         else
-            gn_vector_scan_stats_get(inner->stream, &one);
+            gn_vector_scan_stats_get(((local_stream *)inner->stream)->vectors, &one);
         out->distances += one.distances;
         out->searches += one.searches;
         out->tail_rows += one.tail_rows;

@@ -2,8 +2,9 @@
  * commit.c, scans are in dscan.c. */
 #include "base/assert.h"
 #include "base/limits.h"
+#include "cluster/catch_up_private.h"
 #include "cluster/dtxn_private.h"
-#include "cluster/pool_private.h"
+#include "cluster/parallel_private.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -26,13 +27,12 @@ static void add_part(gn_dtxn *txn, gn_part *part)
 
 /* One part on its way; the transaction is only read. */
 typedef struct beginning {
-    gn_pool_job job;
     const gn_dtxn *txn;
     gn_shard *shard; /* held; NULL: there is no replica here */
+    bool caught_up;
     gn_part *part;
     gn_code code;
     gn_error err;
-    struct gathering *gathering;
 } beginning;
 
 static void prepare_to_begin(const gn_dtxn *txn, uint64_t group_id, beginning *b)
@@ -53,6 +53,7 @@ static void begin_part(beginning *b)
     gn_cluster *c = txn->cluster;
     gn_txn_options options = {.read_scn = txn->read_scn,
                               .global = txn->read_scn != 0,
+                              .caught_up = b->caught_up,
                               .stale = b->shard && txn->past && gn_shard_closed_scn(b->shard) >= txn->read_scn,
                               .read_only = txn->options.read_only,
                               .unconfirmed = goes_unconfirmed(txn, b->part->group_id),
@@ -93,57 +94,43 @@ gn_code gn_dtxn_part(gn_dtxn *txn, uint64_t group_id, gn_part **out, gn_error *e
     return end_beginning(txn, &b, out, err);
 }
 
-/* ---- several at once ---- a replica that does not lead asks its leader first, so all of them do at the same time */
+/* ---- several at once ---- */
 
-typedef struct gathering {
-    pthread_mutex_t lock;
-    gn_event event;
-    uint32_t running;
-} gathering;
-
-static void begin_job(gn_pool_job *job)
+/* All that must ask a leader where they are read do so at once. */
+static void catch_up(gn_dtxn *txn, beginning *all, uint32_t n)
 {
-    beginning *b = GN_CONTAINER(job, beginning, job);
-    gathering *g = b->gathering;
-    begin_part(b);
-    pthread_mutex_lock(&g->lock);
-    if (--g->running == 0)
-        gn_event_signal(&g->event);
-    pthread_mutex_unlock(&g->lock);
+    if (n < 2 || txn->read_scn == 0 || txn->past)
+        return;
+    gn_catching_up *list = gn_xcalloc(n, sizeof *list);
+    for (uint32_t i = 0; i < n; i++)
+        list[i] = (gn_catching_up){.group = all[i].part->group_id, .shard = all[i].shard};
+    gn_groups_catch_up(txn->cluster, list, n, txn->options.cancel);
+    for (uint32_t i = 0; i < n; i++)
+        all[i].caught_up = list[i].done;
+    free(list);
 }
 
-static bool leads(const gn_dtxn *txn, gn_shard *shard)
+static void begin_one(void *ctx, uint32_t i)
 {
-    uint64_t term;
-    return gn_raft_leader(gn_shard_raft_group(shard), &term) == gn_net_self(txn->cluster->world);
+    begin_part((beginning *)ctx + i);
 }
 
-/* Those that have to ask somebody go to other strands; this one does the rest, then waits. */
+static bool is_quick(const beginning *b)
+{
+    return !b->shard || b->caught_up;
+}
+
+/* Those that wait for nobody here, the others at the same time. */
 static void begin_all(gn_dtxn *txn, beginning *all, uint32_t n)
 {
-    gathering g = {.running = 1};
-    pthread_mutex_init(&g.lock, NULL);
-    gn_event_init(&g.event, txn->cluster->world);
-    for (uint32_t i = 0; i < n; i++) {
-        all[i].gathering = &g;
-        all[i].job.run = begin_job;
-        bool asks = all[i].shard && !leads(txn, all[i].shard);
-        pthread_mutex_lock(&g.lock);
-        g.running += asks;
-        pthread_mutex_unlock(&g.lock);
-        if (asks && !gn_pool_post(txn->cluster->scatter, &all[i].job, false))
-            begin_job(&all[i].job);
-        else if (!asks)
-            begin_part(&all[i]);
-    }
-    pthread_mutex_lock(&g.lock);
-    bool wait = --g.running > 0;
-    pthread_mutex_unlock(&g.lock);
-    if (wait)
-        gn_event_wait(&g.event, UINT64_MAX);
-    pthread_mutex_lock(&g.lock); /* whoever signalled has left it */
-    pthread_mutex_unlock(&g.lock);
-    pthread_mutex_destroy(&g.lock);
+    bool quick = true;
+    catch_up(txn, all, n);
+    for (uint32_t i = 0; i < n; i++)
+        quick &= is_quick(&all[i]);
+    if (!quick)
+        gn_parallel(txn->cluster->world, txn->cluster->scatter, n, begin_one, all);
+    for (uint32_t i = 0; i < n && quick; i++)
+        begin_part(&all[i]);
 }
 
 gn_code gn_dtxn_parts(gn_dtxn *txn, const gn_group_place *groups, uint32_t n, gn_part **out, gn_error *err)

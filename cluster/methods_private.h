@@ -4,14 +4,15 @@
 #define GN_CLUSTER_METHODS_PRIVATE_H
 
 typedef enum gn_method {
-    GN_METHOD_CLOCK = 1,    /* clock.c: SCNs */
-    GN_METHOD_GROUP = 2,    /* groups.c: what a replica asks of its leader (gn_shard_serve) */
-    GN_METHOD_JOIN = 3,     /* nodes.c: a new node wants to be one of us */
-    GN_METHOD_NUDGE = 5,    /* nodes.c: the placement has changed */
-    GN_METHOD_CHUNK = 6,    /* groups.c: a piece of a snapshot's file */
-    GN_METHOD_ADMIN = 7,    /* admin.c: an operator's tool (net/admin.h) */
-    GN_METHOD_MEMBERS = 8,  /* balance.c: of a group, as its leader has them */
-    GN_METHOD_VERSIONS = 9, /* admin_upgrade.c: what cluster versions a node can do; not known to 0.1 */
+    GN_METHOD_CLOCK = 1,     /* clock.c: SCNs */
+    GN_METHOD_GROUP = 2,     /* groups.c: what a replica asks of its leader (gn_shard_serve) */
+    GN_METHOD_JOIN = 3,      /* nodes.c: a new node wants to be one of us */
+    GN_METHOD_NUDGE = 5,     /* nodes.c: the placement has changed */
+    GN_METHOD_CHUNK = 6,     /* groups.c: a piece of a snapshot's file */
+    GN_METHOD_ADMIN = 7,     /* admin.c: an operator's tool (net/admin.h) */
+    GN_METHOD_MEMBERS = 8,   /* balance.c: of a group, as its leader has them */
+    GN_METHOD_VERSIONS = 9,  /* admin_upgrade.c: what cluster versions a node can do; not known to 0.1 */
+    GN_METHOD_CATCH_UP = 10, /* catch_up.c: what replicas of several groups ask of their leader; not known to 0.1 */
 
     /* 16 ... 39: parts of transactions (part_wire_private.h) */
     GN_METHOD_PART_RUN = 16,   /* one step of a part: buffered writes, then a read or its end */

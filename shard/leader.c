@@ -108,28 +108,39 @@ static gn_code malformed(gn_error *err)
 
 /* ---- reads ---- */
 
-typedef struct read_op {
-    gn_raft_request request;
-    gn_event event;
-    gn_code code;
-} read_op;
-
-static void read_done(gn_raft_request *request, gn_code code)
+static void confirmed(gn_raft_request *request, gn_code code)
 {
-    read_op *op = GN_CONTAINER(request, read_op, request);
-    op->code = code;
-    gn_event_signal(&op->event);
+    gn_confirmation *c = GN_CONTAINER(request, gn_confirmation, request);
+    c->code = code;
+    gn_event_signal(&c->event);
+}
+
+void gn_shard_confirm_start(gn_shard *shard, gn_confirmation *c)
+{
+    *c = (gn_confirmation){.request.done = confirmed};
+    gn_event_init(&c->event, shard->world);
+    gn_raft_read_index(shard->group, &c->request);
+}
+
+static gn_code await_confirmation(gn_shard *shard, gn_confirmation *c, const gn_patience *patience, gn_error *err)
+{
+    gn_event_wait(&c->event, UINT64_MAX);
+    if (c->code != GN_OK)
+        return gn_error_set(err, c->code, "%s", gn_code_text(c->code));
+    return shard->clocked ? gn_proposer_barrier(&shard->proposer, patience, err) : GN_OK;
+}
+
+gn_code gn_shard_confirm_await(gn_shard *shard, gn_confirmation *c, const _Atomic bool *cancel, gn_error *err)
+{
+    return await_confirmation(shard, c,
+                              &(gn_patience){.deadline_ns = gn_now_ns(shard->world) + ASK_NS, .cancel = cancel}, err);
 }
 
 static gn_code catch_up_here(gn_shard *shard, const gn_patience *patience, gn_error *err)
 {
-    read_op op = {.request.done = read_done};
-    gn_event_init(&op.event, shard->world);
-    gn_raft_read_index(shard->group, &op.request);
-    gn_event_wait(&op.event, UINT64_MAX);
-    if (op.code != GN_OK)
-        return gn_error_set(err, op.code, "%s", gn_code_text(op.code));
-    return shard->clocked ? gn_proposer_barrier(&shard->proposer, patience, err) : GN_OK;
+    gn_confirmation c;
+    gn_shard_confirm_start(shard, &c);
+    return await_confirmation(shard, &c, patience, err);
 }
 
 void gn_shard_applied(gn_shard *shard, uint64_t index)
@@ -148,6 +159,12 @@ static gn_code await_applied(gn_shard *shard, uint64_t index, const gn_patience 
         code = gn_wait_room_wait(&shard->applied, index, patience);
     pthread_mutex_unlock(&shard->applied.lock);
     return code;
+}
+
+gn_code gn_shard_await_applied(gn_shard *shard, uint64_t index, const _Atomic bool *cancel)
+{
+    return await_applied(shard, index,
+                         &(gn_patience){.deadline_ns = gn_now_ns(shard->world) + ASK_NS, .cancel = cancel});
 }
 
 static gn_code catch_up_there(const quest *q, gn_error *err)
@@ -298,18 +315,26 @@ gn_code gn_shard_run_command(gn_shard *shard, gn_bytes command, const gn_patienc
 
 /* ---- answering others ---- */
 
+gn_code gn_shard_tell_applied(gn_shard *shard, gn_node_id to, uint64_t *index, gn_error *err)
+{
+    if (!gn_raft_is_member(shard->group, to)) /* it would wait for what it never gets */
+        return gn_error_set(err, GN_NO_OBJECT, "node %llu has no replica of group %llu any more",
+                            (unsigned long long)to, (unsigned long long)shard->group_id);
+    gn_raft_tell_commit(shard->group, to);
+    pthread_mutex_lock(&shard->view_lock);
+    *index = shard->applied_index;
+    pthread_mutex_unlock(&shard->view_lock);
+    return GN_OK;
+}
+
 static gn_code serve_catch_up(gn_shard *shard, gn_node_id from, gn_buf *answer, gn_error *err)
 {
     gn_patience patience = {.deadline_ns = gn_now_ns(shard->world) + ASK_NS};
+    uint64_t index = 0;
     gn_code code = catch_up_here(shard, &patience, err);
-    if (code == GN_OK && !gn_raft_is_member(shard->group, from)) /* it would wait for what it never gets */
-        return gn_error_set(err, GN_NO_OBJECT, "node %llu has no replica of group %llu any more",
-                            (unsigned long long)from, (unsigned long long)shard->group_id);
     if (code == GN_OK)
-        gn_raft_tell_commit(shard->group, from);
-    pthread_mutex_lock(&shard->view_lock);
-    gn_buf_append_be64(answer, shard->applied_index);
-    pthread_mutex_unlock(&shard->view_lock);
+        code = gn_shard_tell_applied(shard, from, &index, err);
+    gn_buf_append_be64(answer, index);
     return code;
 }
 

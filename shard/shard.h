@@ -82,6 +82,23 @@ void gn_shard_close(gn_shard *shard, bool clean);
 /* Answers the replica of the group on node `from` if this one leads it (else GN_NOT_LEADER). GN_NO_OBJECT: that is no
  * member of the group any more. From a strand. */
 gn_code gn_shard_serve(gn_shard *shard, gn_node_id from, gn_bytes request, gn_buf *answer, gn_error *err);
+
+/* ---- catching up in several groups at once ---- in steps, so that whoever reads many groups asks each node once: the
+ * leader confirms that it leads and lets everything be applied whose SCN was asked for before; a replica elsewhere is
+ * told up to where that was, and applies it. Then gn_txn_options.caught_up. */
+typedef struct gn_confirmation {
+    gn_raft_request request;
+    gn_event event;
+    gn_code code;
+} gn_confirmation;
+void gn_shard_confirm_start(gn_shard *shard, gn_confirmation *confirmation);
+/* From a strand; always, after a start. GN_NOT_LEADER: another node leads. */
+gn_code gn_shard_confirm_await(gn_shard *shard, gn_confirmation *confirmation, const _Atomic bool *cancel,
+                               gn_error *err);
+/* At the leader, after that: what the replica on `to` has to apply. GN_NO_OBJECT: there is none. */
+gn_code gn_shard_tell_applied(gn_shard *shard, gn_node_id to, uint64_t *index, gn_error *err);
+/* At the replica. From a strand. */
+gn_code gn_shard_await_applied(gn_shard *shard, uint64_t index, const _Atomic bool *cancel);
 bool gn_shard_has_transactions(gn_shard *shard); /* open ones; any thread */
 /* Removes a closed replica's directory and everything in it. GN_IO. */
 gn_code gn_shard_remove(const char *dir, gn_error *err);

@@ -23,7 +23,7 @@ static gn_code settle_past(gn_txn *txn, const gn_txn_options *o, gn_scn *scn, gn
     gn_shard *shard = txn->shard;
     for (bool again = true; again;) {
         gn_code code = choose_scn(txn, o, scn, err);
-        if (code == GN_OK)
+        if (code == GN_OK && !(o->caught_up && *scn))
             code = gn_shard_catch_up(shard, &txn->patience, err);
         if (code != GN_OK)
             return code;
@@ -121,12 +121,24 @@ gn_code gn_txn_begin(gn_shard *shard, const gn_txn_options *options, gn_txn **ou
     return GN_OK;
 }
 
+/* What was prepared in a store that a snapshot has replaced is decided in the new one alone. */
+static bool is_current(gn_txn *txn)
+{
+    pthread_mutex_lock(&txn->shard->view_lock);
+    bool same = txn->shard->store == txn->store;
+    pthread_mutex_unlock(&txn->shard->view_lock);
+    return same;
+}
+
 gn_code gn_txn_await_slow(gn_txn *txn, const gn_space *space, const gn_key_span *span, gn_error *err)
 {
     bool none;
     uint64_t published;
     gn_code code = gn_prepared_await_read(&txn->shard->prepared, txn->read_scn, space, span, &txn->patience, &published,
                                           &none, err);
+    if (code == GN_OK && !is_current(txn))
+        code = gn_error_set(err, GN_SERIALIZATION,
+                            "could not serialize access: a snapshot took the place of what this transaction reads");
     if (code != GN_OK)
         return code;
     if (published != txn->published) { /* an iterator from before does not see what has been decided since */

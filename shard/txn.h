@@ -17,7 +17,8 @@ typedef struct gn_txn_options {
     /* A part of a transaction over groups: read_scn came from the clock after the transaction began (0: is asked for
      * here), reads are at exactly this SCN, and the part may write. */
     bool global;
-    bool stale; /* what this replica has applied, or had at read_scn, which must be closed here; asks nobody */
+    bool caught_up; /* with `global` and read_scn: the replica has caught up since that SCN was handed out */
+    bool stale;     /* what this replica has applied, or had at read_scn, which must be closed here; asks nobody */
     /* Begins at what this replica has applied, asking nobody whether that is all. Its commit is as good as any other's,
      * since what was read is validated; without that, what was read may be old. gn_txn_unconfirmed says whether it
      * is so: where nobody has to be asked, the transaction is as any other. */
