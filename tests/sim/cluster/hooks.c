@@ -247,6 +247,13 @@ gn_code __wrap_gn_rpc_ask(gn_rpc *rpc, gn_node_id to, uint16_t method, gn_bytes 
     return code;
 }
 
+gn_code __real_gn_shard_await_applied(gn_shard *shard, uint64_t index, const _Atomic bool *cancel);
+gn_code __wrap_gn_shard_await_applied(gn_shard *shard, uint64_t index, const _Atomic bool *cancel);
+gn_code __wrap_gn_shard_await_applied(gn_shard *shard, uint64_t index, const _Atomic bool *cancel)
+{
+    return plants(CANARY_IMPATIENT) ? GN_OK : __real_gn_shard_await_applied(shard, index, cancel);
+}
+
 /* The first group knows who else takes part. */
 static void tell_others_first(gn_cluster *cluster, uint64_t group_id, uint64_t txn_id, gn_scn scn)
 {
