@@ -80,6 +80,7 @@ static gn_code (*const COMMANDS[GN_ADMIN_N_COMMANDS])(gn_admin_job *job, gn_erro
     [GN_ADMIN_CHECK_PLAN] = gn_admin_check_plan,
     [GN_ADMIN_CHECKSUM] = gn_admin_checksum,
     [GN_ADMIN_UPGRADE] = gn_admin_upgrade,
+    [GN_ADMIN_RECOVER] = gn_admin_recover,
 };
 
 static gn_code hand_on(gn_cluster *c, const gn_admin_request *request, gn_bytes bytes, gn_buf *answer, gn_error *err)

@@ -10,6 +10,9 @@ typedef struct gn_admin_host {
     gn_mesh *mesh;       /* its connections; NULL: none */
     /* Appends the configuration, without secrets. From any thread. May be NULL. */
     void (*configuration)(void *ctx, gn_buf *out);
+    /* Ends the process and starts it again as it was started; begins with that and returns. From any thread. May be
+     * NULL. */
+    void (*restart)(void *ctx);
     void *ctx;
 } gn_admin_host;
 

@@ -51,6 +51,7 @@ static void write_group(gn_json_writer *j, const gn_local_group *g)
     gn_jw_u64(j, "term", s->term);
     gn_jw_u64(j, "leader", s->leader);
     gn_jw_u64(j, "first_index", s->first_index);
+    gn_jw_u64(j, "last_term", s->last_term);
     gn_jw_u64(j, "last_index", s->last_index);
     gn_jw_u64(j, "commit_index", s->commit_index);
     gn_jw_u64(j, "applied_index", s->applied_index);

@@ -45,6 +45,9 @@ gn_code gn_admin_rebalance(gn_admin_job *job, gn_error *err);
 void gn_admin_write_versions(gn_json_writer *json, gn_cluster *cluster); /* of this node */
 gn_code gn_admin_upgrade(gn_admin_job *job, gn_error *err);
 
+/* ---- admin_recover.c ---- */
+gn_code gn_admin_recover(gn_admin_job *job, gn_error *err);
+
 /* ---- admin_check.c ---- */
 gn_code gn_admin_check_plan(gn_admin_job *job, gn_error *err);
 gn_code gn_admin_checksum(gn_admin_job *job, gn_error *err);

@@ -78,6 +78,15 @@ static bool find_heir(const draft *d, const gn_group_place *g, gn_node_id leavin
     return best != UINT64_MAX;
 }
 
+/* Nobody is left who could give a newcomer anything. */
+static bool is_lost(const gn_placement *p, const gn_group_place *g)
+{
+    bool lost = true;
+    for (uint32_t i = 0; i < g->n_members && lost; i++)
+        lost = gn_node_is_gone(p, g->members[i]);
+    return lost;
+}
+
 static bool plan_leaving(draft *d, gn_balance_move *out)
 {
     for (uint32_t n = 0; n < d->p->n_nodes; n++) {
@@ -86,7 +95,7 @@ static bool plan_leaving(draft *d, gn_balance_move *out)
         for (uint32_t i = 0; i < d->p->n_groups; i++) {
             gn_group_place *g = &d->groups[i];
             uint32_t heir;
-            if (g->distribution_id && gn_group_has_member(g, d->p->nodes[n].id) &&
+            if (g->distribution_id && gn_group_has_member(g, d->p->nodes[n].id) && !is_lost(d->p, g) &&
                 find_heir(d, g, d->p->nodes[n].id, &heir))
                 return apply(d, g, n, heir, strcmp(d->p->nodes[n].state, "gone") ? "draining" : "gone", out);
         }
@@ -221,12 +230,25 @@ gn_code gn_group_members_get(gn_cluster *c, uint64_t group, gn_group_members *ou
     return code == GN_OK ? GN_OK : gn_error_set(err, GN_UNAVAILABLE, "no leader of group %" PRIu64 " answers", group);
 }
 
-bool gn_group_is_settled(const gn_group_place *row, const gn_group_members *actual)
+bool gn_node_is_gone(const gn_placement *p, gn_node_id id)
 {
-    bool settled = actual->n == row->n_members;
-    for (uint32_t i = 0; i < actual->n && settled; i++)
+    const gn_node_place *node = gn_placement_node(p, id);
+    return node && strcmp(node->state, "gone") == 0;
+}
+
+bool gn_group_is_settled(const gn_placement *p, const gn_group_place *row, const gn_group_members *actual)
+{
+    uint32_t wanted = 0, found = 0;
+    bool settled = true;
+    for (uint32_t i = 0; i < row->n_members; i++)
+        wanted += !gn_node_is_gone(p, row->members[i]);
+    for (uint32_t i = 0; i < actual->n && settled; i++) {
+        if (gn_node_is_gone(p, actual->members[i].id))
+            continue;
         settled = actual->members[i].role == GN_RAFT_VOTER && gn_group_has_member(row, actual->members[i].id);
-    return settled;
+        found++;
+    }
+    return settled && found == wanted;
 }
 
 bool gn_group_is_removed(gn_cluster *c, uint64_t group)
@@ -330,7 +352,7 @@ gn_code gn_balance_move_replica(gn_cluster *c, uint64_t group, gn_node_id from, 
     code = check_move(p, row, group, from, to, err);
     if (code == GN_OK)
         code = gn_group_members_get(c, group, &actual, err);
-    if (code == GN_OK && !gn_group_is_settled(row, &actual))
+    if (code == GN_OK && !gn_group_is_settled(p, row, &actual))
         code = gn_error_set(err, GN_NOT_IN_STATE, "group %" PRIu64 " has an earlier change to finish", group);
     if (code == GN_OK)
         code = change_row(c, group, from, to, row, err);
@@ -351,9 +373,9 @@ static size_t changing(gn_cluster *c, const gn_placement *p)
     for (uint32_t i = 0; i < p->n_groups && n < GN_BALANCE_AT_ONCE; i++) {
         gn_group_members actual;
         gn_error err = {0};
-        if (p->groups[i].distribution_id && p->groups[i].changes > 0 &&
+        if (p->groups[i].distribution_id && p->groups[i].changes > 0 && !is_lost(p, &p->groups[i]) &&
             (gn_group_members_get(c, p->groups[i].id, &actual, &err) != GN_OK ||
-             !gn_group_is_settled(&p->groups[i], &actual)))
+             !gn_group_is_settled(p, &p->groups[i], &actual)))
             n++;
     }
     return n;

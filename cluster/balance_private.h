@@ -40,8 +40,9 @@ typedef struct gn_group_members {
     gn_raft_member members[GN_MAX_REPLICAS * 2];
 } gn_group_members;
 gn_code gn_group_members_get(gn_cluster *cluster, uint64_t group, gn_group_members *out, gn_error *err);
-/* They are those of the row, and all vote. */
-bool gn_group_is_settled(const gn_group_place *row, const gn_group_members *actual);
+/* They are those of the row, and all vote; of nodes that are gone neither is asked. */
+bool gn_group_is_settled(const gn_placement *placement, const gn_group_place *row, const gn_group_members *actual);
+bool gn_node_is_gone(const gn_placement *placement, gn_node_id id);
 void gn_balance_serve(gn_cluster *cluster);
 
 #endif

@@ -1,6 +1,7 @@
 /* Who a node is: the file NODE. */
 #include "base/log.h"
 #include "cluster/cluster_private.h"
+#include "cluster/recover.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +21,7 @@ static gn_code path_of(const char *data_dir, const char *name, char *out, size_t
                : gn_error_set(err, GN_CONFIGURATION, "the data directory's name is too long");
 }
 
-static bool is_cluster_id(const char *s)
+bool gn_cluster_id_is_valid(const char *s)
 {
     return strspn(s, "0123456789abcdef") == 32 && s[32] == '\0';
 }
@@ -48,7 +49,7 @@ static bool parse(char *text, gn_identity *out)
     }
     char *end;
     *out = (gn_identity){.node = strtoull(values[1], &end, 10), .founder = strcmp(values[3], "1") == 0};
-    if (*end || out->node == 0 || strcmp(values[0], "1") != 0 || !is_cluster_id(values[2]) || *at ||
+    if (*end || out->node == 0 || strcmp(values[0], "1") != 0 || !gn_cluster_id_is_valid(values[2]) || *at ||
         strcmp(values[4], check) != 0)
         return false;
     memcpy(out->cluster, values[2], sizeof out->cluster);

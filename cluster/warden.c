@@ -209,6 +209,18 @@ static void reconcile_meta(gn_warden *w, const gn_local_group *g, const gn_place
     reconcile(w, g, wanted, n, n >= 5 ? 5 : n >= 3 ? 3 : 1);
 }
 
+/* What is gone cannot be added, and is waited for by nobody: its place in the row is for the next one. */
+static void reconcile_data(gn_warden *w, const gn_local_group *g, const gn_placement *p, const gn_group_place *place)
+{
+    gn_node_id wanted[GN_MAX_REPLICAS];
+    size_t n = 0;
+    for (uint32_t i = 0; i < place->n_members; i++)
+        if (!gn_node_is_gone(p, place->members[i]))
+            wanted[n++] = place->members[i];
+    if (n)
+        reconcile(w, g, wanted, n, n);
+}
+
 static void drop_removed(gn_warden *w, const gn_placement *p)
 {
     gn_cluster *c = w->cluster;
@@ -247,7 +259,7 @@ static void reconcile_all(gn_warden *w)
         if (groups[i].id == GN_META_GROUP)
             reconcile_meta(w, &groups[i], p);
         else if (place) {
-            reconcile(w, &groups[i], place->members, place->n_members, place->n_members);
+            reconcile_data(w, &groups[i], p, place);
             hand_over_to_preferred(w, &groups[i], p, place);
         }
     }

@@ -33,7 +33,8 @@ enum {
     X(REBALANCE, "rebalance-plan", 0, 0, "what the balancer is going to do")                                  \
     X(CHECK_PLAN, "check-plan", 0, 1, "[table]: which groups have which tables")                              \
     X(CHECKSUM, "checksum", 4, 6, "group, table id, SCN, rows, [from, [to]]: of this node's replica")         \
-    X(UPGRADE, "upgrade", 0, 1, "[finish]: which cluster versions the nodes can do; raises the cluster's")
+    X(UPGRADE, "upgrade", 0, 1, "[finish]: which cluster versions the nodes can do; raises the cluster's")    \
+    X(RECOVER, "recover", 2, 8, "note CLUSTER NODES [GROUP:TERM:INDEX,...]..., start CLUSTER: see cluster/recover.h")
 
 typedef enum gn_admin_command {
 #define GN_ADMIN_ENUM(name, wire, least, most, what) GN_ADMIN_##name,

@@ -12,6 +12,7 @@
 #include "node/notify.h"
 #include "node/server.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -23,6 +24,8 @@
 #error "GN_VERSION comes from the build"
 #endif
 
+enum { RESTART_GRACE_MS = 1000 };
+
 typedef struct node {
     gn_config config;
     gn_member member;
@@ -33,8 +36,9 @@ typedef struct node {
     uv_loop_t loop;
     uv_signal_t sigterm, sigint;
     uv_timer_t grace;
-    uv_async_t failure;
+    uv_async_t failure, restart;
     bool failed; /* the log's disk */
+    bool again;  /* the process is to start again when it has ended */
 } node;
 
 static int complain(const gn_error *err)
@@ -75,6 +79,7 @@ static void close_handles(node *n)
     uv_close((uv_handle_t *)&n->sigint, NULL);
     uv_close((uv_handle_t *)&n->grace, NULL);
     uv_close((uv_handle_t *)&n->failure, NULL);
+    uv_close((uv_handle_t *)&n->restart, NULL);
     gn_http_close(n->http);
     if (n->server)
         gn_server_close(n->server);
@@ -95,9 +100,11 @@ static void on_grace_over(uv_timer_t *timer)
 static void stop(node *n)
 {
     n->state.stopping = true;
-    gn_notify("STOPPING=1");
+    if (!n->again) /* systemd would wait for the process to end */
+        gn_notify("STOPPING=1");
     gn_server_stop(n->server, on_connections_ended, n);
-    uv_timer_start(&n->grace, on_grace_over, (uint64_t)n->config.shutdown_grace_s * 1000, 0);
+    uv_timer_start(&n->grace, on_grace_over, n->again ? RESTART_GRACE_MS : (uint64_t)n->config.shutdown_grace_s * 1000,
+                   0);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -109,6 +116,23 @@ static void on_signal(uv_signal_t *handle, int number)
     }
     gn_log_info("node", "stopping", GN_KV_I64("signal", number));
     stop(n);
+}
+
+static void on_restart(uv_async_t *handle)
+{
+    node *n = handle->data;
+    if (n->state.stopping)
+        return;
+    gn_log_warn("node", "an operator has the node start again");
+    n->again = true;
+    stop(n);
+}
+
+/* From any thread. The answer to who asks for it goes first: the grace is for that, too. */
+static void ask_restart(void *ctx)
+{
+    node *n = ctx;
+    uv_async_send(&n->restart);
 }
 
 /* From any thread: the log's disk failed. Nothing can be acknowledged any more. */
@@ -145,7 +169,8 @@ static void say_ready(node *n)
 
 static void write_configuration(void *ctx, gn_buf *out)
 {
-    gn_config_write(ctx, out);
+    const node *n = ctx;
+    gn_config_write(&n->config, out);
 }
 
 static gn_code open_db(node *n, gn_error *err)
@@ -153,20 +178,22 @@ static gn_code open_db(node *n, gn_error *err)
     gn_code code = gn_member_open(&n->config, &n->member, err);
     if (code != GN_OK)
         return code;
-    const gn_db_options options = {
-        .data_dir = n->config.data_dir,
-        .memory_limit_bytes = (uint64_t)n->config.memory_limit_mb << 20,
-        .retention_ms = (uint64_t)n->config.retention_s * 1000,
-        .statement_memory_bytes = (uint64_t)n->config.statement_memory_mb << 20,
-        .identity = &n->member.identity,
-        .address = n->member.address,
-        .zone = n->config.zone,
-        .peer = gn_member_peer,
-        .peer_ctx = &n->member,
-        .failed = on_db_failed,
-        .failed_ctx = n,
-        .host = {
-            .version = GN_VERSION, .mesh = n->member.mesh, .configuration = write_configuration, .ctx = &n->config}};
+    const gn_db_options options = {.data_dir = n->config.data_dir,
+                                   .memory_limit_bytes = (uint64_t)n->config.memory_limit_mb << 20,
+                                   .retention_ms = (uint64_t)n->config.retention_s * 1000,
+                                   .statement_memory_bytes = (uint64_t)n->config.statement_memory_mb << 20,
+                                   .identity = &n->member.identity,
+                                   .address = n->member.address,
+                                   .zone = n->config.zone,
+                                   .peer = gn_member_peer,
+                                   .peer_ctx = &n->member,
+                                   .failed = on_db_failed,
+                                   .failed_ctx = n,
+                                   .host = {.version = GN_VERSION,
+                                            .mesh = n->member.mesh,
+                                            .configuration = write_configuration,
+                                            .restart = ask_restart,
+                                            .ctx = n}};
     return gn_db_open(n->member.world, &options, &n->db, err);
 }
 
@@ -192,7 +219,8 @@ static void init_loop(node *n)
     uv_signal_init(&n->loop, &n->sigint);
     uv_timer_init(&n->loop, &n->grace);
     uv_async_init(&n->loop, &n->failure, on_failure);
-    n->sigterm.data = n->sigint.data = n->grace.data = n->failure.data = n;
+    uv_async_init(&n->loop, &n->restart, on_restart);
+    n->sigterm.data = n->sigint.data = n->grace.data = n->failure.data = n->restart.data = n;
 }
 
 /* Addresses are checked before the database is opened: a typo should not cost a recovery. */
@@ -231,6 +259,23 @@ static int serve(node *n)
     return code == GN_OK && !n->failed ? 0 : 1;
 }
 
+/* The same program with the same arguments, but for --ready-fd: that file is closed, and its number another's. */
+static int start_again(int argc, char **argv)
+{
+    char **args = calloc((size_t)argc + 1, sizeof *args);
+    int n = 0;
+    for (int i = 0; args && i < argc; i++) {
+        if (strcmp(argv[i], "--ready-fd") == 0)
+            i++;
+        else if (strncmp(argv[i], "--ready-fd=", 11) != 0)
+            args[n++] = argv[i];
+    }
+    if (args)
+        execv("/proc/self/exe", args);
+    fprintf(stderr, "gnomond: could not start again: %s\n", strerror(errno));
+    return 1;
+}
+
 int main(int argc, char **argv)
 {
     static node n;
@@ -256,5 +301,6 @@ int main(int argc, char **argv)
         return complain(&err);
     gn_log_level_parse(n.config.log_level, &level);
     gn_log_configure(level, strcmp(n.config.log_format, "json") == 0, STDERR_FILENO);
-    return serve(&n);
+    int status = serve(&n);
+    return status == 0 && n.again ? start_again(argc, argv) : status;
 }

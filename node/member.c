@@ -1,6 +1,7 @@
 #include "node/member.h"
 
 #include "base/log.h"
+#include "cluster/recover.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -139,6 +140,8 @@ gn_code gn_member_open(const gn_config *config, gn_member *m, gn_error *err)
             *err = (gn_error){0};
         code = make_identity(config, &m->identity, err);
     }
+    if (code == GN_OK)
+        code = gn_recovery_do(config->data_dir, &m->identity, err);
     if (code != GN_OK)
         return code;
     m->world = make_world(config, m->identity.node);

@@ -84,19 +84,28 @@ static gn_code open_client(gn_ctl_client *c, gn_error *err)
     return contact_one(c, err);
 }
 
-gn_ctl_client *gn_ctl_connect(const gn_ctl *ctl, int *status)
+gn_ctl_client *gn_ctl_try(const gn_ctl *ctl, gn_error *err)
 {
     gn_ctl_client *c = gn_xcalloc(1, sizeof *c);
-    gn_error err = {0};
     c->ctl = ctl;
     gn_log_configure(gn_ctl_has(ctl, GN_OPT_VERBOSE) ? GN_LOG_DEBUG : GN_LOG_OFF, false, 2);
-    gn_code code = open_client(c, &err);
+    gn_code code = open_client(c, err);
     if (code == GN_OK)
         return c;
-    gn_ctl_complain(ctl, &err);
-    *status = gn_ctl_status_of(code);
+    err->code = code;
     gn_ctl_disconnect(c);
     return NULL;
+}
+
+gn_ctl_client *gn_ctl_connect(const gn_ctl *ctl, int *status)
+{
+    gn_error err = {0};
+    gn_ctl_client *c = gn_ctl_try(ctl, &err);
+    if (!c) {
+        gn_ctl_complain(ctl, &err);
+        *status = gn_ctl_status_of(err.code);
+    }
+    return c;
 }
 
 void gn_ctl_disconnect(gn_ctl_client *c)

@@ -15,6 +15,8 @@ void gn_ctl_complain(const gn_ctl *ctl, const gn_error *err);
 
 /* The first of --address that answers. *status: why not, when NULL is given; it was said. */
 gn_ctl_client *gn_ctl_connect(const gn_ctl *ctl, int *status);
+/* The same; why not is in *err, and nothing is said. */
+gn_ctl_client *gn_ctl_try(const gn_ctl *ctl, gn_error *err);
 void gn_ctl_disconnect(gn_ctl_client *client); /* NULL is fine */
 gn_world *gn_ctl_world(gn_ctl_client *client);
 

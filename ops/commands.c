@@ -125,9 +125,19 @@ const gn_ctl_command gn_ctl_commands[] = {
      .run = gn_cmd_check},
     {.name = "recover",
      .args = "",
-     .summary = "Explains what to do when a majority is lost for ever",
-     .text = "It changes nothing. A node that is left is forced to go on alone by gnomond --force-alone, on its own "
-             "machine and while it does not run: only there can be seen that it does not.",
+     .summary = "Goes on with what is left when a majority is lost for ever",
+     .text =
+         "Without --lost it changes nothing: it lists what the nodes that are left have of each group (term and index "
+         "of the last log entry, SCN that was applied), which groups have lost their majority, and which replica "
+         "has the longest log. Exit code 4 if there are any.\n\n"
+         "With --lost, naming every node that does not answer, each such group goes on with that replica alone; "
+         "other replicas that are left follow it. The nodes start again, as a new cluster that the lost ones "
+         "cannot come back into; those are gone for ever. THIS LOSES DATA: commits that only the lost nodes had. "
+         "It says after which SCN they may be missing. What it asks is answered by typing, or by "
+         "--yes-i-lose-data.\n\n"
+         "Then start new nodes, so that there are enough for the replicas. A group of which nothing is left "
+         "stays lost.",
+     OWN(GN_OPT_LOST, GN_OPT_LOSE_DATA),
      .run = gn_cmd_recover},
     {.name = "debug",
      .args = "",

@@ -109,20 +109,3 @@ int gn_cmd_debug(gn_ctl *ctl)
     gn_ctl_disconnect(client);
     return status;
 }
-
-/* It is done on a node that does not run, by whoever sees that it does not: not by a request. */
-int gn_cmd_recover(gn_ctl *ctl)
-{
-    (void)ctl;
-    puts(
-        "When a majority of a group's replicas is down, bring nodes back: that loses nothing.\n\n"
-        "If their disks are lost for ever, one node that is left can go on alone. THIS LOSES DATA that only the "
-        "others\n"
-        "had, though it was acknowledged. Read \"When the majority is lost\" in docs/operations.md first. In short:\n\n"
-        "  1. Stop all nodes that are left; copy their data directories away.\n"
-        "  2. gnomond --config FILE --force-alone report               on each: what its groups have. Choose one.\n"
-        "  3. gnomond --config FILE --force-alone i-accept-data-loss   on that one.\n"
-        "  4. Start it. Empty the others' data directories; start them with the same addresses, to join it.\n\n"
-        "Never start a node of the old cluster with its old data again.");
-    return GN_EXIT_OK;
-}

@@ -22,6 +22,18 @@ json_t *gn_ctl_look(const gn_ctl *ctl, gn_ctl_client *client, gn_model *model, i
     return NULL;
 }
 
+json_t *gn_ctl_try_look(gn_ctl_client *client, gn_model *model)
+{
+    gn_ctl_call call;
+    gn_error err = {0};
+    gn_ctl_call_start(client, &call, 0, GN_ADMIN_CLUSTER, NULL, 0);
+    json_t *document = gn_ctl_call_end(&call, &err);
+    if (!document || gn_model_make(document, model))
+        return document;
+    json_decref(document);
+    return NULL;
+}
+
 static int show(const gn_ctl *ctl, const gn_model *model, json_t *json, void (*view)(gn_buf *, const gn_model *))
 {
     bool fine = true;

@@ -27,6 +27,8 @@
     X(WATCH, "watch", NULL, NULL, NULL, "wait until it is done, with a progress bar on a terminal")    \
     X(FORCE, "force", NULL, NULL, NULL, "even if what the node holds can then have too few replicas")  \
     X(FINISH, "finish", NULL, NULL, NULL, "end the upgrade: from then on nobody can go back")          \
+    X(LOST, "lost", "NODE,...", NULL, NULL, "nodes that are lost for ever: all that do not answer")    \
+    X(LOSE_DATA, "yes-i-lose-data", NULL, NULL, NULL, "what is typed otherwise: data may be lost")     \
     X(DAYS, "days", "N", NULL, "825", "how long the certificate is good, 1 to 36500")                  \
     X(HOSTS, "hosts", "NAME,...", NULL, NULL, "names and addresses that the node is reached by")       \
     X(NAME, "name", "TEXT", NULL, NULL, "common name of the certificate")                              \

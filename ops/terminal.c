@@ -15,12 +15,17 @@ bool gn_ctl_print(const gn_buf *text)
     return false;
 }
 
+bool gn_ctl_is_asked(void)
+{
+    return isatty(STDIN_FILENO);
+}
+
 bool gn_ctl_confirm(const gn_ctl *ctl, const char *question)
 {
     char answer[16] = "";
     if (gn_ctl_has(ctl, GN_OPT_YES))
         return true;
-    if (!isatty(STDIN_FILENO)) {
+    if (!gn_ctl_is_asked()) {
         fprintf(stderr, "gnomonctl: %s This needs --yes.\n", question);
         return false;
     }

@@ -167,17 +167,46 @@ static size_t force(const found *f, gn_node_id self, gn_arena *arena, gn_disk_op
     return n;
 }
 
-static gn_code force_all(gn_world *world, gn_log_disk *disk, const survey *s, gn_error *err)
+/* Groups to be forced. */
+typedef struct choice {
+    bool all;
+    const uint64_t *ids;
+    size_t n;
+} choice;
+
+static bool is_chosen(const choice *c, uint64_t group)
+{
+    bool chosen = c->all;
+    for (size_t i = 0; i < c->n && !chosen; i++)
+        chosen = c->ids[i] == group;
+    return chosen;
+}
+
+static gn_code force_all(gn_world *world, gn_log_disk *disk, const survey *s, const choice *chosen, gn_error *err)
 {
     gn_arena *arena = gn_arena_create(NULL);
     gn_disk_op *ops = gn_xcalloc(3 * s->n + 1, sizeof *ops);
     size_t n = 0;
     for (size_t i = 0; i < s->n; i++)
-        if (s->items[i].group.state == GN_RAFT_FORCE_CAN)
+        if (s->items[i].group.state == GN_RAFT_FORCE_CAN && is_chosen(chosen, s->items[i].group.id))
             n += force(&s->items[i], s->self, arena, ops + n);
     gn_code code = n ? write_all(world, disk, ops, n, err) : GN_OK;
     free(ops);
     gn_arena_destroy(arena);
+    return code;
+}
+
+static gn_code look(gn_log_disk *disk, survey *s, gn_error *err)
+{
+    uint8_t from[GN_RAFT_KEY_SIZE], to[GN_RAFT_KEY_SIZE];
+    gn_raft_key(from, 1, GN_RAFT_KIND_STORE, 0);
+    memset(to, 0xff, sizeof to);
+    gn_code code =
+        gn_log_disk_scan(disk, gn_bytes_of(from, sizeof from), gn_bytes_of(to, sizeof to), take_record, s, err);
+    if (code == GN_OK)
+        code = s->code;
+    if (code == GN_OK)
+        judge(s);
     return code;
 }
 
@@ -186,26 +215,48 @@ gn_code gn_raft_force_alone(gn_world *world, const char *log_dir, bool apply, gn
 {
     gn_log_disk *disk;
     survey s = {.self = gn_net_self(world), .err = err};
-    uint8_t from[GN_RAFT_KEY_SIZE], to[GN_RAFT_KEY_SIZE];
     *out = NULL;
     *n = 0;
     gn_code code = gn_log_disk_open(world, log_dir, &disk, err);
     if (code != GN_OK)
         return code;
-    gn_raft_key(from, 1, GN_RAFT_KIND_STORE, 0);
-    memset(to, 0xff, sizeof to);
-    code = gn_log_disk_scan(disk, gn_bytes_of(from, sizeof from), gn_bytes_of(to, sizeof to), take_record, &s, err);
-    if (code == GN_OK)
-        code = s.code;
-    if (code == GN_OK)
-        judge(&s);
+    code = look(disk, &s, err);
     if (code == GN_OK && apply)
-        code = force_all(world, disk, &s, err);
+        code = force_all(world, disk, &s, &(choice){.all = true}, err);
     gn_log_disk_close(disk);
     *n = code == GN_OK ? s.n : 0;
     *out = gn_xcalloc(s.n + 1, sizeof **out);
     for (size_t i = 0; i < *n; i++)
         (*out)[i] = s.items[i].group;
+    free(s.items);
+    return code;
+}
+
+static gn_code can_all(const survey *s, const uint64_t *groups, size_t n, gn_error *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        bool can = false;
+        for (size_t k = 0; k < s->n; k++)
+            can |= s->items[k].group.id == groups[i] && s->items[k].group.state <= GN_RAFT_FORCE_ALONE;
+        if (!can)
+            return gn_error_set(err, GN_NOT_IN_STATE, "this node has no whole replica of group %" PRIu64, groups[i]);
+    }
+    return GN_OK;
+}
+
+gn_code gn_raft_force_groups(gn_world *world, const char *log_dir, const uint64_t *groups, size_t n, gn_error *err)
+{
+    gn_log_disk *disk;
+    survey s = {.self = gn_net_self(world), .err = err};
+    gn_code code = gn_log_disk_open(world, log_dir, &disk, err);
+    if (code != GN_OK)
+        return code;
+    code = look(disk, &s, err);
+    if (code == GN_OK)
+        code = can_all(&s, groups, n, err);
+    if (code == GN_OK)
+        code = force_all(world, disk, &s, &(choice){.ids = groups, .n = n}, err);
+    gn_log_disk_close(disk);
     free(s.items);
     return code;
 }

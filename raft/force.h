@@ -26,5 +26,8 @@ typedef struct gn_raft_force_group {
  * one write; may be repeated. GN_LOCKED: the node runs. GN_CORRUPT. From the main thread. */
 gn_code gn_raft_force_alone(gn_world *world, const char *log_dir, bool apply, gn_raft_force_group **out, size_t *n,
                             gn_error *err);
+/* The same for these groups only, all in one write. Those that are alone already are left as they are. GN_NOT_IN_STATE:
+ * one of them cannot; then none was forced. */
+gn_code gn_raft_force_groups(gn_world *world, const char *log_dir, const uint64_t *groups, size_t n, gn_error *err);
 
 #endif

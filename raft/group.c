@@ -33,6 +33,7 @@ void gn_raft_group_publish(gn_raft_group *group)
     status->id = group->id;
     status->term = group->term;
     status->last_index = group->last_index;
+    status->last_term = group->last_term;
     status->applied_index = group->applied;
     status->snapshot_index = group->snapshot.index;
     status->first_index = group->first_index;

@@ -155,7 +155,8 @@ void gn_raft_transfer(gn_raft_group *group, gn_node_id id, gn_raft_request *requ
 void gn_raft_take_snapshot(gn_raft_group *group, gn_raft_request *request);
 
 typedef struct gn_raft_status {
-    uint64_t id, term, last_index, commit_index, applied_index, snapshot_index, first_index;
+    uint64_t id, term, last_index, last_term; /* the last two: of the last entry */
+    uint64_t commit_index, applied_index, snapshot_index, first_index;
     gn_node_id leader;    /* 0 = unknown */
     bool leads, can_read; /* can_read: leads and has committed in its own term */
     bool stopped;         /* fail-stop */

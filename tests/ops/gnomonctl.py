@@ -217,7 +217,7 @@ def test_dangerous_ones_ask(c):
     done = c.ctl("decommission", "3", code=USAGE)
     expect("--yes" in done.stderr, done.stderr)
     expect("cannot be split" in c.ctl("split", "2", code=FAILED).stderr, "split")
-    expect("THIS LOSES DATA" in c.run("recover").stdout, "recover")
+    expect("THIS LOSES DATA" in c.run("recover", "--help").stdout, "recover")
 
 
 def test_debug(c):
@@ -364,6 +364,7 @@ def test_a_silent_node_is_listed(c):
     """Last: a node is stopped, then killed."""
     c.nodes[3].process.send_signal(signal.SIGSTOP)
     try:
+        until(lambda: not c.is_well(), "it is seen to stand still")
         document = c.ask("status", code=UNHEALTHY)
         expect(any("node 3" in p["text"] and p["severity"] == "error" for p in document["problems"]),
                document["problems"])

@@ -168,6 +168,27 @@ static void what_it_had_is_still_there(void **state)
     close_all(group, NULL);
 }
 
+static void groups_that_are_not_named_are_left_as_they_are(void **state)
+{
+    (void)state;
+    gn_error err = {0};
+    const uint64_t seven = 7, nine = 9;
+    open_host();
+    close_all(open_group(7, 3), open_group(8, 3));
+    assert_int_equal(gn_raft_force_groups(world, dir, NULL, 0, &err), GN_OK);
+    assert_int_equal(gn_raft_force_groups(world, dir, &nine, 1, &err), GN_NOT_IN_STATE);
+    gn_raft_force_group *groups = survey(false, 2);
+    assert_int_equal(groups[0].state, GN_RAFT_FORCE_CAN);
+    assert_int_equal(groups[1].state, GN_RAFT_FORCE_CAN);
+    free(groups);
+    for (int i = 0; i < 2; i++) /* which is as good as once */
+        assert_int_equal(gn_raft_force_groups(world, dir, &seven, 1, &err), GN_OK);
+    groups = survey(false, 2);
+    assert_int_equal(groups[0].state, GN_RAFT_FORCE_ALONE);
+    assert_int_equal(groups[1].state, GN_RAFT_FORCE_CAN);
+    free(groups);
+}
+
 static void a_log_that_is_in_use_is_left_alone(void **state)
 {
     gn_raft_force_group *groups;
@@ -203,6 +224,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_group_without_a_majority_goes_on_alone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_it_had_is_still_there, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(groups_that_are_not_named_are_left_as_they_are, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_log_that_is_in_use_is_left_alone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_is_no_member_is_not_forced, set_up, tear_down),
     };
