@@ -65,6 +65,8 @@ typedef enum gn_sim_tear {
 } gn_sim_tear;
 
 void gn_sim_crash(gn_sim *sim, gn_node_id node, gn_sim_tear tear);
+/* After a crash of the process, not the machine: whoever it reaches hears that it is gone (an empty frame). */
+void gn_sim_tell_gone(gn_sim *sim, gn_node_id node, uint8_t channel);
 gn_world *gn_sim_restart(gn_sim *sim, gn_node_id node);
 /* A paused node runs nothing (a stopped process, a frozen machine); its disk and the network go on. */
 void gn_sim_pause(gn_sim *sim, gn_node_id node, bool paused);

@@ -98,6 +98,14 @@ void gn_sim_net_send(gn_world *base, gn_node_id to, uint8_t channel, gn_bytes by
         launch(from, receiver, channel, bytes);
 }
 
+void gn_sim_tell_gone(gn_sim *sim, gn_node_id node, uint8_t channel)
+{
+    sim_node *from = gn_sim_node(sim, node);
+    for (unsigned i = 0; i < sim->n_nodes; i++)
+        if (&sim->nodes[i] != from && sim->nodes[i].world && !from->links[i].cut)
+            launch(from, &sim->nodes[i], channel, gn_bytes_of(NULL, 0));
+}
+
 gn_node_id gn_sim_net_self(gn_world *world)
 {
     return sim_world_of(world)->node->id;

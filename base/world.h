@@ -94,7 +94,9 @@ void gn_timer_close(gn_timer *timer);
 /* ---- network between nodes ---- */
 
 /* Frames are datagrams as far as promises go: they may be lost, doubled, delayed and reordered, never changed. The
- * receiver task gets a frame whose bytes are freed when the handler returns. */
+ * receiver task gets a frame whose bytes are freed when the handler returns. Nobody sends an empty frame: the network
+ * itself makes one to say that nobody listens where the node did, so that its process is gone. A hint: it may come late
+ * or not at all (a machine that lost its power says nothing), and the node may be back. */
 typedef uint64_t gn_node_id; /* never 0 */
 typedef void (*gn_net_handler)(void *ctx, gn_node_id from, gn_bytes frame);
 
@@ -102,7 +104,8 @@ gn_node_id gn_net_self(gn_world *world);
 /* Frames for `channel` arrive as tasks on `queue`. One handler a channel; NULL handler = stop listening (after that
  * call, made on the queue, no handler runs). */
 void gn_net_listen(gn_world *world, uint8_t channel, gn_queue *queue, gn_net_handler handler, void *ctx);
-/* Copies the frame. Never blocks; a frame to an unknown or full peer is dropped (and counted in a metric). */
+/* Copies the frame, which is not empty. Never blocks; a frame to an unknown or full peer is dropped (and counted in a
+ * metric). */
 void gn_net_send(gn_world *world, gn_node_id to, uint8_t channel, gn_bytes frame);
 
 /* ---- the Raft log's disk: an ordered map of bytes with atomic, durable batches ---- */

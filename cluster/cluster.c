@@ -22,6 +22,17 @@ static void log_failed(void *ctx, gn_code code, const char *message)
         c->on_failure(c->failure_ctx, code, message);
 }
 
+/* Its heartbeats have not come for so long that its group looks for another: whoever waits for an answer of it should
+ * not wait much longer. */
+static void leader_silent(void *ctx, gn_node_id node)
+{
+    gn_cluster *c = ctx;
+    pthread_mutex_lock(&c->lock);
+    if (!c->stopping)
+        gn_rpc_suspect(c->rpc, node);
+    pthread_mutex_unlock(&c->lock);
+}
+
 static gn_code start_strands(gn_cluster *c, gn_error *err)
 {
     c->scatter = gn_pool_create(c->world, "scatter", SCATTER_STRANDS, 0);
@@ -36,7 +47,12 @@ static gn_code open_parts(gn_cluster *c, gn_error *err)
     char log_dir[4096];
     if ((size_t)snprintf(log_dir, sizeof log_dir, "%s/raft", c->data_dir) >= sizeof log_dir)
         return gn_error_set(err, GN_CONFIGURATION, "the data directory's name is too long");
-    gn_raft_options raft = {.log_dir = log_dir, .failed = log_failed, .failed_ctx = c, .versions = c->can};
+    gn_raft_options raft = {.log_dir = log_dir,
+                            .failed = log_failed,
+                            .failed_ctx = c,
+                            .silent = leader_silent,
+                            .silent_ctx = c,
+                            .versions = c->can};
     gn_code code = gn_make_directory(c->data_dir, err);
     gn_nodes_recall_peers(c);
     c->clocked = !c->identity.founder || gn_clock_is_used(c);
@@ -112,12 +128,16 @@ void gn_cluster_close(gn_cluster *c, bool clean)
 {
     if (!c)
         return;
+    pthread_mutex_lock(&c->lock);
     c->stopping = true;
+    pthread_mutex_unlock(&c->lock);
     gn_rpc_stop(c->rpc);
     gn_warden_stop(c->warden);
     gn_parts_stop(c->parts);
     gn_resolver_stop(c->resolver);
     gn_clock_stop(c->clock);
+    for (size_t i = 0; i < c->n_groups; i++) /* they fetch through it */
+        gn_shard_stop_installs(c->groups[i].shard);
     gn_rpc_destroy(c->rpc);
     gn_pool_destroy(c->scatter);
     c->rpc = NULL;

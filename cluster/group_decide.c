@@ -9,8 +9,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { DECIDE_VERSION = GN_FORMAT_DECIDE, DECIDE_COMMIT = 1, MOST_TRIES = 6 };
-static const uint64_t PAUSE_NS = 20000000;
+enum { DECIDE_VERSION = GN_FORMAT_DECIDE, DECIDE_COMMIT = 1, MOST_DOUBLINGS = 3 };
+static const uint64_t PAUSE_NS = 20000000, PATIENCE_NS = 5000000000;
 
 /* ---- asking ---- */
 
@@ -33,11 +33,12 @@ static gn_code ask(gn_cluster *c, gn_method method, uint64_t group, uint64_t txn
     gn_buf_append_be64(&request, group);
     gn_buf_append_be64(&request, txn_id);
     gn_buf_append_be64(&request, scn);
-    for (unsigned i = 0; i < MOST_TRIES && c->parts && code != GN_OK; i++) {
+    uint64_t until = gn_now_ns(c->world) + PATIENCE_NS;
+    for (unsigned i = 0; c->parts && code != GN_OK && (i == 0 || (!c->stopping && gn_now_ns(c->world) < until)); i++) {
         gn_event pause;
         gn_event_init(&pause, c->world);
         if (i > 0)
-            gn_event_wait(&pause, gn_now_ns(c->world) + (PAUSE_NS << i));
+            gn_event_wait(&pause, gn_now_ns(c->world) + (PAUSE_NS << (i < MOST_DOUBLINGS ? i : MOST_DOUBLINGS)));
         gn_node_id node = gn_routes_pick(gn_parts_routes(c->parts), group, i);
         gn_buf_clear(response);
         gn_error_clear(&last);

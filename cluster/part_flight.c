@@ -7,8 +7,9 @@
 #include <inttypes.h>
 #include <stdatomic.h>
 
-enum { MOST_TRIES = 8, PATIENT_TRIES = 2 /* after them with a pause */, KEEP_ROOM = 4 << 20 };
-static const uint64_t CANCEL_LOOK_NS = 100000000, CANCEL_AGAIN_NS = 1000000000, FIRST_PAUSE_NS = 10000000;
+enum { PATIENT_TRIES = 2 /* after them with a pause */, MOST_DOUBLINGS = 3, KEEP_ROOM = 4 << 20 };
+static const uint64_t CANCEL_LOOK_NS = 100000000, CANCEL_AGAIN_NS = 1000000000, FIRST_PAUSE_NS = 10000000,
+                      PATIENCE_NS = 10000000000; /* until somebody takes the part, as with a group without a leader */
 
 /* ---- sending ---- */
 
@@ -77,6 +78,7 @@ gn_code gn_remote_send(gn_remote_part *p, gn_remote_scan *for_scan, gn_error *er
     if (p->request.failed)
         return gn_error_oom(err, p->request.account);
     p->tries = 0;
+    p->begun_ns = gn_now_ns(p->cluster->world);
     p->canceled = false;
     p->for_scan = for_scan;
     p->under_way = true;
@@ -97,9 +99,10 @@ static bool has_not_run(gn_code transport)
     return transport == GN_UNAVAILABLE || transport == GN_LIMIT;
 }
 
-static bool may_go_elsewhere(const gn_remote_part *p)
+static bool may_go_elsewhere(gn_remote_part *p)
 {
-    if (p->established || p->canceled || p->tries + 1 >= MOST_TRIES)
+    p->canceled |= p->options.cancel && *p->options.cancel;
+    if (p->established || p->canceled || gn_now_ns(p->cluster->world) - p->begun_ns >= PATIENCE_NS)
         return false;
     return p->transport == GN_UNAVAILABLE || (p->transport == GN_TIMEOUT && !ends_part(p->action));
 }
@@ -110,9 +113,11 @@ static void go_elsewhere(gn_remote_part *p)
     if (!has_not_run(p->transport))
         gn_parts_give_up(p->cluster->parts, p->node, p->number);
     if (++p->tries >= PATIENT_TRIES) {
+        unsigned doublings = p->tries - PATIENT_TRIES;
         gn_event pause;
         gn_event_init(&pause, world);
-        gn_event_wait(&pause, gn_now_ns(world) + (FIRST_PAUSE_NS << (p->tries - PATIENT_TRIES)));
+        gn_event_wait(&pause,
+                      gn_now_ns(world) + (FIRST_PAUSE_NS << (doublings < MOST_DOUBLINGS ? doublings : MOST_DOUBLINGS)));
     }
     start(p);
 }

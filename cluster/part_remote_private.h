@@ -47,7 +47,8 @@ struct gn_remote_part {
     gn_event done;
     gn_code transport;
     unsigned tries;
-    uint64_t bytes; /* that came */
+    uint64_t begun_ns; /* the first of them */
+    uint64_t bytes;    /* that came */
     bool canceled;
 
     /* for gn_parts; the first three change under its lock */

@@ -164,6 +164,32 @@ static void dial_remove(mesh_dial *dial)
     gn_queue_post(dial->mesh->cleanup, &dial->cleanup);
 }
 
+static void gone_done(gn_net_frame *frame)
+{
+    free(frame);
+}
+
+static bool has_connection(const mesh_peer *peer)
+{
+    for (const mesh_connection *c = peer->mesh->connections; c; c = c->next)
+        if (c->peer == peer && (c->state == MESH_UP || c->state == MESH_DRAINING))
+            return true;
+    return false;
+}
+
+/* Its machine answers that nobody listens there. Whom we hear has a wrong address, and is there. */
+static void tell_gone(mesh_peer *peer)
+{
+    static const uint8_t channels[] = {MESH_CHANNEL_RAFT, MESH_CHANNEL_REQUESTS};
+    if (has_connection(peer))
+        return;
+    for (unsigned i = 0; i < sizeof channels; i++) {
+        gn_net_frame *frame = gn_xcalloc(1, sizeof *frame);
+        *frame = (gn_net_frame){.from = peer->id, .channel = channels[i], .done = gone_done};
+        gn_world_real_receive(peer->mesh->world, frame);
+    }
+}
+
 static void dial_failed(mesh_dial *dial, const char *words)
 {
     gn_mesh_note(dial->mesh, dial->link ? dial->link->peer : NULL, dial->address, words);
@@ -188,6 +214,8 @@ static void on_dialled(void *arg)
         nng_stream_free(stream);
     else if (!mesh->closing)
         dial_failed(dial, rv == NNG_ECANCELED ? "it is no longer wanted there" : nng_strerror(rv));
+    if (rv == NNG_ECONNREFUSED && !mesh->closing && dial->link)
+        tell_gone(dial->link->peer);
     dial_remove(dial);
     pthread_mutex_unlock(&mesh->lock);
 }
@@ -301,7 +329,7 @@ void gn_mesh_link_failed(mesh_link *link)
 
 static mesh_class class_of(uint8_t channel)
 {
-    return channel == 1 ? MESH_RAFT : channel == 3 ? MESH_BULK : MESH_REQUESTS;
+    return channel == MESH_CHANNEL_RAFT ? MESH_RAFT : channel == MESH_CHANNEL_BULK ? MESH_BULK : MESH_REQUESTS;
 }
 
 static void dropped(gn_mesh *mesh, mesh_peer *peer, size_t n)
@@ -352,7 +380,7 @@ static bool mesh_send(void *ctx, gn_node_id to, uint8_t channel, gn_bytes bytes)
 {
     gn_mesh *mesh = ctx;
     mesh_link *link = NULL;
-    if (bytes.len > GN_MAX_NET_FRAME)
+    if (bytes.len == 0 || bytes.len > GN_MAX_NET_FRAME)
         return false;
     if (to == mesh->self)
         return send_to_self(mesh, channel, bytes);

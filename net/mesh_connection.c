@@ -637,12 +637,13 @@ static const char *hear_frame(mesh_connection *c, const mesh_head *head, gn_byte
         hear_control(c, head->kind, payload);
         return NULL;
     }
+    if (payload.len == 0)
+        return "a frame is empty";
     mesh_inbound *in = malloc(sizeof *in + payload.len);
     if (!in)
         return "there is no memory for a frame";
     in->head = *head;
-    if (payload.len)
-        memcpy(in->bytes, payload.data, payload.len);
+    memcpy(in->bytes, payload.data, payload.len);
     deliver(c, in);
     return NULL;
 }

@@ -25,6 +25,9 @@ enum {
     MESH_USED_MS = 60000, /* a peer that was sent to within this is connected to again */
     MESH_RETRY_MIN_MS = 20,
     MESH_RETRY_MAX_MS = 1000,
+    MESH_CHANNEL_RAFT = 1, /* as raft/ and net/rpc.h have them */
+    MESH_CHANNEL_REQUESTS = 2,
+    MESH_CHANNEL_BULK = 3,
     MESH_ADDRESS = 256,
     MESH_WORDS = 200, /* as gn_mesh_peer_status.last_error */
 };

@@ -269,7 +269,8 @@ static bool accept(gn_rpc *rpc, rpc_work *work, rpc_peer *peer, const rpc_frame 
     if (frame->from != peer->incarnation)
         meet(rpc, work, peer, frame->from);
     peer->used_ns = peer->heard_ns = gn_now_ns(rpc->world);
-    peer->asked_ns = 0;
+    peer->asked_ns = peer->gone_ns = 0;
+    peer->suspect = false;
     if (peer->unsent)
         gn_rpc_send_unsent(rpc, work, peer);
     bool for_us = frame->to == rpc->incarnation;
@@ -329,11 +330,42 @@ void gn_rpc_receive(gn_rpc *rpc, gn_node_id from, gn_bytes bytes)
         finish_large(rpc, large, frame.body);
 }
 
+void gn_rpc_suspect(gn_rpc *rpc, gn_node_id node)
+{
+    rpc_work work;
+    gn_rpc_lock(rpc, &work);
+    rpc_peer *peer = gn_rpc_map_get(&rpc->by_id, node);
+    if (peer && !peer->suspect && gn_now_ns(rpc->world) > peer->heard_ns + RPC_SUSPECT_SILENCE) {
+        peer->suspect = true;
+        if (peer->calls.n)
+            gn_rpc_need_timer(rpc, &work, gn_now_ns(rpc->world) + RPC_LINGER);
+    }
+    gn_rpc_unlock(rpc, &work);
+}
+
+/* Nobody listens where it did: what it was asked it will not answer, and what it is asked it will not get. */
+static void peer_gone(gn_rpc *rpc, gn_node_id id)
+{
+    rpc_work work;
+    gn_rpc_lock(rpc, &work);
+    rpc_peer *peer = gn_rpc_map_get(&rpc->by_id, id);
+    if (peer) {
+        peer->gone_ns = gn_now_ns(rpc->world);
+        peer->heard_ns = 0;
+        gn_rpc_peer_gone(rpc, &work, peer);
+    }
+    gn_rpc_unlock(rpc, &work);
+}
+
 static void take_frame(void *ctx, gn_node_id from, gn_bytes bytes)
 {
     gn_rpc *rpc = ctx;
-    if (from != rpc->self && from != 0)
+    if (from == rpc->self || from == 0)
+        return;
+    if (bytes.len)
         gn_rpc_receive(rpc, from, bytes);
+    else
+        peer_gone(rpc, from);
 }
 
 /* ---- life ---- */

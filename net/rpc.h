@@ -3,7 +3,8 @@
  * A request runs AT MOST ONCE. The asker sends it again until the other node says that it has it; the other node knows
  * by (asker, its incarnation, number) what it has had, and keeps an answer until the asker is known to have it (Birrell
  * and Nelson, Implementing Remote Procedure Calls, 1984). A node that says nothing for GN_RPC_SILENCE_MS is taken for
- * dead: its calls end then, whatever their deadlines. So a long request costs no patience with a dead node. */
+ * dead: its calls end then, whatever their deadlines. So a long request costs no patience with a dead node. One whose
+ * process is gone, as the network tells (base/world.h), is not even waited for so long. */
 #ifndef GN_NET_RPC_H
 #define GN_NET_RPC_H
 
@@ -58,6 +59,9 @@ typedef struct gn_rpc_call {
 } gn_rpc_call;
 
 void gn_rpc_start(gn_rpc *rpc, gn_rpc_call *call);
+/* Others have not heard of the node for long: until it is heard here, it is taken for dead after a third of the silence
+ * that another is allowed. Any thread. */
+void gn_rpc_suspect(gn_rpc *rpc, gn_node_id node);
 void gn_rpc_cancel(gn_rpc *rpc, gn_rpc_call *call); /* nothing if it is done; the memory must be there still */
 
 /* Asks and waits; the answer is appended to `response`, which may be NULL. cancel: may be NULL; looked at ten times a

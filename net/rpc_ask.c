@@ -292,6 +292,9 @@ static gn_code judge(gn_rpc *rpc, gn_rpc_call *call)
                             (unsigned long long)call->to);
     if (call->to == 0 || !(call->peer = gn_rpc_peer(rpc, call->to)))
         return gn_error_set(&call->error, GN_UNAVAILABLE, "too many nodes are being talked to");
+    if (call->peer->gone_ns && call->started_ns < call->peer->gone_ns + RPC_BELIEVED)
+        return gn_error_set(&call->error, GN_UNAVAILABLE, "node %llu is gone: nobody listens at its address",
+                            (unsigned long long)call->to);
     return GN_OK;
 }
 
@@ -377,6 +380,11 @@ void gn_rpc_send_unsent(gn_rpc *rpc, rpc_work *work, rpc_peer *peer)
         if (call->tries == 0)
             send_request(rpc, work, call, now);
     }
+}
+
+void gn_rpc_peer_gone(gn_rpc *rpc, rpc_work *work, rpc_peer *peer)
+{
+    end_peer(rpc, work, peer, GN_TIMEOUT, "is gone", false);
 }
 
 void gn_rpc_peer_restarted(gn_rpc *rpc, rpc_work *work, rpc_peer *peer)
@@ -465,7 +473,8 @@ void gn_rpc_heard_status(gn_rpc *rpc, rpc_work *work, rpc_peer *peer, rpc_frame 
 
 static bool is_silent(const rpc_peer *peer, uint64_t now)
 {
-    return (peer->asked_ns && now >= peer->asked_ns + RPC_SILENCE) ||
+    uint64_t allowed = peer->suspect ? RPC_SUSPECT_SILENCE : RPC_SILENCE;
+    return (peer->asked_ns && now >= peer->asked_ns + allowed) ||
            (peer->unreplied_ns && now >= peer->unreplied_ns + RPC_UNREACHED);
 }
 
@@ -477,10 +486,11 @@ static uint64_t watch_silence(gn_rpc *rpc, rpc_work *work, rpc_peer *peer, uint6
     }
     if (!peer->asked_ns)
         return UINT64_MAX;
-    if (now < peer->asked_ns + RPC_PING_AFTER)
+    if (now < peer->asked_ns + RPC_PING_AFTER && !peer->suspect)
         return peer->asked_ns + RPC_PING_AFTER;
     say_hello(rpc, work, peer, now);
-    uint64_t again = peer->hello_ns + RPC_PING_EVERY, end = peer->asked_ns + RPC_SILENCE;
+    uint64_t again = peer->hello_ns + RPC_PING_EVERY;
+    uint64_t end = peer->asked_ns + (peer->suspect ? RPC_SUSPECT_SILENCE : RPC_SILENCE);
     return again < end ? again : end;
 }
 

@@ -41,9 +41,12 @@ enum {
 #define RPC_NEXT_AGAIN (200 * RPC_MS)
 #define RPC_MOST_AGAIN (300 * RPC_MS) /* whatever the round trip: a node must have chances to speak before it is */
 #define RPC_SILENCE (GN_RPC_SILENCE_MS * RPC_MS) /* taken for dead */
-#define RPC_PING_AFTER (300 * RPC_MS)            /* of silence; from then on it is asked with small frames too, */
-#define RPC_PING_EVERY (50 * RPC_MS)             /* so that loss alone makes nobody dead */
-#define RPC_UNREACHED (5 * RPC_SECOND)           /* it talks but replies to nothing: it cannot hear us */
+#define RPC_BELIEVED \
+    (1200 * RPC_MS) /* so long after the network has said that a peer is gone; it says so each second */
+#define RPC_SUSPECT_SILENCE (RPC_SILENCE / 3) /* one that others do not hear either */
+#define RPC_PING_AFTER (300 * RPC_MS)         /* of silence; from then on it is asked with small frames too, */
+#define RPC_PING_EVERY (50 * RPC_MS)          /* so that loss alone makes nobody dead */
+#define RPC_UNREACHED (5 * RPC_SECOND)        /* it talks but replies to nothing: it cannot hear us */
 #define RPC_ACK_AFTER (50 * RPC_MS)
 #define RPC_LINGER \
     (100 * RPC_MS) /* the timer goes on for so long, so that calls one after the other need not start it */
@@ -154,7 +157,9 @@ typedef struct rpc_peer {
     uint64_t old[RPC_MAX_OLD];
     unsigned n_old;
     uint64_t used_ns;  /* last frame or call */
-    uint64_t heard_ns; /* last frame */
+    uint64_t heard_ns; /* last frame; 0: none, or it is gone since */
+    uint64_t gone_ns;  /* the network has said so; 0: it was heard since */
+    bool suspect;      /* others do not hear it; until it is heard here */
     bool unsent;       /* calls wait for it to say who it is */
     /* calls to it */
     rpc_map calls;
@@ -267,7 +272,8 @@ rpc_peer *gn_rpc_peer(gn_rpc *rpc, gn_node_id id); /* made when it is not there;
 
 void gn_rpc_heard_answer(gn_rpc *rpc, rpc_work *work, rpc_peer *peer, const rpc_frame *frame, gn_rpc_call **large);
 void gn_rpc_heard_status(gn_rpc *rpc, rpc_work *work, rpc_peer *peer, rpc_frame *frame);
-void gn_rpc_send_unsent(gn_rpc *rpc, rpc_work *work, rpc_peer *peer);    /* calls that waited for its name go */
+void gn_rpc_send_unsent(gn_rpc *rpc, rpc_work *work, rpc_peer *peer); /* calls that waited for its name go */
+void gn_rpc_peer_gone(gn_rpc *rpc, rpc_work *work, rpc_peer *peer);
 void gn_rpc_peer_restarted(gn_rpc *rpc, rpc_work *work, rpc_peer *peer); /* calls that went to the last one end */
 void gn_rpc_unpin(rpc_work *work, gn_rpc_call *call);
 void gn_rpc_due_calls(gn_rpc *rpc, rpc_work *work, uint64_t now);

@@ -99,6 +99,10 @@ typedef struct gn_raft_options {
      * host has stopped. The process should end. May be NULL. */
     void (*failed)(void *ctx, gn_code code, const char *message);
     void *failed_ctx;
+    /* A group's leader has not been heard for an election timeout. On the host's queue, now and again; must not block.
+     * May be NULL. */
+    void (*silent)(void *ctx, gn_node_id leader);
+    void *silent_ctx;
     gn_version_range versions; /* cluster versions that this build can do */
 } gn_raft_options;
 

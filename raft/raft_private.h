@@ -39,6 +39,8 @@ enum {
      * the heartbeats of a leader that has taken a newer snapshot since, is heard by the core only after this time. */
     GN_RAFT_INSTALL_TIMEOUT_MS = 5000,
     GN_RAFT_CATCH_UP_MS = 120000,       /* a round of catching up before a promotion; the first may be a snapshot */
+    GN_RAFT_GONE_MS = 20,               /* after the process of a group's leader has ended its followers stand, */
+    GN_RAFT_GONE_TURN_MS = 100,         /* one after the other */
     GN_RAFT_STALL_MS = 10000,           /* a leader commits nothing: what waits ends (stall.c) */
     GN_RAFT_CATCH_UP_SILENCE_MS = 5000, /* of the node that catches up; then somebody else may be what is needed */
 };
@@ -347,7 +349,8 @@ struct gn_raft_group {
 typedef struct gn_raft_peer {
     gn_node_id id;
     gn_buf frame;
-    uint64_t heard_ms; /* when the last frame came from it */
+    uint64_t heard_ms; /* when the last frame came from it; 0: none, or it is gone since */
+    bool gone;         /* the network has said so, and nothing was heard since */
 } gn_raft_peer;
 
 typedef struct gn_raft_metrics {
@@ -462,11 +465,19 @@ uint64_t gn_raft_log_cut_index(const gn_raft_group *group, uint64_t snapshot_ind
 const gn_raft_change *gn_raft_log_configuration_at(const gn_raft_group *group, uint64_t index);
 void gn_raft_log_add_change(gn_raft_group *group, uint64_t index, gn_bytes encoded);
 
+/* Messages are for it. */
+static inline bool gn_raft_is_at_work(const gn_raft_group *group)
+{
+    return group->started && !group->stopped && !group->closing;
+}
+
 /* step.c: the only caller of raft_step */
 int gn_raft_step(gn_raft_group *group, struct raft_event *event);
 void gn_raft_step_start(gn_raft_group *group);
 void gn_raft_step_persisted(gn_raft_group *group, uint64_t index);
 void gn_raft_step_timeout(gn_raft_group *group);
+void gn_raft_step_forget_silent(gn_raft_group *group); /* before a vote: a leader not heard for a timeout is none */
+void gn_raft_step_leader_gone(gn_raft_group *group, gn_node_id leader); /* its process has ended */
 /* What was committed before will be applied and answered; of the rest the outcome is unknown. */
 void gn_raft_waiting_fail(gn_raft_group *group);
 /* Steps a SUBMIT of the first n scratch entries, all in this segment. False when the core refused. */

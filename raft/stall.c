@@ -28,6 +28,9 @@ void gn_raft_stall_check(gn_raft_group *group)
         gn_log_warn("raft", "no majority stores what this leader sends", GN_KV_U64("group", group->id),
                     GN_KV_U64("committed", group->commit), GN_KV_U64("last", group->last_index),
                     GN_KV_U64("seconds", GN_RAFT_STALL_MS / 1000));
+    if (group->lead_first)
+        group->lead_first =
+            group->last_index; /* reads wait until it is known what becomes of them, as after an election */
     gn_raft_waiting_fail(group);
     gn_raft_fifo_finish(&group->pending, GN_UNAVAILABLE, group->leader);
     if (!gn_raft_can_read(group))

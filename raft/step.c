@@ -200,9 +200,79 @@ void gn_raft_step_persisted(gn_raft_group *group, uint64_t index)
     gn_raft_step(group, &event);
 }
 
+/* ---- a leader that is gone ---- */
+
+static bool follows(gn_raft_group *group)
+{
+    return raft_state(&group->raft) == RAFT_FOLLOWER && group->raft.follower_state.current_leader.id != 0 &&
+           group->install == GN_RAFT_INSTALL_NONE;
+}
+
+/* As the core itself does when its timer has expired (fix 09). */
+static void forget_leader(struct raft *raft)
+{
+    raft->follower_state.current_leader.id = 0;
+    raft_free(raft->follower_state.current_leader.address);
+    raft->follower_state.current_leader.address = NULL;
+}
+
+/* Whoever else waits for that node is told. */
+static bool leader_is_silent(gn_raft_group *group)
+{
+    const gn_raft_options *options = &group->host->options;
+    const struct raft *raft = &group->raft;
+    if (!follows(group) || gn_raft_now_ms(group->host) - raft->election_timer_start < raft->election_timeout)
+        return false;
+    gn_node_id leader = raft->follower_state.current_leader.id;
+    if (options->silent && !gn_raft_transport_hears(group->host, leader))
+        options->silent(options->silent_ctx, leader);
+    return true;
+}
+
+/* The core refuses a vote until its own timer has expired, which is drawn from one to two timeouts. So who notices
+ * first would have to wait for who notices last. What the thesis wants (4.2.3) is the shortest timeout since the leader
+ * was heard. */
+void gn_raft_step_forget_silent(gn_raft_group *group)
+{
+    if (leader_is_silent(group))
+        forget_leader(&group->raft);
+}
+
+/* The voters' turns, another one first in each group: two at once would share the votes. */
+static unsigned turn_of(const gn_raft_group *group, gn_node_id leader)
+{
+    const struct raft_configuration *c = &group->raft.configuration;
+    unsigned n = 0, own = 0;
+    for (unsigned i = 0; i < c->n; i++) {
+        if (c->servers[i].role != RAFT_VOTER || c->servers[i].id == leader)
+            continue;
+        if (c->servers[i].id == group->host->self)
+            own = n;
+        n++;
+    }
+    return n ? (unsigned)((own + group->id) % n) : 0;
+}
+
+/* Its process has ended, so nobody need wait a timeout to be sure. Were it a mistake: who hears the leader refuses a
+ * pre-vote, and its next heartbeat makes it the leader here again. */
+void gn_raft_step_leader_gone(gn_raft_group *group, gn_node_id leader)
+{
+    struct raft *raft = &group->raft;
+    if (!follows(group) || raft->follower_state.current_leader.id != leader)
+        return;
+    forget_leader(raft);
+    uint64_t now = gn_raft_now_ms(group->host), from = raft->election_timer_start;
+    uint64_t due = now + GN_RAFT_GONE_MS + turn_of(group, leader) * GN_RAFT_GONE_TURN_MS +
+                   gn_random_u64(group->host->world) % GN_RAFT_GONE_MS;
+    if (due < from + raft->follower_state.randomized_election_timeout)
+        raft->follower_state.randomized_election_timeout = (unsigned)(due - from);
+    gn_raft_group_touch(group);
+}
+
 void gn_raft_step_timeout(gn_raft_group *group)
 {
     struct raft_event event = {.type = RAFT_TIMEOUT};
+    leader_is_silent(group);
     gn_raft_step(group, &event);
     if (!group->stopped && group->leads)
         gn_raft_read_retry(group);

@@ -371,6 +371,7 @@ static bool receive_message(gn_raft_group *group, gn_node_id from, gn_raft_wire 
     case RAFT_REQUEST_VOTE:
         if (wire->core.request_vote.candidate_id != from)
             return false;
+        gn_raft_step_forget_silent(group);
         break;
     case RAFT_REQUEST_VOTE_RESULT: /* a granted pre-vote is for the next term, or an old one */
         if (wire->core.request_vote_result.vote_granted && wire->core.request_vote_result.term > group->term + 1)
@@ -395,21 +396,42 @@ bool gn_raft_transport_hears(const gn_raft_host *host, gn_node_id id)
     return heard && gn_raft_now_ms(host) - heard <= host->options.election_timeout_ms / 2;
 }
 
+/* Nobody listens where it did: the groups that it led look for another leader. */
+static void peer_gone(gn_raft_host *host, gn_node_id id)
+{
+    gn_raft_peer *peer = known_peer(host, id);
+    if (!peer || peer->gone)
+        return;
+    peer->gone = true;
+    peer->heard_ms = 0;
+    gn_log_info("raft", "a node's process is gone", GN_KV_U64("node", id));
+    for (size_t i = 0; i < host->n_groups; i++)
+        if (gn_raft_is_at_work(host->groups[i]))
+            gn_raft_step_leader_gone(host->groups[i], id);
+    gn_raft_host_turn(host);
+}
+
 void gn_raft_transport_receive(void *ctx, gn_node_id from, gn_bytes frame)
 {
     gn_raft_host *host = ctx;
+    if (frame.len == 0) {
+        peer_gone(host, from);
+        return;
+    }
     gn_reader r = gn_reader_of(frame);
     gn_raft_wire wire = {0};
     char address[24];
     bool bad = gn_read_u8(&r) != GN_RAFT_WIRE_VERSION || from == 0 || from == host->self;
     gn_raft_peer *peer = known_peer(host, from);
-    if (peer)
+    if (peer) {
         peer->heard_ms = gn_raft_now_ms(host);
+        peer->gone = false;
+    }
     snprintf(address, sizeof address, "%" PRIu64, from);
     while (!bad && !host->failed && gn_raft_wire_next(&r, &wire, &bad)) {
         gn_raft_group *group = gn_raft_host_find(host, wire.group);
         gn_counter_add(host->metrics.messages_received, 1);
-        if (!group || !group->started || group->stopped || group->closing)
+        if (!group || !gn_raft_is_at_work(group))
             continue;
         wire.core.server_id = from;
         wire.core.server_address = address; /* libraft wants one */

@@ -115,6 +115,9 @@ static void keep(void *arg)
             next = now + TICK_MS * 1000000ull;
         gn_wakeup_wait(&shard->keeper_wakeup, next);
     }
+    pthread_mutex_lock(&shard->view_lock); /* whoever asks from here on is told that nobody answers */
+    shard->keeper_gone = true;
+    pthread_mutex_unlock(&shard->view_lock);
     if (shard->snapshot_wanted)
         gn_snapshot_answer(shard);
 }

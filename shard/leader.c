@@ -117,7 +117,7 @@ static void confirmed(gn_raft_request *request, gn_code code)
 
 void gn_shard_confirm_start(gn_shard *shard, gn_confirmation *c)
 {
-    *c = (gn_confirmation){.request.done = confirmed};
+    *c = (gn_confirmation){.request.done = confirmed, .lost = gn_proposer_lost(&shard->proposer)};
     gn_event_init(&c->event, shard->world);
     gn_raft_read_index(shard->group, &c->request);
 }
@@ -127,7 +127,11 @@ static gn_code await_confirmation(gn_shard *shard, gn_confirmation *c, const gn_
     gn_event_wait(&c->event, UINT64_MAX);
     if (c->code != GN_OK)
         return gn_error_set(err, c->code, "%s", gn_code_text(c->code));
-    return shard->clocked ? gn_proposer_barrier(&shard->proposer, patience, err) : GN_OK;
+    gn_code code = shard->clocked ? gn_proposer_barrier(&shard->proposer, patience, err) : GN_OK;
+    /* What was under way may come to be applied yet, under another leader, with an SCN that others read above. */
+    if (code == GN_OK && gn_proposer_lost(&shard->proposer) != c->lost)
+        code = gn_error_set(err, GN_NOT_LEADER, "%s", gn_code_text(GN_NOT_LEADER));
+    return code;
 }
 
 gn_code gn_shard_confirm_await(gn_shard *shard, gn_confirmation *c, const _Atomic bool *cancel, gn_error *err)
@@ -221,7 +225,7 @@ static void command_done(gn_raft_request *request, gn_code code)
                      op->no_clock ? "the clock of the database cannot be reached" : gn_code_text(code));
     }
     if (op->shard)
-        gn_proposer_done(&op->shard->proposer, op);
+        gn_proposer_done(&op->shard->proposer, op, code);
     gn_event_signal(&op->event);
 }
 

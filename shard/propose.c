@@ -52,8 +52,15 @@ static uint32_t take_batch(gn_proposer *p)
     return n;
 }
 
-void gn_proposer_done(gn_proposer *p, gn_commit_op *op)
+uint64_t gn_proposer_lost(gn_proposer *p)
 {
+    return p->lost;
+}
+
+void gn_proposer_done(gn_proposer *p, gn_commit_op *op, gn_code code)
+{
+    if (code != GN_OK && code != GN_NOT_LEADER && code != GN_UNAVAILABLE)
+        p->lost++;
     pthread_mutex_lock(&p->room.lock);
     if (op->flight_prev)
         op->flight_prev->flight_next = op->flight_next;

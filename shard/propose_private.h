@@ -26,6 +26,7 @@ typedef struct gn_proposer {
     struct gn_commit_op *batch;                      /* asked for */
     struct gn_commit_op *flight_first, *flight_last; /* asked for or proposed, and not done */
     uint64_t tickets;
+    _Atomic uint64_t lost; /* how many have ended with their outcome unknown */
     gn_scn_request request;
     uint64_t term; /* of the batch */
     gn_code code;
@@ -37,7 +38,10 @@ void gn_proposer_init(gn_proposer *p, struct gn_shard *shard);
 void gn_proposer_close(gn_proposer *p); /* waits until nobody drives */
 /* Submits op->request, with an SCN first. */
 void gn_propose(gn_proposer *p, struct gn_commit_op *op);
-void gn_proposer_done(gn_proposer *p, struct gn_commit_op *op); /* before the op's event is signalled */
+/* Before the op's event is signalled. */
+void gn_proposer_done(gn_proposer *p, struct gn_commit_op *op, gn_code code);
+/* A barrier does not wait for what has ended so: if this changes over one, it has shown nothing. */
+uint64_t gn_proposer_lost(gn_proposer *p);
 /* Returns when everything is applied whose SCN was asked for before the call. From a strand. */
 gn_code gn_proposer_barrier(gn_proposer *p, const gn_patience *patience, gn_error *err);
 /* One SCN for a read. From a strand. */

@@ -35,10 +35,15 @@ static uint64_t fsm_durable_index(void *ctx)
 
 static void fsm_snapshot_take(void *ctx, gn_raft_group *group)
 {
-    (void)group;
     gn_shard *shard = ctx;
-    shard->snapshot_wanted = true;
-    gn_wakeup_post(&shard->keeper_wakeup);
+    pthread_mutex_lock(&shard->view_lock);
+    bool answers = !shard->keeper_gone;
+    shard->snapshot_wanted |= answers;
+    pthread_mutex_unlock(&shard->view_lock);
+    if (answers)
+        gn_wakeup_post(&shard->keeper_wakeup);
+    else
+        gn_raft_snapshot_taken(group, GN_SHUTDOWN, &(gn_raft_snapshot){0});
 }
 
 /* ---- failure ---- */
@@ -351,7 +356,7 @@ void gn_shard_close(gn_shard *shard, bool clean)
     }
     gn_feeds_stop(shard->feeds);
     gn_keeper_stop(shard);
-    gn_installer_stop(shard);
+    gn_shard_stop_installs(shard);
     if (shard->group)
         gn_raft_group_close(shard->group);
     if (shard->queue)

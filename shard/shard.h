@@ -90,6 +90,7 @@ typedef struct gn_confirmation {
     gn_raft_request request;
     gn_event event;
     gn_code code;
+    uint64_t lost;
 } gn_confirmation;
 void gn_shard_confirm_start(gn_shard *shard, gn_confirmation *confirmation);
 /* From a strand; always, after a start. GN_NOT_LEADER: another node leads. */

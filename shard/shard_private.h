@@ -122,6 +122,7 @@ struct gn_shard {
     _Atomic uint64_t unflushed_bytes;
     _Atomic uint64_t dead_versions; /* tombstones written since the last sweep */
     _Atomic bool snapshot_wanted, garbage_waits;
+    bool keeper_gone; /* under view_lock: it takes no snapshots any more */
 
     /* snapshots (snapshot_private.h) */
     uint64_t store_number; /* the queue's: of the directories of store and vector indexes */

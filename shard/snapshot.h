@@ -39,6 +39,9 @@ typedef struct gn_chunk_link {
 /* Appends a chunk of a snapshot that this replica holds. GN_NO_OBJECT: it does not hold it; if it leads the group, it
  * makes a new one soon, which Raft tells the follower of. GN_INVALID_PARAMETER: there is no such piece. What is being
  * read stays for some minutes. From a strand. */
+/* What is being installed is put off, and so is what comes: before that goes away through which chunks are fetched, at
+ * the latest with gn_shard_close. From a strand. */
+void gn_shard_stop_installs(gn_shard *shard);
 gn_code gn_shard_read_chunk(gn_shard *shard, const gn_chunk_request *request, gn_buf *chunk, gn_error *err);
 
 /* A request as bytes. */

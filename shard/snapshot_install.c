@@ -713,7 +713,7 @@ void gn_snapshot_install(void *ctx, gn_raft_group *group, const void *data, size
         refuse(j);
 }
 
-void gn_installer_stop(gn_shard *shard)
+void gn_shard_stop_installs(gn_shard *shard)
 {
     gn_installer *in = shard->installer;
     pthread_mutex_lock(&in->lock);

@@ -97,7 +97,6 @@ void gn_snapshot_wanted_elsewhere(gn_shard *shard);
 
 /* ---- installing (snapshot_install.c) ---- */
 void gn_installer_init(gn_shard *shard, const gn_chunk_link *link, uint64_t bytes_per_second);
-void gn_installer_stop(gn_shard *shard); /* what runs is put off */
 void gn_installer_close(gn_shard *shard);
 /* What came for installs that were given up and that the log has overtaken is removed. The keeper's. */
 void gn_incoming_tidy(gn_shard *shard);

@@ -69,7 +69,7 @@ static void a_hundred_thousand_small_frames_arrive(void **state)
     node_close(&b);
 }
 
-static void a_frame_of_64_mib_and_empty_ones(void **state)
+static void a_frame_of_64_mib_arrives_and_nobody_sends_an_empty_one(void **state)
 {
     (void)state;
     node a, b;
@@ -79,9 +79,8 @@ static void a_frame_of_64_mib_and_empty_ones(void **state)
     send_number(&a, 2, 3, 1, 64u << 20);
     send_number(&a, 2, 3, 2, 100);
     gn_net_send(a.world, 2, 2, (gn_bytes){0});
-    assert_true(inbox_wait(&b, 2, 1));
-    assert_int_equal(b.inboxes[2].bytes, 0);
     assert_true(inbox_wait(&b, 3, 1));
+    assert_int_equal(b.inboxes[2].frames, 0);
     assert_int_equal(b.inboxes[3].damaged, 0);
     node_close(&a);
     node_close(&b);
@@ -572,6 +571,26 @@ static void frames_for_a_peer_that_is_gone_are_dropped_in_time(void **state)
     node_close(&a);
 }
 
+/* Its machine refuses the connection, and nothing else is heard of it. */
+static void a_peer_whose_process_is_gone_is_said_to_be(void **state)
+{
+    (void)state;
+    node a, b;
+    node_open(&a, 1, NULL);
+    node_open(&b, 2, NULL);
+    introduce(&a, &b);
+    send_number(&a, 2, 2, 1, 10);
+    assert_true(inbox_wait(&b, 2, 1));
+    assert_int_equal(a.inboxes[1].frames + a.inboxes[2].frames, 0);
+    node_close(&b);
+    for (uint8_t channel = 1; channel <= 2; channel++) {
+        assert_true(inbox_wait(&a, channel, 1));
+        assert_int_equal(a.inboxes[channel].from, 2);
+        assert_int_equal(a.inboxes[channel].bytes, 0);
+    }
+    node_close(&a);
+}
+
 /* ---- pressure ---- */
 
 static void a_receiver_that_does_not_come_to_it_stops_the_sender(void **state)
@@ -691,7 +710,7 @@ int main(void)
         cmocka_unit_test(frames_go_both_ways_in_order_in_each_class),
         cmocka_unit_test(frames_to_nobody_and_to_oneself),
         cmocka_unit_test(a_hundred_thousand_small_frames_arrive),
-        cmocka_unit_test(a_frame_of_64_mib_and_empty_ones),
+        cmocka_unit_test(a_frame_of_64_mib_arrives_and_nobody_sends_an_empty_one),
         cmocka_unit_test(other_clusters_and_wrong_numbers_are_refused),
         cmocka_unit_test(another_node_at_the_address_is_refused),
         cmocka_unit_test(strangers_are_let_in_only_where_they_may),
@@ -706,6 +725,7 @@ int main(void)
         cmocka_unit_test(one_of_two_simultaneous_connections_is_kept),
         cmocka_unit_test(an_idle_connection_stays_and_a_dead_one_goes),
         cmocka_unit_test(frames_for_a_peer_that_is_gone_are_dropped_in_time),
+        cmocka_unit_test(a_peer_whose_process_is_gone_is_said_to_be),
         cmocka_unit_test(a_receiver_that_does_not_come_to_it_stops_the_sender),
         cmocka_unit_test(a_mesh_closes_while_frames_flow),
         cmocka_unit_test(a_closed_mesh_leaves_nothing_open),

@@ -227,6 +227,51 @@ static void a_dead_peer_ends_its_calls_soon(void **state)
     }
 }
 
+/* Its machine says that nobody listens there any more. */
+static void calls_to_a_process_that_is_gone_end_at_once(void **state)
+{
+    (void)state;
+    fleet *f = fleet_create(6, 3, 0);
+    meet(f);
+    asked *running = fleet_ask(f, 1, 2, BLOCK, 2000000, 0), *other = fleet_ask(f, 1, 3, BLOCK, 8, 0);
+    gn_sim_run_for(f->sim, 5 * MS);
+    fleet_crash(f, 2);
+    gn_sim_tell_gone(f->sim, 2, GN_RPC_CHANNEL);
+    gn_sim_run_for(f->sim, 2 * MS);
+    assert_true(running->done);
+    assert_int_equal(running->code, GN_TIMEOUT); /* it may have run */
+    assert_false(other->done);
+    asked *next = fleet_ask(f, 1, 2, ECHO, 8, 0);
+    assert_true(next->done);
+    assert_int_equal(next->code, GN_UNAVAILABLE);
+    fleet_restart(f, 2);
+    fleet_ask(f, 2, 1, ECHO, 8, 0); /* it is heard */
+    gn_sim_run_for(f->sim, 20 * MS);
+    asked *back = fleet_ask(f, 1, 2, ECHO, 8, 0);
+    finish(f);
+    assert_int_equal(back->code, GN_OK);
+    fleet_destroy(f);
+}
+
+static void a_peer_that_others_do_not_hear_is_given_less_time(void **state)
+{
+    (void)state;
+    fleet *f = fleet_create(7, 3, 0);
+    meet(f);
+    fleet_ask(f, 1, 3, ECHO, 8, 0);
+    finish(f);
+    gn_sim_run_for(f->sim, SECOND);
+    gn_rpc_suspect(f->nodes[1]->rpc, 2); /* wrongly */
+    gn_rpc_suspect(f->nodes[1]->rpc, 3);
+    gn_sim_cut(f->sim, 3, 0, true);
+    asked *there = fleet_ask(f, 1, 2, ECHO, 8, 0), *gone = fleet_ask(f, 1, 3, ECHO, 8, 0);
+    finish(f);
+    assert_int_equal(there->code, GN_OK);
+    assert_int_not_equal(gone->code, GN_OK);
+    assert_true(gone->done_ns - gone->started_ns < (GN_RPC_SILENCE_MS / 2) * MS);
+    fleet_destroy(f);
+}
+
 static void a_peer_never_heard_of_was_sent_nothing(void **state)
 {
     (void)state;
@@ -642,6 +687,8 @@ int main(void)
         cmocka_unit_test(a_flood_of_requests_is_refused_in_the_end),
         cmocka_unit_test(a_waiting_strand_sees_that_it_is_canceled),
         cmocka_unit_test(destroying_ends_what_waits),
+        cmocka_unit_test(calls_to_a_process_that_is_gone_end_at_once),
+        cmocka_unit_test(a_peer_that_others_do_not_hear_is_given_less_time),
         cmocka_unit_test(a_live_peer_is_heard_through_any_loss),
         cmocka_unit_test(whatever_happens_requests_run_at_most_once_and_calls_end_once),
         cmocka_unit_test(the_same_seed_gives_the_same_run),

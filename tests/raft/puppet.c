@@ -32,6 +32,8 @@ static void receive(void *ctx, gn_node_id from, gn_bytes frame)
     puppet *p = ctx;
     gn_reader r = gn_reader_of(frame);
     gn_raft_wire wire;
+    if (frame.len == 0) /* somebody is gone */
+        return;
     bool bad = gn_read_u8(&r) != GN_RAFT_WIRE_VERSION;
     p->frames++;
     while (!bad && gn_raft_wire_next(&r, &wire, &bad))

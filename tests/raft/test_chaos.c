@@ -172,6 +172,8 @@ static void crash_or_restart(void)
         cluster_restart(&c, id);
     } else if (down() < 3)
         cluster_crash(&c, id, below(2) ? GN_SIM_TEAR : GN_SIM_FORGET);
+    if (below(2)) /* true or not */
+        gn_sim_tell_gone(c.sim, id, GN_RAFT_CHANNEL);
 }
 
 /* A node whose disk failed is as good as crashed: it is restarted. */

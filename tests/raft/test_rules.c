@@ -689,6 +689,42 @@ static void a_read_is_not_served_before_a_commit_in_the_own_term(void **state)
     end(&s);
 }
 
+static void the_followers_of_a_process_that_is_gone_stand_at_once(void **state)
+{
+    (void)state;
+    stage s;
+    open_stage(&s, NULL);
+    puppet_append(&s.two, 1, 2, 1, 1, 1, FROM_TWO, 3);
+    run(&s, 20 * MS);
+    assert_int_equal(cluster_status(&s.c, 1).leader, 2);
+    gn_sim_tell_gone(s.c.sim, 3, GN_RAFT_CHANNEL); /* who does not lead */
+    run(&s, 400 * MS);
+    assert_int_equal(puppet_count(&s.three, RAFT_REQUEST_VOTE), 0);
+    gn_sim_tell_gone(s.c.sim, 2, GN_RAFT_CHANNEL);
+    run(&s, 400 * MS);
+    const heard *h = puppet_last(&s.three, RAFT_REQUEST_VOTE);
+    assert_non_null(h);
+    assert_true(h->wire.core.request_vote.pre_vote);
+    end(&s);
+}
+
+/* Not before its own timer has expired, which may be twice as long. */
+static void a_leader_silent_for_the_shortest_timeout_is_none(void **state)
+{
+    (void)state;
+    for (int late = 0; late < 2; late++) {
+        stage s;
+        open_stage(&s, NULL);
+        puppet_append(&s.two, 1, 2, 1, 1, 1, FROM_TWO, 3);
+        run(&s, late ? 1010 * MS : 900 * MS);
+        assert_int_equal(puppet_count(&s.three, RAFT_REQUEST_VOTE), 0);
+        puppet_ask_vote(&s.three, 1, 3, 4, 2);
+        run(&s, 20 * MS);
+        assert_int_equal(granted(&s.three), late);
+        end(&s);
+    }
+}
+
 /* Followers that answer and store nothing: one installs a snapshot that does not come, say. */
 static void what_waits_for_followers_that_store_nothing_ends(void **state)
 {
@@ -784,6 +820,8 @@ int main(void)
         cmocka_unit_test(a_damaged_entry_is_not_stored),
         cmocka_unit_test(a_snapshot_is_not_sent_again_at_once),
         cmocka_unit_test(a_read_is_not_served_before_a_commit_in_the_own_term),
+        cmocka_unit_test(the_followers_of_a_process_that_is_gone_stand_at_once),
+        cmocka_unit_test(a_leader_silent_for_the_shortest_timeout_is_none),
         cmocka_unit_test(what_waits_for_followers_that_store_nothing_ends),
         cmocka_unit_test(heartbeats_of_idle_groups_travel_in_one_frame),
     };

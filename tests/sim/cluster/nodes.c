@@ -137,6 +137,10 @@ void node_crash(node *n, gn_sim_tear tear)
     if (n->state != UP && n->state != OPENING)
         return;
     gn_sim_crash(n->t->sim, n->id, tear);
+    if (gn_sim_random(n->t->sim, 2)) {         /* the process alone, not its machine */
+        gn_sim_tell_gone(n->t->sim, n->id, 1); /* raft/ */
+        gn_sim_tell_gone(n->t->sim, n->id, GN_RPC_CHANNEL);
+    }
     n->t->counts.crashes++;
     begin_close(n);
 }
