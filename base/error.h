@@ -51,6 +51,7 @@
     X(NO_DATABASE, "3D000", "database does not exist")                                                                \
     X(NO_SCHEMA, "3F000", "schema does not exist")                                                                    \
     X(SERIALIZATION, "40001", "could not serialize access; retry the transaction")                                    \
+    X(MOVED, "40001", "could not serialize access: the rows have moved to another group")                             \
     X(OUTCOME_UNKNOWN, "40003", "statement completion unknown")                                                       \
     X(SYNTAX, "42601", "syntax error")                                                                                \
     X(COLUMN_DEFINITION, "42611", "invalid column definition")                                                        \

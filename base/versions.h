@@ -23,7 +23,7 @@
 /* X(number, the first release that has it, what it brought). Numbers follow each other. */
 #define GN_CLUSTER_VERSIONS(X)     \
     X(1, "0.1.0", "the first one") \
-    X(2, "0.2.0", "gnomon_nodes has a column that says which program a node runs")
+    X(2, "0.2.0", "gnomon_nodes has a column that says which program a node runs; groups can be split")
 
 enum {
 #define GN_VERSION_LAST(number, release, what) GN_CLUSTER_VERSION_AFTER_##number = (number) + 1,
@@ -37,6 +37,7 @@ enum {
 /* What a cluster must be at before it is used. */
 enum {
     GN_SINCE_NODE_PROGRAMS = 2, /* gnomon_nodes.version */
+    GN_SINCE_SPLITS = 2,        /* the command GN_COMMAND_SPLIT, and what only groups that were split say */
 };
 
 /* Which cluster versions a build can do. */

@@ -76,6 +76,7 @@ static gn_code (*const COMMANDS[GN_ADMIN_N_COMMANDS])(gn_admin_job *job, gn_erro
     [GN_ADMIN_TRANSFER] = gn_admin_transfer,
     [GN_ADMIN_STATE] = gn_admin_state,
     [GN_ADMIN_MOVE] = gn_admin_move,
+    [GN_ADMIN_SPLIT] = gn_admin_split,
     [GN_ADMIN_REBALANCE] = gn_admin_rebalance,
     [GN_ADMIN_CHECK_PLAN] = gn_admin_check_plan,
     [GN_ADMIN_CHECKSUM] = gn_admin_checksum,

@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "cluster/admin_private.h"
 #include "cluster/balance_private.h"
+#include "cluster/splits_private.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 
 enum { MAX_PLAN = 256 };
 #define TRANSFER_NS 20000000000u
+#define SPLIT_NS 30000000000u
 
 /* ---- transfer-leader ---- */
 
@@ -63,13 +65,22 @@ static gn_code transfer_there(gn_cluster *c, gn_node_id leader, const gn_admin_r
     return code;
 }
 
-static gn_code know_both(gn_cluster *c, uint64_t group, gn_node_id node, gn_error *err)
+static gn_code know_group(gn_cluster *c, uint64_t group, gn_error *err)
 {
     gn_placement *p = gn_meta_placement(c);
-    bool there_is = gn_placement_group(p, group), named = gn_placement_node(p, node);
+    bool there_is = gn_placement_group(p, group);
     gn_placement_release(p);
-    if (!there_is)
-        return gn_error_set(err, GN_NO_OBJECT, "there is no group %" PRIu64, group);
+    return there_is ? GN_OK : gn_error_set(err, GN_NO_OBJECT, "there is no group %" PRIu64, group);
+}
+
+static gn_code know_both(gn_cluster *c, uint64_t group, gn_node_id node, gn_error *err)
+{
+    gn_code code = know_group(c, group, err);
+    if (code != GN_OK)
+        return code;
+    gn_placement *p = gn_meta_placement(c);
+    bool named = gn_placement_node(p, node);
+    gn_placement_release(p);
     return named ? GN_OK : gn_error_set(err, GN_NO_OBJECT, "there is no node %" PRIu64, node);
 }
 
@@ -314,6 +325,61 @@ gn_code gn_admin_move(gn_admin_job *job, gn_error *err)
     write_move(job->json, group, from, to, NULL);
     return GN_OK;
 }
+
+/* ---- split ---- */
+
+static void write_split(gn_json_writer *j, uint64_t group, const gn_split *split)
+{
+    gn_jw_open(j, NULL, '{');
+    gn_jw_u64(j, "group", group);
+    gn_jw_u64(j, "slot_lo", split->lo);
+    gn_jw_u64(j, "slot_hi", split->mid);
+    gn_jw_u64(j, "child", split->child);
+    gn_jw_u64(j, "child_slot_lo", split->mid);
+    gn_jw_u64(j, "child_slot_hi", split->hi);
+    gn_jw_close(j, '}');
+}
+
+/* What its leader has answered is the answer. */
+static gn_code split_there(gn_admin_job *job, gn_node_id leader, gn_error *err)
+{
+    gn_admin_ask ask;
+    gn_admin_request handed = *job->request;
+    handed.node = leader;
+    gn_admin_send(job->cluster, &ask, &handed, gn_now_ns(job->cluster->world) + SPLIT_NS);
+    gn_code code = gn_admin_await(&ask);
+    if (code == GN_OK)
+        gn_jw_raw(job->json, NULL, gn_buf_bytes(&ask.call.response));
+    else if (err)
+        *err = ask.call.error;
+    gn_admin_ask_close(&ask);
+    return code;
+}
+
+gn_code gn_admin_split(gn_admin_job *job, gn_error *err)
+{
+    uint64_t group, slot = 0;
+    gn_split split;
+    gn_group_members members;
+    gn_code code = gn_admin_number(job, 0, "a group", &group, err);
+    if (code == GN_OK && job->request->n_args > 1)
+        code = gn_admin_number(job, 1, "a slot", &slot, err);
+    if (code == GN_OK && slot >= GN_SLOTS)
+        code = gn_error_set(err, GN_INVALID_PARAMETER, "slots are below %d", GN_SLOTS);
+    if (code == GN_OK)
+        code = know_group(job->cluster, group, err);
+    if (code == GN_OK)
+        code = gn_group_members_get(job->cluster, group, &members, err);
+    if (code == GN_OK && members.leader != gn_net_self(job->cluster->world) && !job->request->node)
+        return split_there(job, members.leader, err);
+    if (code == GN_OK)
+        code = gn_split_group(job->cluster, group, (uint32_t)slot, &split, err);
+    if (code == GN_OK)
+        write_split(job->json, group, &split);
+    return code;
+}
+
+/* ---- balance ---- */
 
 /* What is to be done, the next first. The meta group's leader does it by itself, some at a time. */
 gn_code gn_admin_rebalance(gn_admin_job *job, gn_error *err)

@@ -168,6 +168,7 @@ static gn_code sum_replica(gn_cluster *c, gn_shard *shard, piece *p, gn_error *e
     gn_txn_options options = {.read_scn = p->scn,
                               .global = c->clocked,
                               .read_only = true,
+                              .own_slots = true,
                               .account = c->account,
                               .deadline_ns = gn_now_ns(c->world) + PATIENCE_S * 1000000000ull};
     gn_txn *txn;

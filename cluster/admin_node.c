@@ -38,6 +38,22 @@ static void write_install(gn_json_writer *j, gn_shard *shard)
     gn_jw_close(j, '}');
 }
 
+/* Of a group that was split. */
+static void write_slots(gn_json_writer *j, gn_shard *shard)
+{
+    gn_slots own;
+    gn_shard_slots(shard, &own);
+    if (own.generation == 0)
+        return;
+    gn_jw_open(j, "slots", '{');
+    gn_jw_u64(j, "lo", own.lo);
+    gn_jw_u64(j, "hi", own.hi);
+    gn_jw_u64(j, "splits", own.generation);
+    gn_jw_bool(j, "cleaned", own.cleaned >= own.generation);
+    gn_jw_u64(j, "removed", gn_shard_slots_removed(shard));
+    gn_jw_close(j, '}');
+}
+
 static void write_group(gn_json_writer *j, const gn_local_group *g)
 {
     gn_raft_status *s = gn_xcalloc(1, sizeof *s);
@@ -62,6 +78,7 @@ static void write_group(gn_json_writer *j, const gn_local_group *g)
     gn_jw_u64(j, "rows", totals.rows_estimate);
     gn_jw_u64(j, "bytes", totals.bytes_estimate);
     gn_jw_u64(j, "prepared", totals.prepared);
+    write_slots(j, g->shard);
     write_members(j, "members", s);
     write_install(j, g->shard);
     gn_jw_close(j, '}');

@@ -55,6 +55,7 @@ static gn_code open_parts(gn_cluster *c, gn_error *err)
                             .versions = c->can};
     gn_code code = gn_make_directory(c->data_dir, err);
     gn_nodes_recall_peers(c);
+    bool postponed;
     c->clocked = !c->identity.founder || gn_clock_is_used(c);
     if (code == GN_OK)
         code = gn_raft_host_open(c->world, &raft, &c->host, err);
@@ -73,7 +74,7 @@ static gn_code open_parts(gn_cluster *c, gn_error *err)
     if (code == GN_OK)
         code = gn_groups_open_left(c, err);
     if (code == GN_OK)
-        code = gn_groups_open_placed(c, err);
+        code = gn_groups_open_placed(c, &postponed, err); /* the warden looks again */
     if (code == GN_OK)
         code = start_strands(c, err);
     if (code != GN_OK)
@@ -107,6 +108,7 @@ gn_code gn_cluster_open(gn_world *world, const gn_cluster_options *options, gn_c
     c->on_failure = options->failed;
     c->failure_ctx = options->failed_ctx;
     c->admin = options->host;
+    c->split_bytes = options->split_bytes;
     c->can = gn_version_range_or_own(options->versions);
     c->opened_ns = gn_now_ns(world);
     c->rpc = gn_rpc_create(world, 0);

@@ -41,6 +41,7 @@ struct gn_cluster {
     uint64_t opened_ns;
     gn_version_range can; /* cluster versions */
     _Atomic uint32_t at;  /* the cluster's, as far as this node has made it its own */
+    uint64_t split_bytes; /* a group that is larger is split; 0 = none is */
 
     gn_rpc *rpc;
     gn_clock *clock;
@@ -76,8 +77,9 @@ gn_code gn_clock_use(gn_cluster *cluster, gn_error *err);
 /* ---- groups.c ---- */
 /* Opens this node's replica of the meta group; makes that when there is none. */
 gn_code gn_groups_open_meta(gn_cluster *cluster, gn_error *err);
-/* Opens the replicas that the placement gives this node, and makes those that are not there. */
-gn_code gn_groups_open_placed(gn_cluster *cluster, gn_error *err);
+/* Opens the replicas that the placement gives this node, and makes those that are not there. *postponed: not yet those
+ * whose files a split is about to make. */
+gn_code gn_groups_open_placed(gn_cluster *cluster, bool *postponed, gn_error *err);
 /* At the start, before those: what is here and to be elsewhere, as long as its group may count on it; and what a crash
  * has left of removals. */
 gn_code gn_groups_open_left(gn_cluster *cluster, gn_error *err);
@@ -96,6 +98,8 @@ void gn_group_release(gn_cluster *cluster, gn_shard *replica); /* NULL is fine *
 /* The replica was removed from its group: closes it, and removes it with its log. GN_OBJECT_IN_USE: it is leaving, but
  * is held yet: call again. From a strand. */
 gn_code gn_group_drop(gn_cluster *cluster, uint64_t id, gn_error *err);
+/* The directory of the group's replica. */
+gn_code gn_group_path(const gn_cluster *cluster, uint64_t id, char *out, size_t size, gn_error *err);
 void gn_groups_serve(gn_cluster *cluster);                          /* answers other nodes */
 uint64_t gn_group_of(gn_cluster *cluster, const gn_shard *replica); /* 0: not in the registry yet */
 

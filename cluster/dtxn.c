@@ -5,6 +5,7 @@
 #include "cluster/catch_up_private.h"
 #include "cluster/dtxn_private.h"
 #include "cluster/parallel_private.h"
+#include "cluster/splits_private.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -59,11 +60,14 @@ static void begin_part(beginning *b)
                               .unconfirmed = goes_unconfirmed(txn, b->part->group_id),
                               .account = txn->options.account,
                               .cancel = txn->options.cancel};
+    gn_group_believed(txn->placement, b->part->group_id, &options.slot_lo, &options.slot_hi);
     b->code = b->shard    ? gn_txn_begin(b->shard, &options, &b->part->txn, &b->err)
               : !c->parts ? gn_error_set(&b->err, GN_UNAVAILABLE, "this node has no replica of group %" PRIu64,
                                          b->part->group_id)
                           : GN_OK;
     gn_group_release(c, b->shard);
+    if (b->code == GN_MOVED)
+        b->code = gn_slots_moved(c, b->part->group_id, options.slot_lo, options.slot_hi, options.cancel, &b->err);
     if (b->code == GN_NO_OBJECT && c->parts) /* it was removed from its group: those that are in it are elsewhere */
         b->code = GN_OK;
     if (b->code == GN_OK && !b->part->txn)

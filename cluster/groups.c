@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "cluster/cluster_private.h"
 #include "cluster/methods_private.h"
+#include "cluster/splits_private.h"
 #include "shard/snapshot.h"
 
 #include <dirent.h>
@@ -32,7 +33,7 @@ gn_code gn_make_directory(const char *path, gn_error *err)
                           path);
 }
 
-static gn_code group_path(const gn_cluster *c, uint64_t id, char *out, size_t size, gn_error *err)
+gn_code gn_group_path(const gn_cluster *c, uint64_t id, char *out, size_t size, gn_error *err)
 {
     int n =
         id ? snprintf(out, size, "%s/groups/%" PRIu64, c->data_dir, id) : snprintf(out, size, "%s/groups", c->data_dir);
@@ -162,15 +163,21 @@ static gn_code fetch_chunk(void *ctx, gn_node_id node, const gn_chunk_request *w
     return code;
 }
 
+static void has_split(void *ctx, gn_shard *shard)
+{
+    (void)shard;
+    gn_warden_nudge(((gn_cluster *)ctx)->warden);
+}
+
 static gn_code open_replica(gn_cluster *c, uint64_t id, const gn_raft_member *members, size_t n, gn_error *err)
 {
     char path[4096];
     gn_shard *shard;
-    gn_code code = group_path(c, 0, path, sizeof path, err);
+    gn_code code = gn_group_path(c, 0, path, sizeof path, err);
     if (code == GN_OK)
         code = gn_make_directory(path, err);
     if (code == GN_OK)
-        code = group_path(c, id, path, sizeof path, err);
+        code = gn_group_path(c, id, path, sizeof path, err);
     if (code != GN_OK)
         return code;
     gn_shard_options options = c->replica;
@@ -185,7 +192,11 @@ static gn_code open_replica(gn_cluster *c, uint64_t id, const gn_raft_member *me
     options.chunks = (gn_chunk_link){.ctx = c, .fetch = fetch_chunk};
     options.unresolved = gn_resolver_unresolved;
     options.unresolved_ctx = c;
-    code = gn_shard_open(c->world, c->host, &options, &shard, err);
+    options.has_split = has_split;
+    options.has_split_ctx = c;
+    code = gn_split_adopt_child(c, id, path, err);
+    if (code == GN_OK)
+        code = gn_shard_open(c->world, c->host, &options, &shard, err);
     if (code == GN_OK)
         enter(c, id, shard);
     return code;
@@ -253,9 +264,9 @@ static gn_code remove_gone(gn_cluster *c, uint64_t id, gn_error *err)
 static gn_code remove_replica(gn_cluster *c, uint64_t id, gn_error *err)
 {
     char all[4096], path[4096], gone[4096];
-    gn_code code = group_path(c, 0, all, sizeof all, err);
+    gn_code code = gn_group_path(c, 0, all, sizeof all, err);
     if (code == GN_OK)
-        code = group_path(c, id, path, sizeof path, err);
+        code = gn_group_path(c, id, path, sizeof path, err);
     if (code == GN_OK)
         code = gone_path(c, id, gone, sizeof gone, err);
     if (code == GN_OK)
@@ -310,14 +321,22 @@ static gn_code open_placed(gn_cluster *c, const gn_group_place *g, gn_error *err
     return gn_group_open(c, g->id, members, g->changes == 0 ? g->n_members : 0, err);
 }
 
-gn_code gn_groups_open_placed(gn_cluster *c, gn_error *err)
+gn_code gn_groups_open_placed(gn_cluster *c, bool *postponed, gn_error *err)
 {
     gn_placement *p = gn_meta_placement(c);
     gn_code code = GN_OK;
-    for (uint32_t i = 0; i < p->n_groups && code == GN_OK; i++)
-        if (p->groups[i].id != GN_META_GROUP && gn_group_has_member(&p->groups[i], gn_net_self(c->world)))
-            code = open_placed(c, &p->groups[i], err);
+    bool later = false;
+    for (uint32_t i = 0; i < p->n_groups && code == GN_OK; i++) {
+        const gn_group_place *g = &p->groups[i];
+        if (g->id == GN_META_GROUP || !gn_group_has_member(g, gn_net_self(c->world)))
+            continue;
+        if (gn_split_is_to_come(c, p, g) || (code = open_placed(c, g, err)) == GN_STARTING) {
+            later = true;
+            code = GN_OK;
+        }
+    }
     gn_placement_release(p);
+    *postponed = later;
     return code;
 }
 
@@ -348,7 +367,7 @@ static void open_left(gn_cluster *c, uint64_t id)
 gn_code gn_groups_open_left(gn_cluster *c, gn_error *err)
 {
     char path[4096];
-    gn_code code = group_path(c, 0, path, sizeof path, err);
+    gn_code code = gn_group_path(c, 0, path, sizeof path, err);
     DIR *dir = code == GN_OK ? opendir(path) : NULL;
     if (!dir)
         return code == GN_OK && errno != ENOENT

@@ -239,6 +239,7 @@ static uint64_t find_distribution(gn_cluster *c, uint32_t shards, uint32_t *repl
 static gn_code make_distribution(gn_cluster *c, uint32_t shards, uint32_t replicas, uint64_t *id, gn_error *err)
 {
     gn_distribution d = {.shards = shards, .replicas = replicas};
+    bool postponed;
     gn_group_place *groups = gn_xcalloc(shards, sizeof *groups);
     gn_code code = gn_clock_use(c, err);
     if (code == GN_OK)
@@ -250,7 +251,7 @@ static gn_code make_distribution(gn_cluster *c, uint32_t shards, uint32_t replic
     if (code == GN_OK)
         gn_nodes_nudge_all(c);
     if (code == GN_OK)
-        code = gn_groups_open_placed(c, err);
+        code = gn_groups_open_placed(c, &postponed, err);
     if (code == GN_OK)
         await_leaders(c, groups, shards);
     free(groups);

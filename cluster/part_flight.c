@@ -3,6 +3,7 @@
 #include "base/limits.h"
 #include "cluster/methods_private.h"
 #include "cluster/part_remote_private.h"
+#include "cluster/splits_private.h"
 
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -26,7 +27,9 @@ gn_code gn_remote_request(gn_remote_part *p, gn_part_action action, bool with_wr
                          .incarnation = gn_parts_incarnation(p->cluster->parts),
                          .part = p->number,
                          .group = p->group_id,
-                         .read_scn = p->options.read_scn};
+                         .read_scn = p->options.read_scn,
+                         .slot_lo = p->options.slot_lo,
+                         .slot_hi = p->options.slot_hi};
     if (p->request.cap > KEEP_ROOM)
         gn_buf_close(&p->request);
     gn_buf_clear(&p->request);
@@ -195,6 +198,9 @@ static gn_code receive(gn_remote_part *p, gn_part_answer *a, gn_error *err)
         p->ended = ends_part(p->action);
         p->has_writes = a->has_writes;
         p->established |= !a->gone;
+        if (a->code == GN_MOVED)
+            a->code =
+                gn_slots_moved(p->cluster, p->group_id, p->options.slot_lo, p->options.slot_hi, p->options.cancel, err);
         return a->gone ? lose(p, a->code, err) : a->code;
     }
     gn_error why = {0};

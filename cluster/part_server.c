@@ -187,6 +187,8 @@ static gn_code begin(gn_part_server *s, gn_served_part *part, const gn_part_requ
                               .global = r->global,
                               .read_only = r->read_only,
                               .unconfirmed = r->unconfirmed,
+                              .slot_lo = r->slot_lo,
+                              .slot_hi = r->slot_hi,
                               .account = &s->account,
                               .cancel = &part->cancel};
     gn_code code = gn_txn_begin(shard, &options, &part->txn, err);

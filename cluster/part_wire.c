@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 enum { WIRE_VERSION = GN_FORMAT_PART, PART_AT = 11 /* of the part's number in a request */ };
-enum { REQUEST_BEGIN = 1, REQUEST_GLOBAL = 2, REQUEST_READ_ONLY = 4, REQUEST_UNCONFIRMED = 8 };
+enum { REQUEST_BEGIN = 1, REQUEST_GLOBAL = 2, REQUEST_READ_ONLY = 4, REQUEST_UNCONFIRMED = 8, REQUEST_SLOTS = 16 };
 enum { ANSWER_ERROR = 1, ANSWER_WRITES = 2, ANSWER_ENDED = 4, ANSWER_GONE = 8 };
 enum {
     SCAN_KEYS = 1,
@@ -119,13 +119,17 @@ void gn_part_request_write(gn_buf *out, const gn_part_request *r, gn_bytes close
 {
     gn_buf_append_u8(out, WIRE_VERSION);
     gn_buf_append_u8(out, (uint8_t)r->action);
-    gn_buf_append_u8(out,
-                     (uint8_t)((r->begin ? REQUEST_BEGIN : 0) | (r->global ? REQUEST_GLOBAL : 0) |
-                               (r->read_only ? REQUEST_READ_ONLY : 0) | (r->unconfirmed ? REQUEST_UNCONFIRMED : 0)));
+    gn_buf_append_u8(out, (uint8_t)((r->begin ? REQUEST_BEGIN : 0) | (r->global ? REQUEST_GLOBAL : 0) |
+                                    (r->read_only ? REQUEST_READ_ONLY : 0) |
+                                    (r->unconfirmed ? REQUEST_UNCONFIRMED : 0) | (r->slot_hi ? REQUEST_SLOTS : 0)));
     gn_buf_append_be64(out, r->incarnation);
     gn_buf_append_be64(out, r->part);
     gn_buf_append_be64(out, r->group);
     gn_buf_append_be64(out, r->read_scn);
+    if (r->slot_hi) {
+        gn_buf_append_be32(out, r->slot_lo);
+        gn_buf_append_be32(out, r->slot_hi);
+    }
     gn_buf_append_be32(out, (uint32_t)(closed.len / 4));
     gn_buf_append_bytes(out, closed);
     gn_wire_bytes_write(out, writes);
@@ -149,6 +153,12 @@ bool gn_part_request_read(gn_bytes bytes, gn_part_request *out)
     out->part = gn_read_be64(&in);
     out->group = gn_read_be64(&in);
     out->read_scn = gn_read_be64(&in);
+    if (flags & REQUEST_SLOTS) {
+        out->slot_lo = gn_read_be32(&in);
+        out->slot_hi = gn_read_be32(&in);
+        if (out->slot_lo >= out->slot_hi || out->slot_hi > GN_SLOTS)
+            return false;
+    }
     uint64_t n_closed = gn_read_be32(&in);
     if (n_closed * 4 > gn_reader_left(&in))
         return false;

@@ -1,6 +1,7 @@
 /* What a coordinator and the node with its part say to each other. All numbers are big endian.
  *
  *   request   version (1)  action (1)  flags (1)  incarnation (8)  part (8)  group (8)  read SCN (8)
+ *             if the flags say so, slots: from (4) to (4)
  *             scans that were closed: count (4)  id (4)*     writes: length (4)  write*     what the action needs
  *   answer    version (1)  flags (1)  the group's leader (8)  error | what the action gives
  *
@@ -11,6 +12,7 @@
 #define GN_CLUSTER_PART_WIRE_PRIVATE_H
 
 #include "base/buf.h"
+#include "shard/slots.h"
 #include "shard/txn.h"
 
 enum {
@@ -35,6 +37,7 @@ typedef struct gn_part_request {
     bool begin, global, read_only, unconfirmed; /* begin: unless it has begun */
     uint64_t incarnation, part, group;
     gn_scn read_scn;
+    uint32_t slot_lo, slot_hi; /* 0, 0: as the group was made */
     gn_reader closed, writes, body;
 } gn_part_request;
 

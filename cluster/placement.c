@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#define XXH_STATIC_LINKING_ONLY /* a state on the stack */
-#include <xxhash.h>
 
 /* ---- loading ---- */
 
@@ -248,55 +246,4 @@ gn_code gn_placement_choose(const gn_placement *p, uint32_t n, uint32_t *taken, 
     }
     qsort(members, n, sizeof *members, by_id); /* as Raft has them: both mean the same by the first */
     return GN_OK;
-}
-
-/* ---- slots ---- */
-
-static bool is_shard_column(const gn_table_desc *t, uint32_t column_id)
-{
-    for (uint32_t i = 0; i < t->n_shard_key; i++)
-        if (t->shard_key[i] == column_id)
-            return true;
-    return false;
-}
-
-/* Hashes the shard key's parts of a key that may end early. *whole: it had them all. */
-static gn_code hash_key(const gn_table_desc *t, gn_bytes key, bool *whole, uint32_t *slot, gn_error *err)
-{
-    XXH3_state_t state;
-    uint32_t found = 0;
-    XXH3_64bits_reset(&state);
-    for (uint32_t i = 0; i < t->n_key && key.len > 0 && found < t->n_shard_key; i++) {
-        const gn_column_desc *c = &t->columns[gn_table_column_by_id(t, t->key[i])];
-        gn_bytes rest = key;
-        gn_code code = gn_key_skip(&rest, c->type, false, err);
-        if (code != GN_OK)
-            return code;
-        if (is_shard_column(t, t->key[i])) {
-            XXH3_64bits_update(&state, key.data, key.len - rest.len);
-            found++;
-        }
-        key = rest;
-    }
-    *whole = found == t->n_shard_key;
-    *slot = (uint32_t)(XXH3_64bits_digest(&state) % GN_SLOTS);
-    return GN_OK;
-}
-
-gn_code gn_slot_of_key(const gn_table_desc *table, gn_bytes key, uint32_t *slot, gn_error *err)
-{
-    bool whole;
-    gn_code code = hash_key(table, key, &whole, slot, err);
-    if (code == GN_OK && !whole)
-        return gn_error_set(err, GN_CORRUPT, "a key of table \"%s\" is malformed", table->name);
-    return code;
-}
-
-gn_code gn_slot_of_range(const gn_table_desc *table, const gn_key_range *range, bool *one, uint32_t *slot,
-                         gn_error *err)
-{
-    *one = false;
-    if (!range->lo.len || !range->hi_inclusive || range->lo_exclusive || !gn_bytes_eq(range->lo, range->hi))
-        return GN_OK;
-    return hash_key(table, range->lo, one, slot, err);
 }

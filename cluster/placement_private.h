@@ -5,9 +5,8 @@
 #define GN_CLUSTER_PLACEMENT_PRIVATE_H
 
 #include "cluster/cluster.h"
+#include "shard/slots.h"
 #include "shard/txn.h"
-
-enum { GN_SLOTS = 16384 };
 
 typedef struct gn_group_place {
     uint64_t id;
@@ -68,11 +67,5 @@ const gn_node_place *gn_placement_node(const gn_placement *placement, gn_node_id
  * not in the placement yet. GN_INVALID_PARAMETER when there are too few. */
 gn_code gn_placement_choose(const gn_placement *placement, uint32_t n, uint32_t *taken, gn_node_id *members,
                             gn_error *err);
-
-/* ---- slots ---- the hash of the shard key's parts in the order of the primary key */
-gn_code gn_slot_of_key(const gn_table_desc *table, gn_bytes key, uint32_t *slot, gn_error *err);
-/* lo and hi begin with the same whole shard key: *one, and the slot. */
-gn_code gn_slot_of_range(const gn_table_desc *table, const gn_key_range *range, bool *one, uint32_t *slot,
-                         gn_error *err);
 
 #endif

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "cluster/balance_private.h"
 #include "cluster/methods_private.h"
+#include "cluster/splits_private.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -40,6 +41,20 @@ struct gn_warden {
     uint64_t leaving; /* a group whose replica here is to go; 0 = none */
     change *changes;
 };
+
+/* ---- waking ---- */
+
+static void wake(gn_warden *w, bool stop)
+{
+    pthread_mutex_lock(&w->lock);
+    w->nudged = true;
+    w->stop |= stop;
+    gn_event *event = w->wake;
+    w->wake = NULL;
+    if (event)
+        gn_event_signal(event);
+    pthread_mutex_unlock(&w->lock);
+}
 
 /* ---- members ---- */
 
@@ -292,10 +307,12 @@ static void look_around(gn_warden *w)
             return;
         }
         gn_nodes_tell_peers(c);
-        if (gn_groups_open_placed(c, &err) != GN_OK) {
+        bool postponed = false;
+        gn_code code = gn_groups_open_placed(c, &postponed, &err);
+        if (code != GN_OK)
             complain("a replica cannot be opened", &err);
+        if (code != GN_OK || postponed)
             w->seen = 0;
-        }
     }
     uint64_t term;
     w->announced = w->announced && w->announced_at == c->at; /* with another version there may be more to say */
@@ -305,11 +322,14 @@ static void look_around(gn_warden *w)
         if (!w->announced)
             complain("the node could not say where it is", &err);
     }
+    if (gn_splits_look(c))
+        wake(w, false); /* there is more to do with the placement as it is now */
     reap_changes(w);
     reconcile_all(w);
     if (gn_now_ns(c->world) >= w->balance_at && c->address[0]) {
         w->balance_at = gn_now_ns(c->world) + BALANCE_NS;
         gn_balance_run(c);
+        gn_splits_large(c);
     }
 }
 
@@ -345,18 +365,6 @@ static void watch(void *arg)
     do
         look_around(w);
     while (wait_for_nudge(w));
-}
-
-static void wake(gn_warden *w, bool stop)
-{
-    pthread_mutex_lock(&w->lock);
-    w->nudged = true;
-    w->stop |= stop;
-    gn_event *event = w->wake;
-    w->wake = NULL;
-    if (event)
-        gn_event_signal(event);
-    pthread_mutex_unlock(&w->lock);
 }
 
 void gn_warden_nudge(gn_warden *w)

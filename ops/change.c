@@ -323,13 +323,82 @@ int gn_cmd_rebalance(gn_ctl *ctl)
     return status;
 }
 
-/* ---- not yet ---- */
+/* ---- split, merge ---- */
+
+/* Replicas of both halves that have removed the rows of the other, and how many there are. False: a half has no leader
+ * yet, or lacks a replica. */
+static bool count_cleaned(const gn_model *m, const uint64_t *halves, uint64_t *cleaned, uint64_t *replicas)
+{
+    bool there = true;
+    *cleaned = *replicas = 0;
+    for (int h = 0; h < 2; h++) {
+        const gn_model_group *g = gn_model_group_of(m, halves[h]);
+        there &= is_settled(m, halves[h]) && g->state == GN_GROUP_WELL;
+        for (uint32_t i = 0; g && i < g->n; i++) {
+            *cleaned += g->members[i].answers && g->members[i].cleaned;
+            ++*replicas;
+        }
+    }
+    return there;
+}
+
+static int await_split(const gn_ctl *ctl, gn_ctl_client *client, uint64_t group, uint64_t child)
+{
+    const uint64_t halves[] = {group, child};
+    int status = GN_EXIT_OK;
+    for (bool done = false; !done;) {
+        gn_model model;
+        uint64_t cleaned, replicas;
+        char words[120];
+        json_t *document = gn_ctl_look(ctl, client, &model, &status);
+        if (!document)
+            break;
+        done = count_cleaned(&model, halves, &cleaned, &replicas) && cleaned == replicas;
+        snprintf(words, sizeof words, "%" PRIu64 " of %" PRIu64 " replicas have removed the other half's rows", cleaned,
+                 replicas);
+        gn_model_close(&model);
+        json_decref(document);
+        gn_ctl_progress(cleaned, replicas ? replicas : 1, words);
+        if (!done)
+            gn_ctl_pause(gn_ctl_world(client), LOOK_MS);
+    }
+    gn_ctl_progress_end();
+    return status;
+}
+
+static void print_split(const json_t *d)
+{
+    printf("group %" PRIu64 " keeps slots %" PRIu64 " to %" PRIu64 "; group %" PRIu64 " has slots %" PRIu64
+           " to %" PRIu64 "\n",
+           gn_json_u64(d, "group"), gn_json_u64(d, "slot_lo"), gn_json_u64(d, "slot_hi") - 1, gn_json_u64(d, "child"),
+           gn_json_u64(d, "child_slot_lo"), gn_json_u64(d, "child_slot_hi") - 1);
+}
 
 int gn_cmd_split(gn_ctl *ctl)
 {
+    static const char *const NAMES[] = {"GROUP", "SLOT"};
+    int status = GN_EXIT_USAGE;
+    if (!check_numbers(ctl, NAMES))
+        return status;
+    gn_ctl_client *client = gn_ctl_connect(ctl, &status);
+    const char *args[] = {ctl->args[0], ctl->n_args > 1 ? ctl->args[1] : NULL, NULL};
+    json_t *document = client ? gn_ctl_ask(client, 0, GN_ADMIN_SPLIT, args, &status) : NULL;
+    if (document && !gn_ctl_has(ctl, GN_OPT_NO_WAIT))
+        status = await_split(ctl, client, gn_json_u64(document, "group"), gn_json_u64(document, "child"));
+    if (document && status == GN_EXIT_OK && gn_ctl_has(ctl, GN_OPT_JSON))
+        gn_json_print(document);
+    else if (document && status == GN_EXIT_OK)
+        print_split(document);
+    json_decref(document);
+    gn_ctl_disconnect(client);
+    return status;
+}
+
+int gn_cmd_merge(gn_ctl *ctl)
+{
     gn_error err = {0};
-    gn_error_set(&err, GN_FEATURE, "groups cannot be split or merged yet");
-    gn_error_hint(&err, "A table's number of groups is chosen when it is made: CREATE TABLE ... WITH (shards = n).");
+    gn_error_set(&err, GN_FEATURE, "groups cannot be merged yet");
+    gn_error_hint(&err, "Small groups cost little: an idle one takes no messages of its own.");
     gn_ctl_complain(ctl, &err);
     return GN_EXIT_FAILED;
 }

@@ -106,15 +106,21 @@ const gn_ctl_command gn_ctl_commands[] = {
      OWN(GN_OPT_FINISH),
      .run = gn_cmd_upgrade},
     {.name = "split",
-     .args = "GROUP",
-     .summary = "Splits a group (not yet)",
-     .text = "This version cannot do it.",
+     .args = "GROUP [SLOT]",
+     .summary = "Splits a group in two",
+     .text =
+         "Rows of slots from SLOT on, or of the upper half, become a group of their own, on the same nodes; the "
+         "balancer spreads it later. Statements go on: for a second or so those on these rows wait, and transactions "
+         "that were open over it are told to be run again (40001). Each replica then removes the rows of the other "
+         "half, in the background; waits until that is done; who ends the waiting does not end it. Refused while "
+         "members of the group are changing, and if transactions over several groups do not let it in for 3 s.",
+     OWN(GN_OPT_NO_WAIT),
      .run = gn_cmd_split},
     {.name = "merge",
      .args = "GROUP GROUP",
      .summary = "Merges two groups (not yet)",
      .text = "This version cannot do it.",
-     .run = gn_cmd_split},
+     .run = gn_cmd_merge},
     {.name = "check",
      .args = "[TABLE]",
      .summary = "Compares the replicas of every group",

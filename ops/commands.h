@@ -23,6 +23,7 @@ int gn_cmd_decommission(gn_ctl *ctl);
 int gn_cmd_move(gn_ctl *ctl);
 int gn_cmd_rebalance(gn_ctl *ctl);
 int gn_cmd_split(gn_ctl *ctl);
+int gn_cmd_merge(gn_ctl *ctl);
 
 /* ---- upgrade.c ---- */
 int gn_cmd_upgrade(gn_ctl *ctl);

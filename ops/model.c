@@ -99,6 +99,8 @@ static void take_replicas(const gn_model *m, gn_model_group *g)
         r->prepared = gn_json_u64(report, "prepared");
         r->install_bytes = gn_json_u64(install, "bytes");
         r->install_total = gn_json_u64(install, "bytes_total");
+        const json_t *slots = json_object_get(report, "slots");
+        r->cleaned = !slots || json_is_true(json_object_get(slots, "cleaned"));
         if (!g->leader) {
             g->rows = gn_json_u64(report, "rows");
             g->bytes = gn_json_u64(report, "bytes");

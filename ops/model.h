@@ -20,6 +20,7 @@ typedef struct gn_model_node {
 typedef struct gn_model_replica {
     gn_node_id node;
     bool votes, answers; /* answers: its node reports it */
+    bool cleaned;        /* it has no rows of a group that was split off */
     uint64_t applied, prepared, install_bytes, install_total;
 } gn_model_replica;
 

@@ -279,10 +279,10 @@ static void store_written(gn_disk_write *write, gn_code code, const char *messag
     gn_event_signal(&w->done);
 }
 
-static gn_code write_now(gn_raft_host *host, const gn_disk_op *op, gn_error *err)
+gn_code gn_raft_write_now(gn_raft_host *host, const gn_disk_op *ops, size_t n, gn_error *err)
 {
     store_write w = {.code = GN_OK};
-    w.write = (gn_disk_write){.ops = op, .n = 1, .sync = true, .queue = host->queue, .done = store_written};
+    w.write = (gn_disk_write){.ops = ops, .n = n, .sync = true, .queue = host->queue, .done = store_written};
     gn_event_init(&w.done, host->world);
     gn_log_disk_write(host->disk, &w.write);
     gn_event_wait(&w.done, UINT64_MAX);
@@ -297,7 +297,7 @@ gn_code gn_raft_erase(gn_raft_host *host, uint64_t id, gn_error *err)
     gn_disk_op op = {
         .kind = GN_DISK_DELETE_RANGE, .key = gn_bytes_of(from, sizeof from), .value = gn_bytes_of(to, sizeof to)};
     GN_ASSERT(id != 0); /* where the store's own record is */
-    return write_now(host, &op, err);
+    return gn_raft_write_now(host, &op, 1, err);
 }
 
 static bool any_record(void *ctx, gn_bytes key, gn_bytes value)
@@ -315,7 +315,7 @@ static gn_code write_store(gn_raft_host *host, uint32_t version, gn_error *err)
         record[1 + i] = (uint8_t)(host->self >> (56 - 8 * i));
     gn_disk_op put = {
         .kind = GN_DISK_PUT, .key = gn_bytes_of(key, sizeof key), .value = gn_bytes_of(record, sizeof record)};
-    gn_code code = write_now(host, &put, err);
+    gn_code code = gn_raft_write_now(host, &put, 1, err);
     if (code == GN_OK)
         host->version = version;
     return code;

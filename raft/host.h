@@ -133,6 +133,16 @@ gn_code gn_raft_group_open(gn_raft_host *host, uint64_t id, const gn_raft_fsm *f
  * or install that it was asked for. From a strand or the main thread. */
 void gn_raft_group_close(gn_raft_group *group);
 
+/* A group that begins with a state machine that this node has already: another group's part, split off. Makes its log:
+ * term 1 and a snapshot at GN_RAFT_SEED_INDEX, which `manifest` (of at most GN_MAX_RAFT_MANIFEST) describes, with the
+ * configuration `members`; durable on return. All of them must come to the same state machine. *made false: the log
+ * knows the group already, and nothing is changed. The group is not open. From a strand. */
+enum { GN_RAFT_SEED_INDEX = 2 };
+gn_code gn_raft_seed(gn_raft_host *host, uint64_t id, const gn_raft_member *members, size_t n, gn_bytes manifest,
+                     bool *made, gn_error *err);
+/* The log has records of the group. From a strand or the main thread. */
+gn_code gn_raft_knows(gn_raft_host *host, uint64_t id, bool *knows, gn_error *err);
+
 /* Removes everything that the log has of a group that is closed: for a replica that was removed from it, since it
  * forgets what it voted for. From a strand. */
 gn_code gn_raft_erase(gn_raft_host *host, uint64_t id, gn_error *err);

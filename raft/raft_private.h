@@ -405,6 +405,8 @@ struct gn_raft_host {
 };
 
 uint64_t gn_raft_now_ms(const gn_raft_host *host);
+/* Writes beside the batches, of a group that is not open: durable on return. From a strand or the main thread. */
+gn_code gn_raft_write_now(gn_raft_host *host, const gn_disk_op *ops, size_t n, gn_error *err);
 gn_raft_group *gn_raft_host_find(const gn_raft_host *host, uint64_t id);
 void gn_raft_host_add(gn_raft_host *host, gn_raft_group *group);
 void gn_raft_host_forget(gn_raft_host *host, gn_raft_group *group);

@@ -152,7 +152,7 @@ static void take_update(gn_raft_group *group, struct raft_update *update, const 
 static bool is_first_candidate(const gn_raft_group *group)
 {
     const gn_raft_recovery *recovery = group->recovery;
-    if (recovery->term != 1 || recovery->vote != 0 || group->last_index != 1 || group->n_changes != 1)
+    if (recovery->term != 1 || recovery->vote != 0 || group->last_index > GN_RAFT_SEED_INDEX || group->n_changes != 1)
         return false;
     struct raft_configuration c;
     gn_raft_configuration_decode(gn_bytes_of(group->changes[0].data, group->changes[0].len), &c);

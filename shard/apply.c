@@ -301,9 +301,22 @@ gn_code gn_apply_txn_writes(gn_apply_txn *txn, uint64_t index)
     return code;
 }
 
+/* What it read and where it writes was judged by slots that are the group's no more: its coordinator has to look where
+ * they are now. */
+static gn_code check_slots(gn_apply_txn *txn)
+{
+    if (txn->command->generation == txn->ap->shard->slots.generation)
+        return GN_OK;
+    gn_error_set(txn->err, GN_SERIALIZATION, "could not serialize access: the group has been split");
+    gn_error_hint(txn->err, "The transaction might succeed if retried.");
+    return GN_SERIALIZATION;
+}
+
 gn_code gn_apply_check_txn(gn_apply_txn *txn)
 {
-    gn_code code = check_tables(txn);
+    gn_code code = check_slots(txn);
+    if (code == GN_OK)
+        code = check_tables(txn);
     return code == GN_OK ? check_reads(txn) : code;
 }
 
@@ -414,6 +427,8 @@ gn_code gn_apply_entry(gn_applier *ap, uint64_t index, gn_bytes bytes, gn_commit
         op->code = apply_txn(ap, index, &command, op);
     else if (command.kind == GN_COMMAND_PREPARE)
         op->code = gn_apply_prepare(ap, index, &command, bytes, op);
+    else if (command.kind == GN_COMMAND_SPLIT)
+        op->code = gn_apply_split(ap, index, &command, op);
     else
         op->code = gn_apply_decision(ap, index, &command, op);
     ap->n_pending++;
@@ -428,7 +443,7 @@ gn_code gn_apply_entry(gn_applier *ap, uint64_t index, gn_bytes bytes, gn_commit
 
 /* ---- writing and publishing ---- */
 
-static void put_counters(gn_applier *ap, gn_table_state *state)
+void gn_counters_put(rocksdb_writebatch_t *batch, const gn_table_state *state)
 {
     uint8_t key[GN_META_KEY_MAX], value[33] = {1};
     size_t len = gn_meta_key(key, GN_META_COUNTERS, &state->table_id, 1);
@@ -436,16 +451,16 @@ static void put_counters(gn_applier *ap, gn_table_state *state)
     gn_put_be64(value + 9, (uint64_t)state->rows);
     gn_put_be64(value + 17, (uint64_t)state->bytes);
     gn_put_be64(value + 25, state->next_rowid);
-    rocksdb_writebatch_put(ap->batch, (const char *)key, len, (const char *)value, sizeof value);
+    rocksdb_writebatch_put(batch, (const char *)key, len, (const char *)value, sizeof value);
 }
 
-static void put_state(gn_applier *ap, uint64_t last_index)
+void gn_state_put(rocksdb_writebatch_t *batch, uint64_t last_index, gn_scn last_scn)
 {
     uint8_t key[GN_META_KEY_MAX], value[17] = {1};
     size_t len = gn_meta_key(key, GN_META_STATE, NULL, 0);
     gn_put_be64(value + 1, last_index);
-    gn_put_be64(value + 9, ap->last_scn);
-    rocksdb_writebatch_put(ap->batch, (const char *)key, len, (const char *)value, sizeof value);
+    gn_put_be64(value + 9, last_scn);
+    rocksdb_writebatch_put(batch, (const char *)key, len, (const char *)value, sizeof value);
 }
 
 static void publish_table(gn_table_state *state)
@@ -507,8 +522,8 @@ gn_code gn_apply_flush(gn_applier *ap, uint64_t last_index)
         drop_table_states(ap);
     for (size_t i = 0; i < shard->tables.n; i++)
         if (shard->tables.items[i]->dirty)
-            put_counters(ap, shard->tables.items[i]);
-    put_state(ap, last_index);
+            gn_counters_put(ap->batch, shard->tables.items[i]);
+    gn_state_put(ap->batch, last_index, ap->last_scn);
     gn_error err = {0};
     gn_code code = gn_store_write(ap->store, ap->batch, &err);
     rocksdb_writebatch_clear(ap->batch);

@@ -67,10 +67,15 @@ gn_code gn_apply_check_txn(gn_apply_txn *txn);
 gn_code gn_apply_make_room(gn_apply_txn *txn, uint64_t index, bool *alone);
 gn_scn gn_apply_next_scn(gn_applier *ap, const gn_command *command);
 gn_code gn_apply_txn_writes(gn_apply_txn *txn, uint64_t index);
+void gn_counters_put(rocksdb_writebatch_t *batch, const gn_table_state *state);
+void gn_state_put(rocksdb_writebatch_t *batch, uint64_t last_index, gn_scn last_scn);
 
 /* ---- apply_prepared.c ---- */
 gn_code gn_apply_prepare(gn_applier *ap, uint64_t index, const gn_command *command, gn_bytes bytes, gn_commit_op *op);
 gn_code gn_apply_decision(gn_applier *ap, uint64_t index, const gn_command *command, gn_commit_op *op);
+
+/* ---- split.c ---- */
+gn_code gn_apply_split(gn_applier *ap, uint64_t index, const gn_command *command, gn_commit_op *op);
 
 void gn_apply_put(gn_applier *ap, const gn_space *space, gn_bytes key, gn_scn scn, gn_bytes head, gn_bytes tail);
 

@@ -4,6 +4,7 @@
  * the index, and a fill that a crash cut short is begun anew when the log is applied again. */
 #include "base/assert.h"
 #include "shard/apply_private.h"
+#include "shard/slots_private.h"
 
 #include <stdlib.h>
 
@@ -120,6 +121,7 @@ static gn_code fill_piece(fill *f)
 
 static gn_code fill_rows(fill *f)
 {
+    const gn_slots *slots = &f->ap->shard->slots;
     gn_mvcc_cursor cursor;
     gn_space rows = gn_row_space(f->desc, f->space.branch);
     const gn_key_span all = {.end_open = true};
@@ -129,7 +131,10 @@ static gn_code fill_rows(fill *f)
         gn_bytes key;
         gn_version version;
         code = gn_mvcc_next(&cursor, &key, &version, f->txn->err);
-        if (code == GN_OK && !owns(&f->own, key))
+        bool ours = true; /* by the log alone, whatever has been removed here yet */
+        if (code == GN_OK && slots->generation && f->desc->distribution_id)
+            code = gn_slots_pass(slots->lo, slots->hi, f->desc, key, &ours, f->txn->err);
+        if (code == GN_OK && ours && !owns(&f->own, key))
             code = fill_entry(f, key, &version);
         if (code == GN_OK && f->batch_bytes > FILL_BATCH_BYTES)
             code = fill_piece(f);

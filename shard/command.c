@@ -4,7 +4,14 @@
 
 #include <msgpack.h>
 
-enum { TXN_FIELDS = 9, SEQUENCE_FIELDS = 8, PREPARE_FIELDS = 10, DECISION_FIELDS = 5, MOST_FIELDS = 10 };
+enum {
+    TXN_FIELDS = 9,
+    SEQUENCE_FIELDS = 8,
+    PREPARE_FIELDS = 10,
+    DECISION_FIELDS = 5,
+    SPLIT_FIELDS = 10,
+    MOST_FIELDS = 11
+};
 enum { BIN32 = 0xc6, UINT64 = 0xcf };
 /* Of a whole head of fixed width: array, version, kind, transaction id, clock. */
 enum { VERSION_AT = 1, KIND_AT = 2, CLOCK_AT = 13, HEAD_BYTES = 21 };
@@ -53,6 +60,25 @@ bool gn_command_encode_decision(const gn_command *c, gn_buf *out)
     return !out->failed;
 }
 
+bool gn_command_encode_split(const gn_command *c, gn_buf *out)
+{
+    msgpack_packer p;
+    gn_buf members;
+    gn_buf_init(&members, NULL, 1024);
+    for (uint32_t i = 0; i < c->split.n_members; i++)
+        gn_buf_append_varint(&members, c->split.members[i]);
+    msgpack_packer_init(&p, out, gn_pack_write);
+    pack_head(&p, out, SPLIT_FIELDS, GN_COMMAND_SPLIT, c);
+    msgpack_pack_uint64(&p, c->split.generation);
+    msgpack_pack_uint64(&p, c->split.lo);
+    msgpack_pack_uint64(&p, c->split.mid);
+    msgpack_pack_uint64(&p, c->split.hi);
+    msgpack_pack_uint64(&p, c->split.child);
+    pack_bin(&p, gn_buf_bytes(&members));
+    gn_buf_close(&members);
+    return !out->failed;
+}
+
 bool gn_command_encode_sequence(const gn_command *c, gn_buf *out)
 {
     msgpack_packer p;
@@ -79,13 +105,16 @@ bool gn_command_begin_txn(const gn_command *c, gn_buf *out, size_t *patch)
     msgpack_packer p;
     msgpack_packer_init(&p, out, gn_pack_write);
     bool prepare = c->kind == GN_COMMAND_PREPARE;
-    pack_head(&p, out, prepare ? PREPARE_FIELDS : TXN_FIELDS, prepare ? GN_COMMAND_PREPARE : GN_COMMAND_TXN, c);
+    size_t fields = (prepare ? PREPARE_FIELDS : TXN_FIELDS) + (c->generation ? 1 : 0);
+    pack_head(&p, out, fields, prepare ? GN_COMMAND_PREPARE : GN_COMMAND_TXN, c);
     msgpack_pack_uint64(&p, c->start_scn);
     msgpack_pack_uint64(&p, c->branch);
     pack_bin(&p, c->tables);
     pack_bin(&p, c->reads);
     if (prepare)
         pack_bin(&p, c->groups);
+    if (c->generation)
+        msgpack_pack_uint64(&p, c->generation);
     gn_buf_append_u8(out, BIN32);
     *patch = out->len;
     return gn_buf_append_be32(out, 0);
@@ -131,14 +160,19 @@ bool gn_section_next(gn_reader *r, gn_section *out)
     return !r->failed;
 }
 
-static bool read_txn(gn_unpack *u, gn_command *c)
+static bool read_txn(gn_unpack *u, uint32_t fields, gn_command *c)
 {
+    uint32_t least = c->kind == GN_COMMAND_PREPARE ? PREPARE_FIELDS : TXN_FIELDS;
+    if (fields != least && fields != least + 1)
+        return false;
     c->start_scn = gn_unpack_uint(u);
     c->branch = gn_unpack_uint(u);
     c->tables = gn_unpack_str(u);
     c->reads = gn_unpack_str(u);
     if (c->kind == GN_COMMAND_PREPARE)
         c->groups = gn_unpack_str(u);
+    if (fields > least)
+        c->generation = gn_unpack_uint(u);
     c->writes = gn_unpack_str(u);
     return gn_unpack_done(u);
 }
@@ -153,15 +187,32 @@ static bool read_sequence(gn_unpack *u, gn_command *c)
     return gn_unpack_done(u) && op >= GN_SEQUENCE_NEXT && op <= GN_SEQUENCE_RETURN;
 }
 
+static bool read_split(gn_unpack *u, gn_command *c)
+{
+    gn_split *s = &c->split;
+    s->generation = gn_unpack_uint(u);
+    uint64_t lo = gn_unpack_uint(u), mid = gn_unpack_uint(u), hi = gn_unpack_uint(u);
+    s->child = gn_unpack_uint(u);
+    gn_reader members = gn_reader_of(gn_unpack_str(u));
+    while (gn_reader_left(&members) > 0 && !members.failed && s->n_members < GN_SPLIT_MEMBERS)
+        s->members[s->n_members++] = gn_read_varint(&members);
+    s->lo = (uint32_t)lo;
+    s->mid = (uint32_t)mid;
+    s->hi = (uint32_t)hi;
+    return gn_unpack_done(u) && lo < mid && mid < hi && hi <= GN_SLOTS && s->child != 0 && s->n_members > 0 &&
+           !members.failed && gn_reader_left(&members) == 0;
+}
+
 static bool read_body(gn_unpack *u, uint32_t fields, gn_command *c)
 {
     switch (c->kind) {
     case GN_COMMAND_TXN:
-        return fields == TXN_FIELDS && read_txn(u, c);
+    case GN_COMMAND_PREPARE:
+        return read_txn(u, fields, c);
     case GN_COMMAND_SEQUENCE:
         return fields == SEQUENCE_FIELDS && read_sequence(u, c);
-    case GN_COMMAND_PREPARE:
-        return fields == PREPARE_FIELDS && read_txn(u, c);
+    case GN_COMMAND_SPLIT:
+        return fields == SPLIT_FIELDS && read_split(u, c);
     case GN_COMMAND_COMMIT:
     case GN_COMMAND_ABORT:
     case GN_COMMAND_FORGET:
@@ -181,7 +232,7 @@ gn_code gn_command_decode(gn_bytes bytes, gn_command *out, gn_error *err)
     out->txn_id = gn_unpack_uint(&u);
     out->clock = gn_unpack_uint(&u);
     bool ok = !u.failed && (version == GN_COMMAND_VERSION || version == GN_COMMAND_VERSION_CLOCK) &&
-              kind <= GN_COMMAND_FORGET && out->txn_id != 0;
+              kind <= GN_COMMAND_SPLIT && out->txn_id != 0;
     ok = ok && read_body(&u, fields, out);
     return ok ? GN_OK : gn_error_set(err, GN_CORRUPT, "a command in the log is malformed");
 }

@@ -1,22 +1,27 @@
 /* The commands of a shard's Raft log: versioned msgpack arrays. Version 2: the clock is an SCN that the database's
  * clock handed out for this command, so it is above all before it. A transaction in one group is one command:
  *
- *   [version, GN_COMMAND_TXN, txn id, proposer's clock, start SCN, branch, tables, reads, writes]
+ *   [version, GN_COMMAND_TXN, txn id, proposer's clock, start SCN, branch, tables, reads, [generation,] writes]
  *   tables  bin: varint ids of the tables whose definition the transaction relied on
  *   reads   bin: a packed read set (read_set_private.h)
  *   writes  bin: per table: varint id, varint epoch, varint number of writes, u32 length, packed writes in key order
  *   [version, GN_COMMAND_SEQUENCE, txn id, clock, sequence id, op, start, value]
  *
  * A part of a transaction over several groups, and what became of it (SCN: of the commit; else 0):
- *   [version, GN_COMMAND_PREPARE, txn id, clock, start SCN, branch, tables, reads, groups, writes]
+ *   [version, GN_COMMAND_PREPARE, txn id, clock, start SCN, branch, tables, reads, groups, [generation,] writes]
  *   groups  bin: varint ids of the groups that take part, the one that decides first
  *   [version, GN_COMMAND_COMMIT | _ABORT | _FORGET, txn id, clock, SCN]
+ *
+ * The generation of the group's slots on which the transaction relied is there once the group was split. A split:
+ *   [version, GN_COMMAND_SPLIT, txn id, clock, generation, lo, mid, hi, child, members]
+ *   members bin: varint ids of the nodes that make the child
  */
 #ifndef GN_SHARD_COMMAND_PRIVATE_H
 #define GN_SHARD_COMMAND_PRIVATE_H
 
 #include "base/versions.h"
 #include "shard/read_set_private.h"
+#include "shard/slots.h"
 #include "shard/write_set_private.h"
 
 enum { GN_COMMAND_VERSION = GN_FORMAT_COMMAND, GN_COMMAND_VERSION_CLOCK = GN_FORMAT_COMMAND_CLOCK };
@@ -28,6 +33,7 @@ typedef enum gn_command_kind {
     GN_COMMAND_COMMIT = 4, /* of what was prepared */
     GN_COMMAND_ABORT = 5,  /* of what was prepared, or may yet come */
     GN_COMMAND_FORGET = 6, /* the decision */
+    GN_COMMAND_SPLIT = 7,
 } gn_command_kind;
 
 typedef enum gn_sequence_op {
@@ -43,7 +49,7 @@ typedef struct gn_command {
     bool from_clock; /* version 2 */
     /* GN_COMMAND_TXN, GN_COMMAND_PREPARE */
     gn_scn start_scn;
-    uint64_t branch;
+    uint64_t branch, generation;
     gn_bytes tables, reads, groups, writes;
     /* GN_COMMAND_COMMIT */
     gn_scn scn;
@@ -51,12 +57,15 @@ typedef struct gn_command {
     uint64_t sequence_id;
     gn_sequence_op op;
     int64_t start, value;
+    /* GN_COMMAND_SPLIT */
+    gn_split split;
 } gn_command;
 
 /* Bytes are borrowed from the command. GN_CORRUPT. */
 gn_code gn_command_decode(gn_bytes bytes, gn_command *out, gn_error *err);
 
 bool gn_command_encode_sequence(const gn_command *command, gn_buf *out);
+bool gn_command_encode_split(const gn_command *command, gn_buf *out);
 bool gn_command_encode_decision(const gn_command *command, gn_buf *out);
 /* Makes an encoded command one of version 2 with this clock, in place. */
 void gn_command_set_clock(uint8_t *command, size_t len, gn_scn scn);

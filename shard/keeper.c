@@ -1,5 +1,6 @@
 /* The strand that keeps a replica's house: flushes, snapshots, garbage. */
 #include "shard/shard_private.h"
+#include "shard/slots_private.h"
 #include "shard/vector_feed_private.h"
 
 enum {
@@ -9,6 +10,7 @@ enum {
     SWEEP_AT_LEAST = 10000,
     SWEEP_PAUSE_MS = 60000,
     FEED_LAG_MS = 60000,
+    CLEAN_PAUSE_MS = 5,
 };
 
 /* What was applied before the flush began is durable when it has returned. */
@@ -87,6 +89,7 @@ static void keep(void *arg)
     gn_shard *shard = arg;
     uint64_t ticks = 0, flushed_at = 0, swept_at = gn_now_ns(shard->world);
     uint64_t next = gn_now_ns(shard->world);
+    bool cleaning = true;
     while (!shard->stopping) {
         gn_error err = {0};
         gn_code code = GN_OK;
@@ -100,10 +103,13 @@ static void keep(void *arg)
         if (code == GN_OK && shard->files_wanted)
             gn_snapshot_keep(shard);
         uint64_t now = gn_now_ns(shard->world);
+        if (code == GN_OK && cleaning)
+            code = gn_slots_clean(shard, &cleaning, &err);
         if (code == GN_OK && now >= next) {
             next = now + TICK_MS * 1000000ull;
             measure(shard);
             gn_prepared_tell_overdue(&shard->prepared);
+            cleaning = true;
             if (++ticks % GC_TICKS == 0) {
                 code = collect(shard, &swept_at, &err);
                 gn_snapshot_keep(shard);
@@ -113,7 +119,7 @@ static void keep(void *arg)
             gn_shard_fail(shard, code, &err);
         if (gn_shard_failed(shard) != GN_OK)
             next = now + TICK_MS * 1000000ull;
-        gn_wakeup_wait(&shard->keeper_wakeup, next);
+        gn_wakeup_wait(&shard->keeper_wakeup, cleaning ? now + CLEAN_PAUSE_MS * 1000000ull : next);
     }
     pthread_mutex_lock(&shard->view_lock); /* whoever asks from here on is told that nobody answers */
     shard->keeper_gone = true;

@@ -108,6 +108,8 @@ enum {
     GN_META_SEQUENCE = 'Q',  /* + sequence id: next value */
     GN_META_GARBAGE = 'G',   /* + SCN, kind, id, epoch: a space to be removed once nobody can read at that SCN */
     GN_META_LOG_FLOOR = 'F', /* the change log is complete above this SCN */
+    GN_META_SLOTS = 'O',     /* the slots that the group owns, once it was split */
+    GN_META_CLEANED = 'K',   /* up to which of its generations rows of others have been removed here */
     GN_META_FEED = 'V',      /* + index id, epoch: since when a vector index has all rows */
 };
 enum { GN_META_KEY_MAX = 2 + 4 * 8 };

@@ -8,6 +8,7 @@
 #include "base/versions.h"
 #include "query/pack.h"
 #include "shard/apply_private.h"
+#include "shard/slots_private.h"
 
 #include <stdlib.h>
 
@@ -235,6 +236,7 @@ gn_code gn_shard_run_command_here(gn_shard *shard, gn_bytes command, uint64_t on
     gn_code failed = gn_shard_failed(shard);
     if (failed != GN_OK)
         return op->code = gn_error_set(&op->err, failed, "%s", gn_code_text(failed));
+    gn_split_hold_back(shard, command);
     op->request = (gn_raft_request){.done = command_done, .command = command, .only_term = only_term};
     gn_event_init(&op->event, shard->world);
     gn_strand_lend(shard->world);

@@ -72,7 +72,10 @@ static gn_code cover_committed(gn_txn *txn, gn_own_index *own, const gn_table_de
         gn_bytes key;
         gn_version version;
         code = gn_mvcc_next(&cursor, &key, &version, err);
+        bool ours = false;
         if (code == GN_OK)
+            code = gn_slot_view_pass(&txn->slots, txn->slots.rows, desc, key, &ours, err);
+        if (code == GN_OK && ours)
             code = gn_own_index_add(own, version.row, key, err);
     } while (code == GN_OK);
     gn_mvcc_close(&cursor);
@@ -194,13 +197,17 @@ static gn_code peek_committed(gn_scan *s, gn_error *err)
             return code;
         gn_bytes pk = s->key;
         gn_own_row own;
-        if (s->own && s->spec->index) { /* an own write to the row makes the committed entry nobody's business */
+        const gn_slot_view *slots = &s->txn->slots;
+        if (s->spec->index && (s->own || slots->rows))
             code = gn_index_entry_primary(s->spec->table, s->spec->index, s->key, s->version.row, &pk, err);
-            if (code != GN_OK)
-                return code;
-            if (gn_own_find(s->own, s->mark, pk, &own))
-                continue;
-        }
+        bool ours = true;
+        if (code == GN_OK)
+            code = gn_slot_view_pass(slots, slots->rows, s->spec->table, pk, &ours, err);
+        if (code != GN_OK)
+            return code;
+        /* an own write to the row makes the committed entry nobody's business */
+        if (!ours || (s->own && s->spec->index && gn_own_find(s->own, s->mark, pk, &own)))
+            continue;
         s->has_committed = true;
     }
     return GN_OK;

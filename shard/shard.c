@@ -2,6 +2,7 @@
 #include "base/assert.h"
 #include "shard/apply_private.h"
 #include "shard/files_private.h"
+#include "shard/slots_private.h"
 #include "shard/snapshot_private.h"
 #include "shard/vector_feed_private.h"
 
@@ -88,6 +89,7 @@ gn_store_options gn_shard_store_options(gn_shard *shard)
 typedef struct state {
     uint64_t applied_index;
     gn_scn last_scn, log_floor;
+    gn_slots slots;
     gn_schema *schema;
     gn_table_states tables;
 } state;
@@ -156,6 +158,8 @@ static gn_code read_state(gn_store *store, state *out, gn_error *err)
     if (code == GN_OK)
         code = read_counters(store, &out->tables, err);
     if (code == GN_OK)
+        code = gn_slots_load(store, &out->slots, err);
+    if (code == GN_OK)
         code = gn_schema_load(store, &newest, &out->schema, err);
     if (code == GN_OK) /* when the last table was dropped is not known: reads of the past look for themselves */
         out->schema->changed = out->last_scn;
@@ -183,6 +187,7 @@ gn_code gn_shard_load_state(gn_shard *shard, gn_store *store, gn_error *err)
     shard->last_scn = s.last_scn;
     shard->closed_scn = gn_prepared_closed(&shard->prepared, s.last_scn);
     shard->log_floor = s.log_floor;
+    shard->slots = s.slots;
     gn_shard_applied(shard, s.applied_index);
     pthread_mutex_unlock(&shard->view_lock);
     gn_schema_release(old);
@@ -243,6 +248,8 @@ static gn_shard *shard_alloc(gn_world *world, gn_raft_host *host, const gn_shard
     gn_wait_room_init(&s->applied, world);
     s->unresolved = o->unresolved;
     s->unresolved_ctx = o->unresolved_ctx;
+    s->has_split = o->has_split;
+    s->has_split_ctx = o->has_split_ctx;
     s->unresolved_after_ns = (o->unresolved_after_ms ? o->unresolved_after_ms : DEFAULT_UNRESOLVED_MS) * 1000000;
     pthread_mutex_init(&s->held_lock, NULL);
     pthread_mutex_init(&s->held_change, NULL);
@@ -308,6 +315,8 @@ gn_code gn_shard_open(gn_world *world, gn_raft_host *host, const gn_shard_option
         code = gn_feeds_open(shard->feeds, err);
     }
     if (code == GN_OK)
+        code = gn_split_seed(shard, err);
+    if (code == GN_OK)
         code = open_group(shard, options, err);
     if (code == GN_OK)
         code = gn_keeper_start(shard, err);
@@ -356,6 +365,7 @@ void gn_shard_close(gn_shard *shard, bool clean)
     }
     gn_feeds_stop(shard->feeds);
     gn_keeper_stop(shard);
+    gn_slots_clean_close(shard);
     gn_shard_stop_installs(shard);
     if (shard->group)
         gn_raft_group_close(shard->group);

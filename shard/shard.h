@@ -71,6 +71,9 @@ typedef struct gn_shard_options {
     void (*unresolved)(void *ctx, gn_shard *shard, uint64_t txn_id, uint64_t primary_group);
     void *unresolved_ctx;
     uint64_t unresolved_after_ms;
+    /* The group was split: gn_shard_slots tells how. On the shard's queue; must not block. May be NULL. */
+    void (*has_split)(void *ctx, gn_shard *shard);
+    void *has_split_ctx;
 } gn_shard_options;
 
 /* Opens RocksDB, the vector indexes and the Raft group; returns when the group has recovered what it knows to be

@@ -13,6 +13,7 @@
 #include "shard/prepared_private.h"
 #include "shard/propose_private.h"
 #include "shard/schema_private.h"
+#include "shard/slots.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -61,6 +62,13 @@ typedef struct gn_reader_mark {
     bool registered; /* the owner's */
 } gn_reader_mark;
 
+/* The slots that a transaction sees. */
+typedef struct gn_slot_view {
+    uint64_t generation; /* of the group's slots when it began */
+    bool rows, vectors;  /* there may be rows, or vectors in an index, of other slots: each has to be looked at */
+    uint32_t lo, hi;
+} gn_slot_view;
+
 typedef struct gn_applier gn_applier;
 typedef struct gn_feeds gn_feeds;
 typedef struct gn_sequences gn_sequences;
@@ -102,6 +110,7 @@ struct gn_shard {
     gn_reader_mark readers; /* a ring */
     gn_scn horizon;         /* reads below it are refused: what they would see may have been collected */
     pthread_mutex_t horizon_lock;
+    gn_slots slots;
     gn_scn durable_horizon; /* as the file HORIZON has it; collection goes up to here */
     gn_table_states tables;
     _Atomic gn_scn log_floor;
@@ -123,6 +132,13 @@ struct gn_shard {
     _Atomic uint64_t dead_versions; /* tombstones written since the last sweep */
     _Atomic bool snapshot_wanted, garbage_waits;
     bool keeper_gone; /* under view_lock: it takes no snapshots any more */
+
+    /* splits (slots_private.h) */
+    _Atomic uint64_t split_until_ns; /* commands that prepare wait until then; 0 = they need not */
+    void (*has_split)(void *ctx, gn_shard *shard);
+    void *has_split_ctx;
+    struct gn_slots_cleaner *cleaner; /* the keeper's */
+    _Atomic uint64_t slots_removed;
 
     /* snapshots (snapshot_private.h) */
     uint64_t store_number; /* the queue's: of the directories of store and vector indexes */

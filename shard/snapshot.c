@@ -125,7 +125,7 @@ static gn_code list_files(gn_shard *shard, const char *dir, gn_snapshot_manifest
 
 /* ---- taking ---- */
 
-static gn_code checkpoint(gn_store *store, const char *path, gn_error *err)
+gn_code gn_snapshot_checkpoint(gn_store *store, const char *path, gn_error *err)
 {
     char *message = NULL;
     rocksdb_checkpoint_t *cp = rocksdb_checkpoint_object_create(store->db, &message);
@@ -161,13 +161,13 @@ static gn_code fill(gn_shard *shard, gn_store *store, const char *dir, gn_snapsh
     if (code == GN_OK)
         code = gn_path_join(path, dir, "store", err);
     if (code == GN_OK)
-        code = checkpoint(store, path, err);
+        code = gn_snapshot_checkpoint(store, path, err);
     if (code == GN_OK)
         code = read_checkpoint(shard, path, m, err);
     return code == GN_OK ? list_files(shard, dir, m, err) : code;
 }
 
-static gn_scn horizon_now(gn_shard *shard)
+gn_scn gn_snapshot_horizon(gn_shard *shard)
 {
     pthread_mutex_lock(&shard->horizon_lock); /* collection goes on while the checkpoint is made */
     gn_scn horizon = shard->durable_horizon;
@@ -184,7 +184,7 @@ static gn_code take_files(gn_shard *shard, gn_store *store, gn_snapshot_manifest
     if (code != GN_OK)
         return code;
     code = fill(shard, store, dir, m, err);
-    m->horizon = horizon_now(shard);
+    m->horizon = gn_snapshot_horizon(shard);
     if (code == GN_OK)
         code = gn_snapshot_manifest_write(m, bytes, err);
     if (code == GN_OK)
@@ -206,7 +206,7 @@ static gn_code take_flush(gn_shard *shard, gn_store *store, gn_snapshot_manifest
     m->index = shard->applied_index;
     m->last_scn = shard->last_scn;
     pthread_mutex_unlock(&shard->view_lock);
-    m->horizon = horizon_now(shard);
+    m->horizon = gn_snapshot_horizon(shard);
     gn_code code = gn_store_flush(store, err);
     return code == GN_OK ? gn_snapshot_manifest_write(m, bytes, err) : code;
 }

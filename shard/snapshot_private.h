@@ -91,6 +91,9 @@ gn_code gn_snapshot_write_manifest(const char *dir, gn_bytes bytes, gn_error *er
 gn_code gn_snapshot_sync(const char *dir, const gn_snapshot_manifest *m, gn_error *err);
 
 /* ---- taking (snapshot.c) ---- */
+/* What the store has now, in the new directory `path`, by links where that can be. */
+gn_code gn_snapshot_checkpoint(gn_store *store, const char *path, gn_error *err);
+gn_scn gn_snapshot_horizon(gn_shard *shard); /* up to which something may have been collected */
 /* Somebody asked for a snapshot that is not held here: if this node leads and what Raft would send has no files here,
  * a new one is made. Any thread. */
 void gn_snapshot_wanted_elsewhere(gn_shard *shard);

@@ -39,18 +39,18 @@ static bool may_go_unconfirmed(const gn_shard *shard, const gn_txn_options *o)
            !(shard->clocked && gn_prepared_any(&shard->prepared));
 }
 
-static gn_code take_view(gn_txn *txn, gn_scn wanted, gn_error *err)
+static gn_code take_view(gn_txn *txn, const gn_txn_options *o, gn_scn wanted, gn_error *err)
 {
     gn_shard *shard = txn->shard;
-    gn_code code = GN_OK;
     pthread_mutex_lock(&shard->view_lock);
+    gn_code code = gn_slot_view_take(&shard->slots, o, &txn->slots, err);
     /* A moment that has not come is read as now: what commits later must not appear in it. One that the clock gave has
      * come. */
     txn->read_scn = wanted && (txn->exact || wanted < shard->last_scn) ? wanted : shard->last_scn;
-    if (txn->read_scn < shard->horizon) {
+    if (code == GN_OK && txn->read_scn < shard->horizon) {
         code = gn_error_set(err, GN_SNAPSHOT_TOO_OLD, "history before SCN %llu has been collected",
                             (unsigned long long)shard->horizon);
-    } else {
+    } else if (code == GN_OK) {
         gn_reader_register(shard, &txn->mark, txn->read_scn);
         txn->store = gn_store_retain(shard->store);
         txn->schema = gn_schema_retain(shard->schema);
@@ -106,7 +106,7 @@ gn_code gn_txn_begin(gn_shard *shard, const gn_txn_options *options, gn_txn **ou
     if (!o->stale && !txn->unconfirmed)
         code = settle_past(txn, o, &scn, err);
     if (code == GN_OK)
-        code = take_view(txn, scn, err);
+        code = take_view(txn, o, scn, err);
     if (code == GN_OK) {
         txn->pending = gn_prepared_before(&shard->prepared, txn->read_scn);
         txn->chain = (gn_chain){.n = 1, .links = {{.branch = txn->branch, .scn = txn->read_scn}}};
@@ -229,6 +229,7 @@ static gn_code encode(gn_txn *txn, gn_command c, gn_buf *out, bool *empty, gn_er
     gn_read_set_pack(&txn->reads, &reads);
     c.clock = gn_shard_clock(txn->shard);
     c.start_scn = txn->read_scn;
+    c.generation = txn->slots.generation;
     c.branch = txn->branch;
     c.tables = gn_buf_bytes(&tables);
     c.reads = gn_buf_bytes(&reads);

@@ -27,12 +27,17 @@ typedef struct gn_txn_options {
     bool no_read_set;           /* reads are not validated (read committed) */
     gn_account *account;        /* buffered writes and scans charge here; may be NULL */
     const _Atomic bool *cancel; /* may be NULL: long waits and scans end with GN_CANCELED */
-    uint64_t deadline_ns;       /* of gn_now_ns: waits for other transactions end with GN_TIMEOUT; 0 = none */
+    /* The slots that the caller believes the group to own, and wants to see rows of; 0, 0: all that the group had when
+     * it was made. own_slots, with that: whatever it owns. */
+    uint32_t slot_lo, slot_hi;
+    bool own_slots;
+    uint64_t deadline_ns; /* of gn_now_ns: waits for other transactions end with GN_TIMEOUT; 0 = none */
 } gn_txn_options;
 
 /* Linearizable: sees everything that was acknowledged before the call. From a strand. GN_UNAVAILABLE,
- * GN_SNAPSHOT_TOO_OLD, GN_NOT_LEADER; GN_NO_OBJECT when this replica was removed from its group. Reads that meet a
- * prepared write which may have to be seen wait for its decision: GN_CANCELED, GN_TIMEOUT. */
+ * GN_SNAPSHOT_TOO_OLD, GN_NOT_LEADER; GN_MOVED when the group does not own the slots; GN_NO_OBJECT when this replica
+ * was removed from its group. Reads that meet a prepared write which may have to be seen wait for its decision:
+ * GN_CANCELED, GN_TIMEOUT. */
 gn_code gn_txn_begin(gn_shard *shard, const gn_txn_options *options, gn_txn **out, gn_error *err);
 gn_scn gn_txn_read_scn(const gn_txn *txn);
 bool gn_txn_has_writes(const gn_txn *txn);

@@ -3,6 +3,7 @@
 
 #include "shard/own_index_private.h"
 #include "shard/shard_private.h"
+#include "shard/slots_private.h"
 #include "shard/txn.h"
 
 /* A definition that this transaction has changed. desc NULL: dropped. */
@@ -32,6 +33,7 @@ struct gn_txn {
     gn_reader_mark mark;
     gn_store *store;
     gn_schema *schema; /* as of read_scn */
+    gn_slot_view slots;
 
     gn_own_table *own_tables;
     size_t n_own_tables;

@@ -135,10 +135,18 @@ static bool is_own(const gn_vector_scan *s, gn_bytes key)
 
 /* ---- committed rows, by the index ---- */
 
+/* An index keeps vectors of rows that have gone to another group until its segments are merged. */
+static bool is_ours(const gn_vector_scan *s, bool looks, gn_bytes key)
+{
+    bool ours;
+    return gn_slot_view_pass(&s->txn->slots, looks, s->spec->table, key, &ours, NULL) == GN_OK && ours;
+}
+
 static bool index_filter(void *ctx, gn_bytes key, uint64_t begin_scn)
 {
+    const gn_vector_scan *s = ctx;
     (void)begin_scn;
-    return !is_own(ctx, key);
+    return !is_own(s, key) && is_ours(s, s->txn->slots.vectors, key);
 }
 
 static void drop_index(gn_vector_scan *s)
@@ -172,7 +180,7 @@ static gn_code search_index(gn_vector_scan *s, gn_error *err)
                          .exact = spec->exact,
                          .chain = s->txn->chain.links,
                          .n_chain = s->txn->chain.n,
-                         .filter = s->own ? index_filter : NULL,
+                         .filter = s->own || s->txn->slots.vectors ? index_filter : NULL,
                          .filter_ctx = s,
                          .arena = s->arena};
     gn_neighbor *found;
@@ -259,7 +267,9 @@ static gn_code search_rows(gn_vector_scan *s, gn_error *err)
         code = gn_mvcc_next(&cursor, &key, &version, err);
         if (code == GN_OK && (n & 1023) == 0 && gn_txn_canceled(txn))
             code = gn_error_set(err, GN_CANCELED, "%s", gn_code_text(GN_CANCELED));
-        double d = code == GN_OK && !is_own(s, key) ? measure(s, version.row, &code, err) : NAN;
+        double d = code == GN_OK && !is_own(s, key) && is_ours(s, s->txn->slots.rows, key)
+                       ? measure(s, version.row, &code, err)
+                       : NAN;
         if (code == GN_OK && !isnan(d) && !was_given(s, d, key))
             code = keep_nearest(s, most, d, key, err);
         if (code != GN_OK)

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import psycopg
@@ -216,7 +217,7 @@ def test_drain_and_undrain(c):
 def test_dangerous_ones_ask(c):
     done = c.ctl("decommission", "3", code=USAGE)
     expect("--yes" in done.stderr, done.stderr)
-    expect("cannot be split" in c.ctl("split", "2", code=FAILED).stderr, "split")
+    expect("cannot be merged" in c.ctl("merge", "2", "3", code=FAILED).stderr, "merge")
     expect("THIS LOSES DATA" in c.run("recover", "--help").stdout, "recover")
 
 
@@ -358,6 +359,43 @@ def test_decommission(c):
     until(c.is_well, "it is well without the node")
     expect("gone for ever" in c.ctl("undrain", "4", code=FAILED).stderr, "it does not come back")
     equal(c.sql("SELECT count(*) FROM t"), [(5000,)], "rows")
+
+
+def test_split(c):
+    """With writers at work: their transactions go on, and no row is lost, doubled or wrong."""
+    c.sql("CREATE TABLE s (id bigint PRIMARY KEY, n bigint) WITH (shards = 2, replicas = 3)")
+    c.sql("INSERT INTO s SELECT g, 0 FROM generate_series(1, 2000) g")
+    until(c.is_well, "it is well")
+    group = next(g for g in c.ask("shards") if g["distribution"] and g["slot_lo"] == 8192 and g["slot_hi"] == 16384)
+    stop, done, refused = threading.Event(), [0], []
+
+    def write():
+        with psycopg.connect(c.nodes[2].uri(), autocommit=True) as connection:
+            while not stop.is_set():
+                try:
+                    connection.execute("UPDATE s SET n = n + 1 WHERE id = %s", [done[0] % 2000 + 1])
+                    done[0] += 1
+                except psycopg.errors.SerializationFailure as error:
+                    refused.append(str(error))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    until(lambda: done[0] > 50, "the writer writes")
+    document = c.ask("split", str(group["group"]), node=3)
+    equal((document["slot_lo"], document["slot_hi"], document["child_slot_hi"]), (8192, 12288, 16384), "the halves")
+    before = done[0]
+    until(lambda: done[0] > before + 50, "it goes on")
+    stop.set()
+    writer.join()
+    equal(c.sql("SELECT count(*), sum(n) FROM s", node=3), [(2000, done[0])], "rows")
+    words = c.ctl("split", str(document["child"]), "13000").stdout
+    expect("keeps slots 12288 to 12999" in words and "has slots 13000 to 16383" in words, words)
+    equal(c.sql("SELECT count(*), sum(n) FROM s"), [(2000, done[0])], "rows after another one")
+    expect(c.ask("check", "s")["same"], "the replicas are the same")
+    expect("can be split at" in c.ctl("split", str(group["group"]), "1", code=FAILED).stderr, "a slot of another")
+    expect("meta group" in c.ctl("split", "1", code=FAILED).stderr, "the meta group")
+    expect("no group 999" in c.ctl("split", "999", code=FAILED).stderr, "an unknown group")
+    until(c.is_well, "it is well")
 
 
 def test_a_silent_node_is_listed(c):

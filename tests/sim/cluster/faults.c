@@ -4,9 +4,11 @@
 
 #include <stdlib.h>
 
+enum { MOST_GROUPS = 7 }; /* that are split further */
+
 /* What a trial is about: each seed dwells on some faults, so that rare ones meet. */
 typedef struct temper {
-    bool crashes, partitions, pauses, fails_disks, joins, loses, jumps, restless;
+    bool crashes, partitions, pauses, fails_disks, joins, loses, jumps, restless, splits;
     unsigned one_in; /* slices without a fault between two with one */
 } temper;
 
@@ -223,6 +225,18 @@ static void operate(trial *t, uint64_t group, bool transfer)
     }
 }
 
+/* Now and then two at once, one of which is refused. */
+static void split(trial *t)
+{
+    uint64_t group = any_group(t);
+    node *leader = group == GN_META_GROUP ? NULL : group_leader(t, group);
+    if (!leader || group_ids(t, (uint64_t[64]){0}, 64) > MOST_GROUPS)
+        return;
+    node_split(leader, group);
+    if (draw(t, 4) == 0)
+        node_split(leader, group);
+}
+
 /* The clock's node changes all the time, by force or not, and the nodes' wall clocks do not agree. */
 static void stir(trial *t)
 {
@@ -279,7 +293,10 @@ static void strike(trial *t, const temper *m)
             lose(t);
         break;
     default:
-        operate(t, any_group(t), draw(t, 3));
+        if (m->splits && draw(t, 2))
+            split(t);
+        else
+            operate(t, any_group(t), draw(t, 3));
     }
 }
 
@@ -311,6 +328,7 @@ void faults_run(trial *t, uint64_t ns)
                 .loses = draw(t, 8) == 0,
                 .jumps = draw(t, 2),
                 .restless = draw(t, 5) == 0,
+                .splits = t->seed % 2 == 0,
                 .one_in = 4u << draw(t, 4)};
     while (gn_sim_now_ns(t->sim) < end && !t->problems) {
         if (draw(t, m.one_in) == 0)
@@ -319,6 +337,8 @@ void faults_run(trial *t, uint64_t ns)
             mend(t);
         if (m.restless)
             stir(t);
+        if (m.splits && draw(t, 30) == 0)
+            split(t);
         gn_sim_run_for(t->sim, (1 + draw(t, 40)) * MS);
         nodes_tend(t);
     }

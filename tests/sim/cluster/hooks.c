@@ -13,7 +13,7 @@
 #include <string.h>
 
 const char *const canary_names[N_CANARIES] = {
-    "none", "unconfirmed-clock", "old-block", "impatient", "early-word", "lost-part", "twice",
+    "none", "unconfirmed-clock", "old-block", "impatient", "early-word", "lost-part", "twice", "old-slots",
 };
 
 static trial *now; /* the trial that runs */
@@ -281,4 +281,16 @@ gn_code __wrap_gn_txn_prepare(gn_txn *txn, uint64_t txn_id, const uint64_t *grou
         return GN_OK;
     }
     return __real_gn_txn_prepare(txn, txn_id, groups, n_groups, prepared, err);
+}
+
+gn_code __real_gn_slot_view_take(const gn_slots *own, const gn_txn_options *options, gn_slot_view *out, gn_error *err);
+gn_code __wrap_gn_slot_view_take(const gn_slots *own, const gn_txn_options *options, gn_slot_view *out, gn_error *err);
+
+gn_code __wrap_gn_slot_view_take(const gn_slots *own, const gn_txn_options *options, gn_slot_view *out, gn_error *err)
+{
+    gn_code code = __real_gn_slot_view_take(own, options, out, err);
+    if (code != GN_MOVED || !plants(CANARY_OLD_SLOTS))
+        return code;
+    *out = (gn_slot_view){.generation = own->generation};
+    return GN_OK;
 }

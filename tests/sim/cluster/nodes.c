@@ -1,5 +1,6 @@
 /* The life of nodes: founding, joining, crashes, restarts, and what must be so when all is well again. */
 #include "cluster/placement_private.h"
+#include "cluster/splits_private.h"
 #include "shard/shard_private.h"
 #include "tests/sim/cluster/trial.h"
 
@@ -172,6 +173,38 @@ void node_restart(node *n)
     start_node(n);
 }
 
+/* ---- splitting ---- */
+
+typedef struct splitting {
+    node *n;
+    uint64_t group;
+} splitting;
+
+static void split(void *arg)
+{
+    splitting *s = arg;
+    node *n = s->n;
+    trial *t = n->t;
+    gn_split made;
+    gn_error err = {0};
+    gn_code code = gn_split_group(n->cluster, s->group, 0, &made, &err);
+    gn_sim_trace(t->sim, "node %d splits group %d: %s %s", (int)n->id, (int)s->group, gn_code_name(code), err.message);
+    if (!n->dying)
+        t->counts.splits += code == GN_OK;
+    n->sessions--;
+    free(s);
+}
+
+void node_split(node *n, uint64_t group)
+{
+    if (!is_alive(n) || !n->cluster)
+        return;
+    splitting *s = gn_xcalloc(1, sizeof *s);
+    *s = (splitting){.n = n, .group = group};
+    n->sessions++;
+    start_strand(n->t, n->world, "split", split, s);
+}
+
 /* ---- joining ---- */
 
 typedef struct joining {
@@ -338,6 +371,8 @@ static const char *why_member_unsettled(const gn_raft_status *led, gn_scn scn, g
         return "a decision is not forgotten";
     if (gn_shard_last_scn(shard) != scn || gn_shard_closed_scn(shard) != scn)
         return "a replica has another SCN";
+    if (shard->slots.cleaned < shard->slots.generation)
+        return "rows of another group are not removed";
     return m ? NULL : "a node has a replica and is no member";
 }
 

@@ -40,6 +40,7 @@ typedef enum canary {
     CANARY_EARLY_WORD,        /* groups are told "commit" before the first has decided */
     CANARY_LOST_PART,         /* a part says that it is prepared, and is not */
     CANARY_TWICE,             /* a command is tried again under a new transaction id */
+    CANARY_OLD_SLOTS,         /* a group that was split serves those who have not heard of it */
     N_CANARIES,
 } canary;
 extern const char *const canary_names[N_CANARIES];
@@ -112,7 +113,7 @@ typedef struct session {
 
 typedef struct counts {
     unsigned long committed, refused, unknown, reads, crashes, stops, joins, losses, transfers, partitions, pauses,
-        jumps, disk_failures, definitions, over_groups;
+        jumps, disk_failures, definitions, over_groups, splits;
 } counts;
 
 typedef struct trial {
@@ -156,9 +157,10 @@ bool is_alive(const node *n);
 /* A node of which `replaced` (NULL: none) is gone for ever asks to join. */
 void node_join(trial *t, node *replaced);
 void node_crash(node *n, gn_sim_tear tear);
-void node_stop(node *n);    /* cleanly */
-void node_lose(node *n);    /* with its disk */
-void node_restart(node *n); /* if it is down */
+void node_stop(node *n);                  /* cleanly */
+void node_lose(node *n);                  /* with its disk */
+void node_restart(node *n);               /* if it is down */
+void node_split(node *n, uint64_t group); /* has it split the group, if it leads it */
 /* Restarts whose disks failed; ends transactions that take too long; a problem if one takes much too long. */
 void nodes_tend(trial *t);
 node *any_node(trial *t);                            /* that is up; NULL: none */

@@ -538,7 +538,10 @@ static void look_everywhere(void *arg)
             continue;
         session s = {.t = l->t, .node = &l->t->nodes[i]};
         work w = {.t = l->t, .s = &s};
-        snapshot(&w);
+        int tries = 0;
+        do /* what this node knows of the groups may be old */
+            snapshot(&w);
+        while (w.e->outcome != COMMITTED && w.code == GN_SERIALIZATION && ++tries < 3);
         if (w.e->outcome != COMMITTED)
             problem(l->t, "node %u cannot read: %s", i, w.err.message);
     }

@@ -1,0 +1,361 @@
+/* Splitting a group, and what follows from a split, step by step; each step looks at what there is, so it may be
+ * repeated by anybody after whatever crash.
+ *
+ *  1. The leader of the group proposes the split (gn_split_group). Its log entry is the split itself.
+ *  2. Each replica that applies it leaves the child's files in its own directory (shard/split.c).
+ *  3. Each node that has such files opens the child's replica on them (gn_split_adopt_child).
+ *  4. The leader of the parent says in the placement what the split has done (gn_splits_publish).
+ *  5. A coordinator that is refused waits for 4 (gn_slots_moved), and goes to the child.
+ *
+ * Nobody goes to the child before the parent has refused what is now the child's. */
+#include "base/log.h"
+#include "cluster/balance_private.h"
+#include "cluster/splits_private.h"
+#include "cluster/system_tables_private.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HOLD_NS 3000000000u     /* transactions over groups wait so long for a split */
+#define PUBLISH_NS 10000000000u /* a split is waited for */
+#define MOVED_NS 10000000000u
+#define PAUSE_NS 10000000u
+
+static void pause_for(gn_cluster *c, uint64_t ns)
+{
+    gn_event never;
+    gn_event_init(&never, c->world);
+    gn_event_wait(&never, gn_now_ns(c->world) + ns);
+}
+
+/* ---- 1. proposing ---- */
+
+static bool is_as_placed(const gn_group_place *row, const gn_raft_status *s)
+{
+    if (!s->leads || !s->can_read || s->n_members != row->n_members)
+        return false;
+    for (size_t i = 0; i < s->n_members; i++)
+        if (s->members[i].role != GN_RAFT_VOTER || !gn_group_has_member(row, s->members[i].id))
+            return false;
+    return true;
+}
+
+static gn_code check_row(const gn_group_place *row, uint64_t group, uint32_t *mid, gn_error *err)
+{
+    if (!row)
+        return gn_error_set(err, GN_NO_OBJECT, "there is no group %" PRIu64, group);
+    if (row->distribution_id == 0)
+        return gn_error_set(err, GN_NOT_IN_STATE, "the meta group cannot be split");
+    if (row->slot_hi - row->slot_lo < 2)
+        return gn_error_set(err, GN_NOT_IN_STATE, "group %" PRIu64 " has one slot only", group);
+    if (*mid == 0)
+        *mid = row->slot_lo + (row->slot_hi - row->slot_lo) / 2;
+    if (*mid <= row->slot_lo || *mid >= row->slot_hi)
+        return gn_error_set(err, GN_INVALID_PARAMETER,
+                            "group %" PRIu64 " has the slots %u to %u: it can be split at %u to %u", group,
+                            row->slot_lo, row->slot_hi - 1, row->slot_lo + 1, row->slot_hi - 1);
+    return GN_OK;
+}
+
+/* The split of this replica's group as it is now, without the child's id. */
+static gn_code plan_split(gn_cluster *c, gn_shard *shard, const gn_group_place *row, uint32_t mid, gn_split *out,
+                          gn_error *err)
+{
+    gn_slots own;
+    gn_shard_slots(shard, &own);
+    gn_raft_status *s = gn_xcalloc(1, sizeof *s);
+    gn_raft_status_get(gn_shard_raft_group(shard), s);
+    bool leads = s->leads, placed = is_as_placed(row, s);
+    free(s);
+    (void)c;
+    if (!leads)
+        return gn_error_set(err, GN_NOT_LEADER, "this node does not lead group %" PRIu64, row->id);
+    if (!placed)
+        return gn_error_set(err, GN_OBJECT_IN_USE, "the members of group %" PRIu64 " are changing", row->id);
+    if (own.generation && (own.lo != row->slot_lo || own.hi != row->slot_hi))
+        return gn_error_set(err, GN_OBJECT_IN_USE, "an earlier split of group %" PRIu64 " is not finished", row->id);
+    *out = (gn_split){
+        .generation = own.generation, .lo = row->slot_lo, .mid = mid, .hi = row->slot_hi, .n_members = row->n_members};
+    _Static_assert(sizeof out->members == sizeof row->members, "the members of a group");
+    memcpy(out->members, row->members, sizeof out->members);
+    return GN_OK;
+}
+
+static gn_code await_published(gn_cluster *c, uint64_t child, gn_error *err)
+{
+    uint64_t until = gn_now_ns(c->world) + PUBLISH_NS;
+    for (;;) {
+        gn_error ignored = {0};
+        gn_splits_look(c); /* the warden does, too, but it may be the one that waits */
+        gn_meta_refresh(c, true, &ignored);
+        gn_placement *p = gn_meta_placement(c);
+        bool there = gn_placement_group(p, child) != NULL;
+        gn_placement_release(p);
+        if (there)
+            return GN_OK;
+        if (gn_now_ns(c->world) >= until || c->stopping)
+            return gn_error_set(err, GN_TIMEOUT,
+                                "the group is split; that the placement says so takes longer than usual");
+        pause_for(c, PAUSE_NS);
+    }
+}
+
+gn_code gn_split_group(gn_cluster *c, uint64_t group, uint32_t slot, gn_split *out, gn_error *err)
+{
+    int64_t child = 0;
+    if (!gn_cluster_is_at(c, GN_SINCE_SPLITS)) {
+        gn_error_set(err, GN_NOT_IN_STATE, "groups cannot be split while the cluster is at an older version");
+        gn_error_hint(err, "End the upgrade: gnomonctl upgrade --finish.");
+        return GN_NOT_IN_STATE;
+    }
+    gn_code code = gn_meta_refresh(c, false, err);
+    if (code != GN_OK)
+        return code;
+    gn_placement *p = gn_meta_placement(c);
+    gn_shard *shard = gn_group_hold(c, group);
+    const gn_group_place *row = gn_placement_group(p, group);
+    code = check_row(row, group, &slot, err);
+    if (code == GN_OK && !shard)
+        code = gn_error_set(err, GN_NOT_LEADER, "this node does not lead group %" PRIu64, group);
+    if (code == GN_OK)
+        code = plan_split(c, shard, row, slot, out, err);
+    if (code == GN_OK)
+        code = gn_shard_sequence_next(c->meta, GN_GROUP_SEQUENCE, GN_META_GROUP + 1, 1, &child, err);
+    out->child = (uint64_t)child;
+    if (code == GN_OK) {
+        gn_log_info("cluster", "splitting a group", GN_KV_U64("group", group), GN_KV_U64("child", out->child),
+                    GN_KV_U64("at_slot", slot));
+        code = gn_shard_split(shard, out, HOLD_NS, err);
+    }
+    if (code == GN_OK)
+        code = await_published(c, out->child, err);
+    gn_group_release(c, shard);
+    gn_placement_release(p);
+    return code;
+}
+
+/* ---- 3. the child's replica ---- */
+
+static gn_code child_files(gn_cluster *c, uint64_t child, char *parent_dir, size_t size, bool *there, gn_error *err)
+{
+    gn_local_group *groups;
+    size_t n = gn_group_list(c, &groups);
+    gn_code code = GN_OK;
+    *there = false;
+    for (size_t i = 0; i < n && code == GN_OK && !*there; i++) {
+        char path[4096];
+        code = gn_group_path(c, groups[i].id, parent_dir, size, err);
+        if (code == GN_OK)
+            code = gn_split_path(parent_dir, child, path, sizeof path, there, err);
+    }
+    gn_group_list_free(c, groups, n);
+    return code;
+}
+
+/* A replica that was here and has gone with its group's consent must not begin again: what it voted for is forgotten.
+ * As long as the child's members are those that made it, that has not happened. (A majority of them has taken part
+ * since, or nothing has changed; so those that are wrong here, having read this long ago, are a minority.) */
+static gn_code may_begin(gn_cluster *c, uint64_t child, bool *may, gn_error *err)
+{
+    gn_code code = gn_meta_refresh(c, false, err);
+    gn_placement *p = code == GN_OK ? gn_meta_placement(c) : NULL;
+    const gn_group_place *row = p ? gn_placement_group(p, child) : NULL;
+    *may = p && (!row || (row->changes == GN_SPLIT_CHANGES && gn_group_has_member(row, gn_net_self(c->world))));
+    gn_placement_release(p);
+    return code;
+}
+
+gn_code gn_split_adopt_child(gn_cluster *c, uint64_t child, const char *dir, gn_error *err)
+{
+    char parent_dir[4096], path[4096];
+    bool there, known = false, may = false;
+    gn_code code = child_files(c, child, parent_dir, sizeof parent_dir, &there, err);
+    if (code != GN_OK || !there)
+        return code;
+    code = gn_raft_knows(c->host, child, &known, err);
+    if (code == GN_OK && !known && !c->warden) /* the node is starting, and there may be no leader to be asked */
+        return gn_error_set(err, GN_STARTING, "%s", gn_code_text(GN_STARTING));
+    if (code == GN_OK && !known)
+        code = may_begin(c, child, &may, err);
+    if (code == GN_OK && may)
+        return gn_split_adopt(parent_dir, child, dir, err);
+    if (code == GN_OK)
+        code = gn_split_path(parent_dir, child, path, sizeof path, &there, err);
+    return code == GN_OK ? gn_shard_remove(path, err) : code;
+}
+
+bool gn_split_is_to_come(gn_cluster *c, const gn_placement *p, const gn_group_place *row)
+{
+    if (row->changes != GN_SPLIT_CHANGES || row->slot_lo == 0)
+        return false;
+    const gn_distribution *d = gn_placement_distribution(p, row->distribution_id);
+    const gn_group_place *parent = gn_placement_owner(p, d, row->slot_lo - 1);
+    gn_shard *shard = gn_group_hold(c, parent->id);
+    gn_slots own = {0};
+    if (shard)
+        gn_shard_slots(shard, &own);
+    bool behind = shard && (own.generation == 0 || own.hi > row->slot_lo);
+    gn_group_release(c, shard);
+    return behind;
+}
+
+static void open_child(gn_cluster *c, const gn_local_group *g, const gn_slots *own)
+{
+    char dir[4096], path[4096];
+    bool there = false;
+    gn_error err = {0};
+    gn_code code = gn_group_path(c, g->id, dir, sizeof dir, &err);
+    if (code == GN_OK)
+        code = gn_split_path(dir, own->child, path, sizeof path, &there, &err);
+    if (code != GN_OK || !there)
+        return;
+    gn_shard *child = gn_group_hold(c, own->child);
+    code = child ? gn_shard_remove(path, &err) /* it came by a snapshot before */
+                 : gn_group_open(c, own->child, NULL, 0, &err);
+    gn_group_release(c, child);
+    if (code != GN_OK)
+        gn_log_warn("cluster", "the replica of a group that was split off is not open yet",
+                    GN_KV_U64("group", own->child), GN_KV_STR("error", err.message));
+}
+
+/* ---- 4. the placement ---- */
+
+static gn_code put_rows(gn_txn *meta, const gn_group_place *row, const gn_slots *own, gn_error *err)
+{
+    gn_group_place parent = *row, child = {.id = own->child,
+                                           .distribution_id = row->distribution_id,
+                                           .slot_lo = own->hi,
+                                           .slot_hi = own->child_hi,
+                                           .n_members = own->n_members,
+                                           .changes = GN_SPLIT_CHANGES};
+    memcpy(child.members, own->members, sizeof child.members);
+    parent.slot_hi = own->hi;
+    gn_code code = gn_meta_put_group(meta, &parent, err);
+    return code == GN_OK ? gn_meta_put_group(meta, &child, err) : code;
+}
+
+static bool is_unpublished(const gn_group_place *row, const gn_slots *own)
+{
+    return row && own->child && row->slot_lo == own->lo && row->slot_hi == own->child_hi;
+}
+
+static gn_code publish(gn_cluster *c, uint64_t group, const gn_slots *own, gn_error *err)
+{
+    gn_txn *meta;
+    gn_placement *p = NULL;
+    gn_scn scn;
+    gn_code code = gn_meta_begin(c, false, false, &meta, err);
+    if (code != GN_OK)
+        return code;
+    code = gn_placement_load(meta, &p, err);
+    const gn_group_place *row = p ? gn_placement_group(p, group) : NULL;
+    bool due = code == GN_OK && is_unpublished(row, own);
+    if (due)
+        code = put_rows(meta, row, own, err);
+    gn_placement_release(p);
+    if (code == GN_OK && due)
+        return gn_txn_commit(meta, &scn, err);
+    gn_txn_abort(meta);
+    return code;
+}
+
+static bool leads(const gn_cluster *c, const gn_shard *shard)
+{
+    uint64_t term;
+    return gn_raft_leader(gn_shard_raft_group((gn_shard *)shard), &term) == gn_net_self(c->world);
+}
+
+bool gn_splits_look(gn_cluster *c)
+{
+    gn_local_group *groups;
+    gn_placement *p = gn_meta_placement(c);
+    size_t n = gn_group_list(c, &groups);
+    bool published = false;
+    for (size_t i = 0; i < n; i++) {
+        gn_slots own;
+        gn_error err = {0};
+        gn_shard_slots(groups[i].shard, &own);
+        if (own.child)
+            open_child(c, &groups[i], &own);
+        if (!is_unpublished(gn_placement_group(p, groups[i].id), &own) || !leads(c, groups[i].shard))
+            continue;
+        gn_code code = publish(c, groups[i].id, &own, &err);
+        published |= code == GN_OK;
+        if (code != GN_OK)
+            gn_log_warn("cluster", "the placement does not say yet that a group was split",
+                        GN_KV_U64("group", groups[i].id), GN_KV_STR("error", err.message));
+    }
+    gn_group_list_free(c, groups, n);
+    gn_placement_release(p);
+    gn_error err = {0};
+    if (published && gn_meta_refresh(c, false, &err) == GN_OK)
+        gn_nodes_nudge_all(c);
+    return published;
+}
+
+/* ---- 5. coordinators ---- */
+
+void gn_group_believed(const gn_placement *p, uint64_t group, uint32_t *lo, uint32_t *hi)
+{
+    const gn_group_place *row = gn_placement_group(p, group);
+    const gn_distribution *d = row ? gn_placement_distribution(p, row->distribution_id) : NULL;
+    *lo = *hi = 0;
+    if (!d || d->n == d->shards) /* as it was made */
+        return;
+    *lo = row->slot_lo;
+    *hi = row->slot_hi;
+}
+
+gn_code gn_slots_moved(gn_cluster *c, uint64_t group, uint32_t lo, uint32_t hi, const _Atomic bool *cancel,
+                       gn_error *err)
+{
+    uint64_t until = gn_now_ns(c->world) + MOVED_NS;
+    for (;;) {
+        uint32_t lo_now = lo, hi_now = hi;
+        gn_error why = {0};
+        if (gn_meta_refresh(c, false, &why) == GN_OK) {
+            gn_placement *p = gn_meta_placement(c);
+            gn_group_believed(p, group, &lo_now, &hi_now);
+            gn_placement_release(p);
+        }
+        if (lo_now != lo || hi_now != hi) {
+            gn_error_set(err, GN_SERIALIZATION, "could not serialize access: rows of group %" PRIu64 " have moved",
+                         group);
+            gn_error_hint(err, "The transaction might succeed if retried.");
+            return GN_SERIALIZATION;
+        }
+        if (cancel && *cancel)
+            return gn_error_set(err, GN_CANCELED, "%s", gn_code_text(GN_CANCELED));
+        if (c->stopping || gn_now_ns(c->world) >= until)
+            return gn_error_set(err, GN_UNAVAILABLE,
+                                "rows of group %" PRIu64 " have moved, and it is not known yet where to", group);
+        pause_for(c, PAUSE_NS);
+    }
+}
+
+/* ---- automatic ---- */
+
+void gn_splits_large(gn_cluster *c)
+{
+    gn_local_group *groups;
+    if (c->split_bytes == 0)
+        return;
+    size_t n = gn_group_list(c, &groups);
+    for (size_t i = 0; i < n; i++) {
+        gn_shard_totals totals;
+        gn_slots own;
+        gn_split split;
+        gn_error err = {0};
+        gn_shard_totals_get(groups[i].shard, &totals);
+        gn_shard_slots(groups[i].shard, &own);
+        if (groups[i].id == GN_META_GROUP || totals.bytes_estimate < c->split_bytes || own.cleaned < own.generation ||
+            !leads(c, groups[i].shard))
+            continue;
+        if (gn_split_group(c, groups[i].id, 0, &split, &err) != GN_OK)
+            gn_log_info("cluster", "a large group is not split yet", GN_KV_U64("group", groups[i].id),
+                        GN_KV_STR("why", err.message));
+        break; /* one at a time */
+    }
+    gn_group_list_free(c, groups, n);
+}
