@@ -6,7 +6,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { HAND_ON_S = 120, ARENA_BYTES = 4 << 20 };
+enum { HAND_ON_S = 900, ARENA_BYTES = 4 << 20 };
 
 _Static_assert((int)GN_METHOD_ADMIN == (int)GN_ADMIN_METHOD, "one number for both sides");
 
@@ -80,6 +80,7 @@ static gn_code (*const COMMANDS[GN_ADMIN_N_COMMANDS])(gn_admin_job *job, gn_erro
     [GN_ADMIN_REBALANCE] = gn_admin_rebalance,
     [GN_ADMIN_CHECK_PLAN] = gn_admin_check_plan,
     [GN_ADMIN_CHECKSUM] = gn_admin_checksum,
+    [GN_ADMIN_CHECK_INDEX] = gn_admin_check_index,
     [GN_ADMIN_UPGRADE] = gn_admin_upgrade,
     [GN_ADMIN_RECOVER] = gn_admin_recover,
 };

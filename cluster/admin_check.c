@@ -241,7 +241,81 @@ gn_code gn_admin_checksum(gn_admin_job *job, gn_error *err)
     return code;
 }
 
+/* ---- an index beside its rows ---- */
+
+static void write_findings(gn_json_writer *j, gn_scn scn, const gn_index_findings *f)
+{
+    gn_jw_open(j, NULL, '{');
+    gn_jw_u64(j, "scn", scn);
+    gn_jw_bool(j, "same", f->same);
+    gn_jw_bool(j, "behind", f->behind);
+    gn_jw_u64(j, "rows", f->rows);
+    gn_jw_u64(j, "entries", f->entries);
+    gn_jw_u64(j, "missing", f->missing);
+    gn_jw_u64(j, "extra", f->extra);
+    write_hex(j, "example", gn_buf_bytes(&f->example));
+    gn_jw_close(j, '}');
+}
+
+static gn_code check_index_in(gn_admin_job *job, gn_txn *txn, uint64_t table_id, uint64_t index_id, gn_error *err)
+{
+    const gn_table_desc *table = gn_txn_table(txn, table_id);
+    const gn_index_desc *index = NULL;
+    gn_index_findings found;
+    for (uint32_t i = 0; table && i < table->n_indexes; i++)
+        if (table->indexes[i].id == index_id)
+            index = &table->indexes[i];
+    if (!index)
+        return gn_error_set(err, GN_NO_TABLE, "there is no such index at that time");
+    gn_code code = gn_txn_check_index(txn, table, index, &found, err);
+    if (code == GN_OK)
+        write_findings(job->json, gn_txn_read_scn(txn), &found);
+    gn_buf_close(&found.example);
+    return code;
+}
+
+gn_code gn_admin_check_index(gn_admin_job *job, gn_error *err)
+{
+    static const char *const NAMES[] = {"a group", "a table", "an index", "an SCN"};
+    gn_cluster *c = job->cluster;
+    uint64_t v[4];
+    gn_txn *txn;
+    gn_code code = GN_OK;
+    for (unsigned i = 0; i < 4 && code == GN_OK; i++)
+        code = gn_admin_number(job, i, NAMES[i], &v[i], err);
+    if (code != GN_OK)
+        return code;
+    gn_shard *shard = gn_group_hold(c, v[0]);
+    if (!shard)
+        return gn_error_set(err, GN_NO_OBJECT, "this node has no replica of group %" PRIu64, v[0]);
+    gn_txn_options options = {.read_scn = v[3],
+                              .global = c->clocked,
+                              .read_only = true,
+                              .account = c->account,
+                              .cancel = &c->stopping,
+                              .deadline_ns = gn_now_ns(c->world) + PATIENCE_S * 1000000000ull};
+    code = gn_txn_begin(shard, &options, &txn, err);
+    if (code == GN_OK) {
+        code = check_index_in(job, txn, v[1], v[2], err);
+        gn_txn_abort(txn);
+    }
+    gn_group_release(c, shard);
+    return code;
+}
+
 /* ---- what there is to compare ---- */
+
+static void write_indexes(gn_json_writer *j, const gn_table_desc *t)
+{
+    gn_jw_open(j, "indexes", '[');
+    for (uint32_t i = 0; i < t->n_indexes; i++) {
+        gn_jw_open(j, NULL, '{');
+        gn_jw_u64(j, "index", t->indexes[i].id);
+        gn_jw_str(j, "name", t->indexes[i].name);
+        gn_jw_close(j, '}');
+    }
+    gn_jw_close(j, ']');
+}
 
 static void write_table(gn_json_writer *j, gn_cluster *c, uint64_t group, const gn_table_desc *t)
 {
@@ -256,6 +330,7 @@ static void write_table(gn_json_writer *j, gn_cluster *c, uint64_t group, const 
         gn_jw_u64(j, "rows", stats.rows_estimate);
     }
     gn_group_release(c, shard);
+    write_indexes(j, t);
     gn_jw_close(j, '}');
 }
 

@@ -52,5 +52,6 @@ gn_code gn_admin_recover(gn_admin_job *job, gn_error *err);
 /* ---- admin_check.c ---- */
 gn_code gn_admin_check_plan(gn_admin_job *job, gn_error *err);
 gn_code gn_admin_checksum(gn_admin_job *job, gn_error *err);
+gn_code gn_admin_check_index(gn_admin_job *job, gn_error *err);
 
 #endif

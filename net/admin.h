@@ -22,19 +22,20 @@ enum {
 };
 
 /* X(name, name on the wire, least arguments, most, what it does). Arguments are texts; numbers in decimal. */
-#define GN_ADMIN_COMMANDS(X)                                                                                  \
-    X(NODE, "node", 0, 0, "what this node knows of itself, its replicas and its connections")                 \
-    X(CLUSTER, "cluster", 0, 1, "the placement, and \"node\" of every node; [milliseconds to wait for them]") \
-    X(METRICS, "metrics", 0, 0, "{\"text\": metrics in Prometheus' format}")                                  \
-    X(CONFIG, "config", 0, 0, "{\"text\": the configuration}")                                                \
-    X(TRANSFER, "transfer-leader", 2, 2, "group, node: has the group's leader hand over to the node")         \
-    X(STATE, "node-state", 2, 3, "node, active|draining|gone, [force]: a row of gnomon_nodes")                \
-    X(MOVE, "move", 3, 3, "group, from, to: a member of a group is to be another node")                       \
-    X(SPLIT, "split", 1, 2, "group, [slot]: rows of slots from this one on become a group of their own")      \
-    X(REBALANCE, "rebalance-plan", 0, 0, "what the balancer is going to do")                                  \
-    X(CHECK_PLAN, "check-plan", 0, 1, "[table]: which groups have which tables")                              \
-    X(CHECKSUM, "checksum", 4, 6, "group, table id, SCN, rows, [from, [to]]: of this node's replica")         \
-    X(UPGRADE, "upgrade", 0, 1, "[finish]: which cluster versions the nodes can do; raises the cluster's")    \
+#define GN_ADMIN_COMMANDS(X)                                                                                       \
+    X(NODE, "node", 0, 0, "what this node knows of itself, its replicas and its connections")                      \
+    X(CLUSTER, "cluster", 0, 1, "the placement, and \"node\" of every node; [milliseconds to wait for them]")      \
+    X(METRICS, "metrics", 0, 0, "{\"text\": metrics in Prometheus' format}")                                       \
+    X(CONFIG, "config", 0, 0, "{\"text\": the configuration}")                                                     \
+    X(TRANSFER, "transfer-leader", 2, 2, "group, node: has the group's leader hand over to the node")              \
+    X(STATE, "node-state", 2, 3, "node, active|draining|gone, [force]: a row of gnomon_nodes")                     \
+    X(MOVE, "move", 3, 3, "group, from, to: a member of a group is to be another node")                            \
+    X(SPLIT, "split", 1, 2, "group, [slot]: rows of slots from this one on become a group of their own")           \
+    X(REBALANCE, "rebalance-plan", 0, 0, "what the balancer is going to do")                                       \
+    X(CHECK_PLAN, "check-plan", 0, 1, "[table]: which groups have which tables")                                   \
+    X(CHECKSUM, "checksum", 4, 6, "group, table id, SCN, rows, [from, [to]]: of this node's replica")              \
+    X(CHECK_INDEX, "check-index", 4, 4, "group, table id, index id, SCN: this node's replica, rows against index") \
+    X(UPGRADE, "upgrade", 0, 1, "[finish]: which cluster versions the nodes can do; raises the cluster's")         \
     X(RECOVER, "recover", 2, 8, "note CLUSTER NODES [GROUP:TERM:INDEX,...]..., start CLUSTER: see cluster/recover.h")
 
 typedef enum gn_admin_command {

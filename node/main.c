@@ -274,6 +274,7 @@ static int start_again(int argc, char **argv)
     if (args)
         execv("/proc/self/exe", args);
     fprintf(stderr, "gnomond: could not start again: %s\n", strerror(errno));
+    free(args);
     return 1;
 }
 

@@ -247,7 +247,7 @@ int gn_cmd_move(gn_ctl *ctl)
     return status;
 }
 
-static void print_moves(const json_t *plan)
+static void print_moves(const json_t *plan, bool waits)
 {
     static const char *const HEADS[] = {"GROUP>", "FROM>", "TO>", "WHY"};
     const json_t *moves = json_object_get(plan, "moves");
@@ -268,6 +268,9 @@ static void print_moves(const json_t *plan)
         gn_text_table_write(&t, &text);
     if (gn_json_true(plan, "more"))
         gn_buf_append_str(&text, "and more after these\n");
+    if (json_array_size(moves) && !waits)
+        gn_buf_append_str(&text,
+                          "\nThe cluster does this by itself, two groups at a time; --watch waits until it is done.\n");
     gn_ctl_print(&text);
     gn_text_table_close(&t);
     gn_buf_close(&text);
@@ -315,7 +318,7 @@ int gn_cmd_rebalance(gn_ctl *ctl)
     if (plan && gn_ctl_has(ctl, GN_OPT_JSON))
         gn_json_print(plan);
     else if (plan)
-        print_moves(plan);
+        print_moves(plan, gn_ctl_has(ctl, GN_OPT_WATCH));
     if (plan && gn_ctl_has(ctl, GN_OPT_WATCH) && !gn_ctl_has(ctl, GN_OPT_DRY_RUN))
         status = await_balance(ctl, client, json_array_size(json_object_get(plan, "moves")));
     json_decref(plan);

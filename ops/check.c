@@ -1,5 +1,5 @@
 /* check: compares the replicas of each group, table by table, in pieces. One replica says where a piece ends, the
- * others compute the same range at the same SCN. */
+ * others compute the same range at the same SCN. Then each replica compares its indexes with its rows. */
 #include "ops/commands.h"
 #include "ops/text.h"
 
@@ -8,14 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_NODES = 64, PIECE_S = 90 };
+enum { MAX_NODES = 64, PIECE_S = 90, INDEX_S = 900 };
 
 typedef struct checker {
     const gn_ctl *ctl;
     gn_ctl_client *client;
     uint64_t rows_at_once;
-    json_t *differences, *missing; /* what was found */
-    uint64_t rows, bytes, rows_expected, pieces;
+    json_t *differences, *missing, *indexes; /* what was found; indexes: those that are not as their rows */
+    uint64_t rows, bytes, rows_expected, pieces, indexes_checked;
 } checker;
 
 /* A group's part of a table. */
@@ -143,6 +143,58 @@ static void check_part(checker *c, part *p)
     }
 }
 
+/* ---- indexes ---- */
+
+static void note_index(checker *c, const part *p, gn_node_id node, const char *index, const json_t *found)
+{
+    json_array_append_new(
+        c->indexes,
+        json_pack("{s:I,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:s}", "group", (json_int_t)p->group, "table", p->name, "index",
+                  index, "node", (json_int_t)node, "rows", (json_int_t)gn_json_u64(found, "rows"), "entries",
+                  (json_int_t)gn_json_u64(found, "entries"), "missing", (json_int_t)gn_json_u64(found, "missing"),
+                  "extra", (json_int_t)gn_json_u64(found, "extra"), "example", gn_json_str(found, "example")));
+}
+
+/* All replicas at once, at one SCN. */
+static void check_index(checker *c, const part *p, const json_t *index)
+{
+    gn_ctl_call calls[MAX_NODES];
+    char group[24], table[24], id[24], scn[24];
+    const char *args[] = {group, table, id, scn, NULL}, *name = gn_json_str(index, "name");
+    size_t n = json_array_size(p->nodes) < MAX_NODES ? json_array_size(p->nodes) : MAX_NODES;
+    snprintf(group, sizeof group, "%" PRIu64, p->group);
+    snprintf(table, sizeof table, "%" PRIu64, p->table);
+    snprintf(id, sizeof id, "%" PRIu64, gn_json_u64(index, "index"));
+    snprintf(scn, sizeof scn, "%" PRIu64, p->scn);
+    for (size_t i = 0; i < n; i++)
+        gn_ctl_call_start(c->client, &calls[i], node_at(p, i), GN_ADMIN_CHECK_INDEX, args, INDEX_S);
+    for (size_t i = 0; i < n; i++) {
+        gn_error err = {0};
+        json_t *found = gn_ctl_call_end(&calls[i], &err);
+        if (!found && err.code != GN_NO_TABLE) {
+            note_missing(c, p, node_at(p, i), &err);
+        } else if (gn_json_true(found, "behind")) {
+            gn_error_set(&err, GN_UNAVAILABLE, "index %s is being brought up to date", name);
+            note_missing(c, p, node_at(p, i), &err);
+        } else if (found && !gn_json_true(found, "same")) {
+            note_index(c, p, node_at(p, i), name, found);
+        }
+        c->indexes_checked += found && !gn_json_true(found, "behind");
+        json_decref(found);
+    }
+}
+
+static void check_indexes(checker *c, const part *p, const json_t *indexes)
+{
+    for (size_t i = 0; i < json_array_size(indexes); i++) {
+        char words[120];
+        snprintf(words, sizeof words, "group %" PRIu64 ", %.40s: index %.30s", p->group, p->name,
+                 gn_json_str(json_array_get(indexes, i), "name"));
+        gn_ctl_progress(c->rows < c->rows_expected ? c->rows : c->rows_expected, c->rows_expected, words);
+        check_index(c, p, json_array_get(indexes, i));
+    }
+}
+
 static const json_t *nodes_of(const json_t *plan, uint64_t group)
 {
     const json_t *groups = json_object_get(plan, "groups");
@@ -163,6 +215,7 @@ static void check_all(checker *c, const json_t *plan)
         p.name = gn_json_str(piece, "name");
         p.nodes = nodes_of(plan, p.group);
         check_part(c, &p);
+        check_indexes(c, &p, json_object_get(piece, "indexes"));
         c->pieces++;
         free(p.from);
     }
@@ -172,8 +225,8 @@ static void check_all(checker *c, const json_t *plan)
 static void print_text(const checker *c)
 {
     char rows[32], bytes[32];
-    printf("%" PRIu64 " parts of tables compared: %s rows, %s in each replica\n", c->pieces,
-           gn_text_count(c->rows, rows), gn_text_bytes(c->bytes, bytes));
+    printf("%" PRIu64 " parts of tables compared: %s rows, %s in each replica; %" PRIu64 " replicas of indexes\n",
+           c->pieces, gn_text_count(c->rows, rows), gn_text_bytes(c->bytes, bytes), c->indexes_checked);
     for (size_t i = 0; i < json_array_size(c->differences); i++) {
         const json_t *d = json_array_get(c->differences, i), *replicas = json_object_get(d, "replicas");
         printf("DIFFERENT  group %" PRIu64 ", table %s, after key '%s' at SCN %" PRIu64 ":\n", gn_json_u64(d, "group"),
@@ -184,15 +237,30 @@ static void print_text(const checker *c)
                    gn_text_count(gn_json_u64(r, "rows"), rows), gn_json_str(r, "checksum"));
         }
     }
+    for (size_t i = 0; i < json_array_size(c->indexes); i++) {
+        const json_t *x = json_array_get(c->indexes, i);
+        const char *example = gn_json_str(x, "example");
+        printf("WRONG INDEX  group %" PRIu64 ", table %s, index %s, of node %" PRIu64 ": %s rows",
+               gn_json_u64(x, "group"), gn_json_str(x, "table"), gn_json_str(x, "index"), gn_json_u64(x, "node"),
+               gn_text_count(gn_json_u64(x, "rows"), rows));
+        printf(" and %s entries", gn_text_count(gn_json_u64(x, "entries"), rows));
+        printf(", %s rows without their entry", gn_text_count(gn_json_u64(x, "missing"), rows));
+        printf(", %s entries without their row%s%s\n", gn_text_count(gn_json_u64(x, "extra"), rows),
+               example[0] ? "; the first row has the key " : "", example);
+    }
     for (size_t i = 0; i < json_array_size(c->missing); i++) {
         const json_t *m = json_array_get(c->missing, i);
         printf("%s  group %" PRIu64 ", table %s, of node %" PRIu64 ": %s\n",
                strcmp(gn_json_str(m, "code"), gn_code_name(GN_CORRUPT)) == 0 ? "DAMAGED" : "not compared",
                gn_json_u64(m, "group"), gn_json_str(m, "table"), gn_json_u64(m, "node"), gn_json_str(m, "why"));
     }
-    if (json_array_size(c->differences) == 0)
+    if (json_array_size(c->indexes))
+        puts("An index that is wrong gives wrong answers: make that replica anew (gnomonctl move GROUP FROM TO), or "
+             "drop the "
+             "index and create it again.");
+    else if (json_array_size(c->differences) == 0)
         puts(json_array_size(c->missing) ? "no difference was found in what could be read"
-                                         : "all replicas are the same");
+                                         : "all replicas are the same, and all indexes as their rows");
 }
 
 int gn_cmd_check(gn_ctl *ctl)
@@ -210,12 +278,14 @@ int gn_cmd_check(gn_ctl *ctl)
     if (plan) {
         c.differences = json_array();
         c.missing = json_array();
+        c.indexes = json_array();
         check_all(&c, plan);
-        bool well = json_array_size(c.differences) == 0 && json_array_size(c.missing) == 0;
+        bool well = json_array_size(c.differences) + json_array_size(c.missing) + json_array_size(c.indexes) == 0;
         if (gn_ctl_has(ctl, GN_OPT_JSON)) {
-            json_t *document = json_pack("{s:b,s:I,s:I,s:I,s:O,s:O}", "same", well, "parts", (json_int_t)c.pieces,
-                                         "rows", (json_int_t)c.rows, "bytes", (json_int_t)c.bytes, "differences",
-                                         c.differences, "not_compared", c.missing);
+            json_t *document = json_pack("{s:b,s:I,s:I,s:I,s:I,s:O,s:O,s:O}", "same", well, "parts",
+                                         (json_int_t)c.pieces, "rows", (json_int_t)c.rows, "bytes", (json_int_t)c.bytes,
+                                         "indexes_checked", (json_int_t)c.indexes_checked, "differences", c.differences,
+                                         "wrong_indexes", c.indexes, "not_compared", c.missing);
             gn_json_print(document);
             json_decref(document);
         } else {
@@ -224,6 +294,7 @@ int gn_cmd_check(gn_ctl *ctl)
         status = well ? GN_EXIT_OK : GN_EXIT_UNHEALTHY;
         json_decref(c.differences);
         json_decref(c.missing);
+        json_decref(c.indexes);
     }
     json_decref(plan);
     gn_ctl_disconnect(c.client);

@@ -123,10 +123,12 @@ const gn_ctl_command gn_ctl_commands[] = {
      .run = gn_cmd_merge},
     {.name = "check",
      .args = "[TABLE]",
-     .summary = "Compares the replicas of every group",
-     .text = "Each replica computes checksums of all rows as of one SCN, in its own store, piece by piece. Differences "
-             "are reported with group, table and nodes. Exit code 4 if there are any, or if a replica could not be "
-             "read. It reads everything: expect the load of a full scan on each node.",
+     .summary = "Compares the replicas of every group, and their indexes with their rows",
+     .text =
+         "Each replica computes checksums of all rows as of one SCN, in its own store, piece by piece, and compares "
+         "each of its indexes, vector indexes too, with its rows at that SCN. Differences are reported with group, "
+         "table and nodes. Exit code 4 if there are any, or if a replica could not be read. It reads everything: "
+         "expect the load of some full scans on each node.",
      OWN(GN_OPT_ROWS),
      .run = gn_cmd_check},
     {.name = "recover",

@@ -135,8 +135,13 @@ static void take_group(gn_model *m, const json_t *row)
                           .distribution = gn_json_u64(row, "distribution"),
                           .slot_lo = (uint32_t)gn_json_u64(row, "slot_lo"),
                           .slot_hi = (uint32_t)gn_json_u64(row, "slot_hi")};
-    for (size_t i = 0; i < json_array_size(members) && g->n_wanted < GN_MODEL_MEMBERS && g->id != GN_META; i++)
-        g->wanted[g->n_wanted++] = (gn_node_id)json_integer_value(json_array_get(members, i));
+    for (size_t i = 0; i < json_array_size(members) && g->n_wanted < GN_MODEL_MEMBERS && g->id != GN_META; i++) {
+        gn_node_id id = (gn_node_id)json_integer_value(json_array_get(members, i));
+        const gn_model_node *node = gn_model_node_of(m, id);
+        g->declared++;
+        if (!node || node->asked)
+            g->wanted[g->n_wanted++] = id;
+    }
     for (uint32_t i = 0; i < m->n_nodes && g->n_wanted < GN_MODEL_MEMBERS && g->id == GN_META; i++)
         if (m->nodes[i].asked) /* every node has one */
             g->wanted[g->n_wanted++] = m->nodes[i].id;
@@ -264,6 +269,11 @@ static void look_at_group(json_t *list, const gn_model_group *g)
             g->n - silent, g->n);
     else if (silent)
         say(list, "warning", "group %" PRIu64 ": %u of %u replicas do not answer", g->id, silent, g->n);
+    else if (g->declared > g->n_wanted)
+        say(list, "warning",
+            "group %" PRIu64 " has %u replicas instead of %u: the others' nodes are gone, and there is no node to put "
+            "them on (add one)",
+            g->id, g->n, g->declared);
     else if (g->state == GN_GROUP_CHANGING)
         say(list, "note", "group %" PRIu64 " is changing its members", g->id);
 }

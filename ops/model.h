@@ -33,8 +33,9 @@ typedef struct gn_model_group {
     uint64_t term, last_index, rows, bytes, prepared;
     uint32_t n; /* members: as the leader has them, else as the placement has */
     gn_model_replica members[GN_MODEL_MEMBERS];
-    uint32_t n_wanted;
+    uint32_t n_wanted; /* without nodes that are gone */
     gn_node_id wanted[GN_MODEL_MEMBERS];
+    uint32_t declared; /* replicas that it should have; more than n_wanted: no node is there for the others */
     gn_model_state state;
 } gn_model_group;
 

@@ -186,4 +186,19 @@ gn_code gn_vector_scan_next(gn_vector_scan *scan, gn_batch *batch, gn_bytes *key
 void gn_vector_scan_stats_get(const gn_vector_scan *scan, gn_vector_scan_stats *out);
 void gn_vector_scan_close(gn_vector_scan *scan);
 
+/* ---- checking ---- */
+
+/* What an index has, beside what the rows say that it should have. */
+typedef struct gn_index_findings {
+    uint64_t rows, entries;  /* that should be there; that are */
+    bool same;               /* and they are the same */
+    bool behind;             /* a vector index that is being brought up to date: nothing was compared */
+    uint64_t missing, extra; /* rows without their entry, entries without their row; of a vector index at least */
+    gn_buf example;          /* the primary key of the first row without its entry; empty: none. To be closed */
+} gn_index_findings;
+/* Reads all rows and the whole index at the transaction's SCN, which must be read-only. A vector index's files are read
+ * against their checksums too (GN_INDEX_CORRUPT). From a strand. */
+gn_code gn_txn_check_index(gn_txn *txn, const gn_table_desc *table, const gn_index_desc *index, gn_index_findings *out,
+                           gn_error *err);
+
 #endif

@@ -160,6 +160,27 @@ static void views_show_it(void **state)
 }
 
 /* What another version, or a broken node, may send. */
+static void replicas_for_which_there_is_no_node_are_told(void **state)
+{
+    gn_model m;
+    bool healthy;
+    json_t *d = document("true", ALL_VOTE, "leader");
+    (void)state;
+    json_array_append_new(json_object_get(json_array_get(json_object_get(d, "placement"), 0), "members"),
+                          json_integer(4));
+    assert_true(gn_model_make(d, &m));
+    const gn_model_group *g = gn_model_group_of(&m, 2);
+    assert_int_equal(g->n_wanted, 3); /* nobody waits for a node that is gone */
+    assert_int_equal(g->declared, 4);
+    assert_int_equal(g->state, GN_GROUP_WELL);
+    json_t *problems = gn_model_problems(&m, &healthy);
+    assert_true(says(problems, "warning", "group 2 has 3 replicas instead of 4"));
+    assert_false(healthy);
+    json_decref(problems);
+    gn_model_close(&m);
+    json_decref(d);
+}
+
 static void odd_documents_are_no_accident(void **state)
 {
     static const char *const ODD[] = {"{}", "{\"nodes\":[],\"placement\":{}}",
@@ -190,6 +211,7 @@ int main(void)
         cmocka_unit_test(a_group_without_a_leader_is_an_error),
         cmocka_unit_test(a_change_of_members_is_a_note),
         cmocka_unit_test(views_show_it),
+        cmocka_unit_test(replicas_for_which_there_is_no_node_are_told),
         cmocka_unit_test(odd_documents_are_no_accident),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
