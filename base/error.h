@@ -99,8 +99,8 @@
     X(LOCKED, "58P02", "the directory is in use by another process")                                                  \
     X(SNAPSHOT_TOO_OLD, "72000", "snapshot too old")                                                                  \
     X(CONFIGURATION, "F0000", "invalid configuration")                                                                \
-    X(NOT_LEADER, "57P04", "this node does not lead the group")                                                       \
-    X(UNAVAILABLE, "57P05", "no quorum")                                                                              \
+    X(NOT_LEADER, "58C00", "this node does not lead the group")                                                       \
+    X(UNAVAILABLE, "58C00", "no quorum")                                                                              \
     X(TIMEOUT, "57014", "deadline passed")                                                                            \
     X(INTERNAL, "XX000", "internal error")                                                                            \
     X(CORRUPT, "XX001", "data corrupted")                                                                             \

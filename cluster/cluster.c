@@ -85,6 +85,7 @@ static gn_code open_parts(gn_cluster *c, gn_error *err)
     gn_balance_serve(c);
     gn_versions_serve(c);
     gn_admin_serve(c);
+    gn_resolver_serve(c);
     for (size_t i = 0; i < c->n_groups; i++)
         gn_shard_tell_unresolved(c->groups[i].shard);
     return GN_OK;

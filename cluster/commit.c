@@ -91,11 +91,12 @@ static gn_code commit_parts(gn_dtxn *txn, gn_part **parts, uint32_t n, gn_scn *s
 {
     preparing *all = gn_xcalloc(n, sizeof *all);
     uint64_t *groups = gn_xcalloc(n, sizeof *groups);
-    uint64_t id = gn_random_u64(txn->cluster->world);
+    gn_coordinating self;
     gn_code code = GN_OK;
+    gn_resolver_coordinate(txn->cluster->resolver, &self);
     for (uint32_t i = 0; i < n; i++) {
         groups[i] = parts[i]->group_id;
-        all[i] = (preparing){.part = parts[i], .txn_id = id + (id == 0), .groups = groups, .n = n};
+        all[i] = (preparing){.part = parts[i], .txn_id = self.txn_id, .groups = groups, .n = n};
     }
     prepare_all(txn, all, n);
     for (uint32_t i = 0; i < n && code == GN_OK; i++)
@@ -105,6 +106,7 @@ static gn_code commit_parts(gn_dtxn *txn, gn_part **parts, uint32_t n, gn_scn *s
         code = decide(txn, all, n, scn, err);
     else
         abort_prepared(txn, all, n);
+    gn_resolver_coordinated(txn->cluster->resolver, &self);
     if (code == GN_OUTCOME_UNKNOWN && all[0].code != GN_OK) /* nobody has said commit */
         code = gn_error_set(err, GN_SERIALIZATION, "could not serialize access: a group became unavailable");
     free(groups);

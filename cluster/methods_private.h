@@ -21,6 +21,7 @@ typedef enum gn_method {
     GN_METHOD_GROUP_DECIDE = 20,
     GN_METHOD_GROUP_DECISION = 21,
     GN_METHOD_GROUP_FORGET = 22,
+    GN_METHOD_COORDINATES = 23, /* resolver.c: whether a transaction is being committed there; not known to 0.1 */
 } gn_method;
 
 #endif

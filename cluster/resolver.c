@@ -1,6 +1,7 @@
 /* Each decision is told to each group by a job of its own, and each question is one: a group that has no leader holds
  * up nobody who waits for another. What others wait for goes first. */
 #include "base/log.h"
+#include "cluster/methods_private.h"
 #include "cluster/part_private.h"
 #include "cluster/pool_private.h"
 #include "cluster/resolver_private.h"
@@ -8,6 +9,9 @@
 #include <stdlib.h>
 
 enum { MAX_STRANDS = 64, RESERVED_STRANDS = 32, MAX_QUESTIONS = 1024 };
+enum { NODE_BITS = 16 };        /* of a transaction's id: the node that commits it; 0: not told */
+#define PATIENCE_NS 3000000000u /* with a coordinator that is at it, or of whom nothing can be told */
+#define ASK_NS 500000000u
 
 struct gn_resolver {
     gn_cluster *cluster;
@@ -15,6 +19,8 @@ struct gn_resolver {
     pthread_mutex_t lock; /* of what follows */
     struct question *questions;
     uint32_t n_questions;
+    gn_coordinating *coordinating;
+    uint64_t next_id;    /* from a random one on */
     bool stop, hopeless; /* hopeless: it stops, and something has failed since */
 };
 
@@ -40,7 +46,7 @@ typedef struct question {
     gn_pool_job job;
     struct question *next;
     gn_resolver *resolver;
-    uint64_t txn_id, first_group, group;
+    uint64_t txn_id, first_group, group, age_ns;
 } question;
 
 static bool post(gn_resolver *r, gn_pool_job *job, bool urgent)
@@ -174,16 +180,95 @@ static gn_code learn_and_tell(const question *q, gn_error *err)
     return code;
 }
 
+/* ---- whether somebody is at it ---- */
+
+void gn_resolver_coordinate(gn_resolver *r, gn_coordinating *txn)
+{
+    gn_node_id self = gn_net_self(r->cluster->world);
+    pthread_mutex_lock(&r->lock);
+    do
+        txn->txn_id = r->next_id++ << NODE_BITS | (self >> NODE_BITS ? 0 : self);
+    while (txn->txn_id == 0);
+    txn->prev = NULL;
+    txn->next = r->coordinating;
+    if (txn->next)
+        txn->next->prev = txn;
+    r->coordinating = txn;
+    pthread_mutex_unlock(&r->lock);
+}
+
+void gn_resolver_coordinated(gn_resolver *r, gn_coordinating *txn)
+{
+    pthread_mutex_lock(&r->lock);
+    *(txn->prev ? &txn->prev->next : &r->coordinating) = txn->next;
+    if (txn->next)
+        txn->next->prev = txn->prev;
+    pthread_mutex_unlock(&r->lock);
+}
+
+static bool coordinates(gn_resolver *r, uint64_t txn_id)
+{
+    pthread_mutex_lock(&r->lock);
+    const gn_coordinating *txn = r->coordinating;
+    while (txn && txn->txn_id != txn_id)
+        txn = txn->next;
+    pthread_mutex_unlock(&r->lock);
+    return txn != NULL;
+}
+
+static gn_code serve_coordinates(void *ctx, gn_node_id from, gn_bytes request, gn_buf *answer, gn_error *err)
+{
+    gn_cluster *c = ctx;
+    gn_reader r = gn_reader_of(request);
+    (void)from;
+    uint64_t txn_id = gn_read_be64(&r);
+    if (r.failed)
+        return gn_error_set(err, GN_PROTOCOL, "a question about a transaction cannot be read");
+    gn_buf_append_u8(answer, coordinates(c->resolver, txn_id));
+    return GN_OK;
+}
+
+void gn_resolver_serve(gn_cluster *c)
+{
+    gn_rpc_serve_strand(c->rpc, GN_METHOD_COORDINATES, serve_coordinates, c);
+}
+
+/* Nobody who is alive says that its node is at it. An older node does not know the question. */
+static bool is_orphan(const question *q)
+{
+    gn_cluster *c = q->resolver->cluster;
+    gn_node_id node = q->txn_id & ((1u << NODE_BITS) - 1);
+    gn_error err = {0};
+    gn_buf request, answer;
+    if (node == 0)
+        return false;
+    if (node == gn_net_self(c->world))
+        return !coordinates(q->resolver, q->txn_id);
+    gn_buf_init(&request, NULL, 16);
+    gn_buf_init(&answer, NULL, 16);
+    gn_buf_append_be64(&request, q->txn_id);
+    gn_code code = gn_rpc_ask(c->rpc, node, GN_METHOD_COORDINATES, gn_buf_bytes(&request), gn_now_ns(c->world) + ASK_NS,
+                              NULL, &answer, &err);
+    bool orphan = code == GN_OK && answer.len == 1 && answer.data[0] == 0;
+    if (code == GN_UNAVAILABLE || code == GN_TIMEOUT)
+        orphan = gn_rpc_ask(c->rpc, node, GN_METHOD_NUDGE, gn_bytes_of(NULL, 0), gn_now_ns(c->world) + ASK_NS, NULL,
+                            NULL, &err) != GN_OK;
+    gn_buf_close(&request);
+    gn_buf_close(&answer);
+    return orphan;
+}
+
 static void ask(gn_pool_job *job)
 {
     question *q = GN_CONTAINER(job, question, job);
     gn_error err = {0};
-    if (!is_hopeless(q->resolver) && learn_and_tell(q, &err) != GN_OK)
+    bool due = !is_hopeless(q->resolver) && (q->age_ns >= PATIENCE_NS || is_orphan(q));
+    if (due && learn_and_tell(q, &err) != GN_OK)
         failed(q->resolver, q->txn_id, &err);
     leave(q);
 }
 
-void gn_resolver_unresolved(void *ctx, gn_shard *shard, uint64_t txn_id, uint64_t first_group)
+void gn_resolver_unresolved(void *ctx, gn_shard *shard, uint64_t txn_id, uint64_t first_group, uint64_t age_ns)
 {
     gn_cluster *c = ctx;
     uint64_t group = c->resolver ? gn_group_of(c, shard) : 0;
@@ -193,6 +278,7 @@ void gn_resolver_unresolved(void *ctx, gn_shard *shard, uint64_t txn_id, uint64_
     *q = (question){.job = {.run = ask}, .resolver = c->resolver, .txn_id = txn_id};
     q->first_group = first_group;
     q->group = group;
+    q->age_ns = age_ns;
     if (!enter(c->resolver, q))
         free(q); /* somebody is at it */
     else if (!post(c->resolver, &q->job, false))
@@ -205,6 +291,7 @@ gn_resolver *gn_resolver_start(gn_cluster *cluster)
 {
     gn_resolver *r = gn_xcalloc(1, sizeof *r);
     r->cluster = cluster;
+    r->next_id = gn_random_u64(cluster->world);
     pthread_mutex_init(&r->lock, NULL);
     r->pool = gn_pool_create(cluster->world, "resolver", MAX_STRANDS, RESERVED_STRANDS);
     return r;

@@ -455,10 +455,10 @@ bool gn_prepared_writes(gn_prepared_list *list, const gn_space *space, gn_bytes 
 
 /* ---- waiting ---- */
 
-static void tell(gn_prepared_list *list, uint64_t txn_id, uint64_t primary)
+static void tell(gn_prepared_list *list, uint64_t txn_id, uint64_t primary, uint64_t since_ns)
 {
     gn_shard *shard = list->shard;
-    shard->unresolved(shard->unresolved_ctx, shard, txn_id, primary);
+    shard->unresolved(shard->unresolved_ctx, shard, txn_id, primary, gn_now_ns(shard->world) - since_ns);
 }
 
 /* Under the lock: whether it is time to tell; noted as done. */
@@ -484,7 +484,7 @@ static bool leads(gn_shard *shard)
 /* Under the lock, which it leaves meanwhile. */
 static gn_code await(gn_prepared_list *list, gn_prepared *p, const gn_patience *patience, gn_error *err)
 {
-    uint64_t txn_id = p->txn_id, primary = p->groups[0];
+    uint64_t txn_id = p->txn_id, primary = p->groups[0], since_ns = p->since_ns;
     bool tells = overdue(list, p->since_ns, &p->told_ns);
     gn_code code = gn_shard_failed(list->shard);
     gn_counter_add(list->shard->metrics.decision_waits, 1);
@@ -493,7 +493,7 @@ static gn_code await(gn_prepared_list *list, gn_prepared *p, const gn_patience *
     if (tells) {
         pthread_mutex_unlock(&list->room.lock);
         if (leads(list->shard))
-            tell(list, txn_id, primary);
+            tell(list, txn_id, primary, since_ns);
         pthread_mutex_lock(&list->room.lock);
     }
     if (code != GN_OK)
@@ -631,7 +631,7 @@ static void tell_waiting(gn_prepared_list *list, bool all)
 {
     enum { AT_ONCE = 64 };
     struct {
-        uint64_t txn_id, primary;
+        uint64_t txn_id, primary, since_ns;
     } late[AT_ONCE];
     size_t n = 0;
     if (!list->shard->unresolved || (!all && !leads(list->shard)))
@@ -640,17 +640,19 @@ static void tell_waiting(gn_prepared_list *list, bool all)
     for (gn_prepared *p = list->first; p && n < AT_ONCE; p = p->next)
         if (!p->decided && (all || overdue(list, p->since_ns, &p->told_ns))) {
             late[n].txn_id = p->txn_id;
+            late[n].since_ns = p->since_ns;
             late[n++].primary = p->groups[0];
         }
     for (size_t i = 0; list->n_decided > list->n_aborts - list->aborts_at && i < list->table_cap; i++)
         for (gn_decided *d = list->table[i]; d && n < AT_ONCE; d = d->next)
             if (d->state == GN_COMMITTED && (all || overdue(list, d->since_ns, &d->told_ns))) {
                 late[n].txn_id = d->txn_id;
+                late[n].since_ns = d->since_ns;
                 late[n++].primary = list->shard->group_id;
             }
     pthread_mutex_unlock(&list->room.lock);
     for (size_t i = 0; i < n; i++)
-        tell(list, late[i].txn_id, late[i].primary);
+        tell(list, late[i].txn_id, late[i].primary, late[i].since_ns);
 }
 
 void gn_prepared_tell_overdue(gn_prepared_list *list)

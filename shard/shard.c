@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 enum { DEFAULT_RETENTION_MS = 3600 * 1000, DEFAULT_CACHE_BYTES = 32 << 20, DEFAULT_MEMTABLE_BYTES = 32 << 20 };
-enum { DEFAULT_UNRESOLVED_MS = 3000 };
+enum { DEFAULT_UNRESOLVED_MS = 500 };
 
 /* ---- what Raft calls, on the host's queue ---- */
 

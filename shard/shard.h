@@ -66,9 +66,9 @@ typedef struct gn_shard_options {
     gn_chunk_link chunks;               /* zeroed: no snapshots are installed */
     uint64_t snapshot_bytes_per_second; /* of a snapshot that comes in; 0 = 100 MiB */
     /* A prepared transaction waits for its decision, or a decision for being forgotten, for longer than
-     * unresolved_after_ms (0 = 3000); again after each such time. Only where the group is led. On the keeper or on a
-     * strand that waits for it; must not block, nor call this shard. May be NULL. */
-    void (*unresolved)(void *ctx, gn_shard *shard, uint64_t txn_id, uint64_t primary_group);
+     * unresolved_after_ms (0 = 500), for age_ns by now; again after each such time. Only where the group is led. On the
+     * keeper or on a strand that waits for it; must not block, nor call this shard. May be NULL. */
+    void (*unresolved)(void *ctx, gn_shard *shard, uint64_t txn_id, uint64_t primary_group, uint64_t age_ns);
     void *unresolved_ctx;
     uint64_t unresolved_after_ms;
     /* The group was split: gn_shard_slots tells how. On the shard's queue; must not block. May be NULL. */

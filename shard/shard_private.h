@@ -93,7 +93,7 @@ struct gn_shard {
     gn_leader_link leader;
     gn_wait_room applied;  /* who waits for an index to be applied; its lock is taken inside view_lock */
     uint64_t applied_seen; /* under that lock */
-    void (*unresolved)(void *ctx, gn_shard *shard, uint64_t txn_id, uint64_t primary_group);
+    void (*unresolved)(void *ctx, gn_shard *shard, uint64_t txn_id, uint64_t primary_group, uint64_t age_ns);
     void *unresolved_ctx;
     uint64_t unresolved_after_ns;
     gn_proposer proposer;      /* used with a clock only */

@@ -13,6 +13,8 @@ static void every_code_has_name_sqlstate_and_text(void **state)
         assert_true(strlen(gn_code_text(code)) > 0);
     }
     assert_string_equal(gn_code_sqlstate(GN_UNIQUE), "23505");
+    assert_string_equal(gn_code_sqlstate(GN_UNAVAILABLE), "58C00"); /* 57P04 and 57P05 are PostgreSQL's for else */
+    assert_string_equal(gn_code_sqlstate(GN_NOT_LEADER), "58C00");
     assert_string_equal(gn_code_name(GN_INDEX_CORRUPT), "GN_INDEX_CORRUPT");
 }
 

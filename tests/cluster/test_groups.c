@@ -3,6 +3,8 @@
 #include "base/limits.h"
 #include "cluster/cluster_private.h"
 #include "cluster/dtxn.h"
+#include "cluster/part_private.h"
+#include "cluster/resolver_private.h"
 #include "tests/base/cmocka_all.h"
 
 #include <stdio.h>
@@ -361,15 +363,14 @@ static void transfers_over_groups_keep_the_total(void **state)
 }
 
 /* A coordinator that dies between prepare and decision: nobody waits for ever, nothing of it is seen. */
-static void what_nobody_decides_is_aborted(void **state)
+/* A row in each of two groups, prepared and not decided. */
+static void prepare(uint64_t txn_id, int64_t row, uint64_t ids[2])
 {
-    (void)state;
     gn_error err = {0};
-    make_table();
-    fill();
     gn_placement *p = gn_meta_placement(cluster);
     const gn_group_place *groups = &p->groups[p->n_groups - SHARDS];
-    uint64_t ids[2] = {groups[0].id, groups[1].id};
+    ids[0] = groups[0].id;
+    ids[1] = groups[1].id;
     for (int i = 0; i < 2; i++) {
         gn_txn *part;
         gn_scn scn;
@@ -377,13 +378,56 @@ static void what_nobody_decides_is_aborted(void **state)
         gn_txn_options options = {.read_scn = scn, .global = true};
         assert_int_equal(gn_txn_begin(replica_of(ids[i]), &options, &part, &err), GN_OK);
         gn_value values[2];
-        values_of(1000 + i, 1, values);
+        values_of(row + i, 1, values);
         const gn_table_desc *t = gn_txn_table_named(part, gn_bytes_str("accounts"));
         assert_int_equal(gn_txn_insert(part, t, values, &err), GN_OK);
-        assert_int_equal(gn_txn_prepare(part, 99, ids, 2, NULL, &err), GN_OK);
+        assert_int_equal(gn_txn_prepare(part, txn_id, ids, 2, NULL, &err), GN_OK);
     }
     gn_placement_release(p);
+}
+
+static void what_nobody_decides_is_aborted(void **state)
+{
+    (void)state;
+    uint64_t ids[2];
+    make_table();
+    fill();
+    prepare(99, 1000, ids);
     assert_total(); /* waits for the decision, and the resolver makes one */
+}
+
+static gn_decision_state decided(uint64_t group, uint64_t txn_id)
+{
+    gn_error err = {0};
+    gn_decision d = {0};
+    assert_int_equal(gn_group_decision(cluster, group, txn_id, &d, &err), GN_OK);
+    gn_decision_state state = d.state;
+    gn_decision_close(&d);
+    return state;
+}
+
+/* Its coordinator is asked first: who is at it is let be, for a while. */
+static void an_orphan_is_not_waited_for(void **state)
+{
+    (void)state;
+    gn_coordinating alive, dead;
+    uint64_t ids[2];
+    make_table();
+    fill();
+    gn_resolver_coordinate(cluster->resolver, &alive);
+    gn_resolver_coordinate(cluster->resolver, &dead);
+    assert_int_not_equal(alive.txn_id, dead.txn_id);
+    assert_int_equal(dead.txn_id & 0xffff, 7);
+    prepare(alive.txn_id, 1000, ids);
+    prepare(dead.txn_id, 2000, ids);
+    gn_resolver_coordinated(cluster->resolver, &dead);
+    gn_resolver_unresolved(cluster, replica_of(ids[0]), alive.txn_id, ids[0], 0);
+    gn_resolver_unresolved(cluster, replica_of(ids[1]), dead.txn_id, ids[0], 0);
+    while (decided(ids[1], dead.txn_id) == GN_PREPARED)
+        continue;
+    assert_int_equal(decided(ids[0], alive.txn_id), GN_PREPARED);
+    gn_resolver_coordinated(cluster->resolver, &alive);
+    assert_total();
 }
 
 static gn_dtxn *begin_past(uint64_t staleness_ms)
@@ -429,6 +473,7 @@ int main(void)
         TEST(a_replica_that_is_to_move_away_is_there_after_a_restart),
         TEST(transfers_over_groups_keep_the_total),
         TEST(what_nobody_decides_is_aborted),
+        TEST(an_orphan_is_not_waited_for),
         TEST(the_past_can_be_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -106,7 +106,7 @@ static gn_code ask_leader(void *ctx, uint64_t group_id, gn_node_id node, gn_byte
 
 /* ---- servers ---- */
 
-static void unresolved(void *ctx, gn_shard *shard, uint64_t txn_id, uint64_t primary_group);
+static void unresolved(void *ctx, gn_shard *shard, uint64_t txn_id, uint64_t primary_group, uint64_t age_ns);
 
 bool has_replica(const cluster *c, unsigned id, unsigned group)
 {
@@ -302,8 +302,9 @@ static void resolve(void *arg)
     free(r);
 }
 
-static void unresolved(void *ctx, gn_shard *shard, uint64_t txn_id, uint64_t primary_group)
+static void unresolved(void *ctx, gn_shard *shard, uint64_t txn_id, uint64_t primary_group, uint64_t age_ns)
 {
+    (void)age_ns;
     server *s = ctx;
     if (s->dying || s->c->nobody_resolves || s->c->resolving > 20 || s->c->n_strands > 7500)
         return;

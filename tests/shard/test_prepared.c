@@ -683,9 +683,10 @@ typedef struct told {
     _Atomic uint64_t txn_id, primary, n;
 } told;
 
-static void unresolved(void *ctx, gn_shard *shard, uint64_t txn_id, uint64_t primary)
+static void unresolved(void *ctx, gn_shard *shard, uint64_t txn_id, uint64_t primary, uint64_t age_ns)
 {
     (void)shard;
+    (void)age_ns;
     told *x = ctx;
     x->primary = primary;
     x->txn_id = txn_id;
