@@ -14,6 +14,7 @@ enum {
     TURN_IOVS = 8,           /* NNG takes no more */
     TURN_FRAMES = 64,        /* handed to the kernel in one turn */
     TURN_BYTES = 1 << 20,    /* about: the mutex is held as long as the kernel copies */
+    QUICK_BYTES = 64 << 10,  /* no more is sent on the thread of whoever has something to send */
     STAGING_BYTES = 16000,   /* small frames are put together: NNG's TLS makes a record of the first iov alone */
     SMALL_FRAME = 4 << 10,
     ALIVE_PARTS = 5, /* so many times in the silence that is allowed, something is said */
@@ -109,6 +110,7 @@ static void clean_up(gn_task *task)
     mesh_connection *c = GN_CONTAINER(task, mesh_connection, cleanup);
     nng_aio_stop(c->send);
     nng_aio_stop(c->recv);
+    nng_aio_free(c->quick);
     nng_aio_free(c->send);
     nng_aio_free(c->recv);
     nng_stream_free(c->stream);
@@ -154,7 +156,8 @@ void gn_mesh_connection_open(gn_mesh *mesh, nng_stream *stream, const char *wher
     c->since_ns = c->sent_ns = gn_now_ns(mesh->world);
     atomic_init(&c->heard_ns, c->since_ns);
     atomic_init(&c->refs, 1);
-    int made = nng_aio_alloc(&c->send, on_sent, c) | nng_aio_alloc(&c->recv, on_received, c);
+    int made = nng_aio_alloc(&c->quick, NULL, NULL) | nng_aio_alloc(&c->send, on_sent, c) |
+               nng_aio_alloc(&c->recv, on_received, c);
     GN_ASSERT(made == 0); /* as for all small structures */
     c->next = mesh->connections;
     if (c->next)
@@ -362,21 +365,6 @@ static unsigned gather(mesh_connection *c, nng_iov *iov)
     return n;
 }
 
-void gn_mesh_connection_send(mesh_connection *c)
-{
-    nng_iov iov[TURN_IOVS];
-    if (c->sending || c->state == MESH_CLOSED)
-        return;
-    fill_out(c);
-    unsigned n = gather(c, iov);
-    if (n == 0)
-        return;
-    c->sending = true;
-    int set = nng_aio_set_iov(c->send, n, iov);
-    GN_ASSERT(set == 0);
-    nng_stream_send(c->stream, c->send);
-}
-
 /* `count` more bytes of what is out have gone. Whole frames go to `gone`, to be freed without the mutex: to give back
  * hundreds of MiB takes the kernel a while. */
 static void advance(mesh_connection *c, size_t count, mesh_outbounds *gone)
@@ -399,6 +387,55 @@ static void advance(mesh_connection *c, size_t count, mesh_outbounds *gone)
             gn_counter_add(c->mesh->frames_out, 1);
         }
         gn_mesh_outbounds_append(gone, frame);
+    }
+}
+
+static void account_sent(mesh_connection *c, size_t count, mesh_outbounds *gone)
+{
+    c->sent_ns = gn_now_ns(c->mesh->world);
+    gn_counter_add(c->mesh->bytes_out, count);
+    if (c->link)
+        atomic_fetch_add(&c->link->peer->bytes_out, count);
+    advance(c, count, gone);
+}
+
+/* Most often the kernel has room. Then the bytes go on the caller's thread, by an operation without a callback, which
+ * wakes none of NNG's; one that does not end at once is taken back. False: nothing has gone, whatever the reason. Not
+ * with TLS, whose operations NNG does not take back. */
+static bool send_now(mesh_connection *c, const nng_iov *iov, unsigned n)
+{
+    mesh_outbounds gone = {0};
+    size_t bytes = 0;
+    for (unsigned i = 0; i < n; i++)
+        bytes += iov[i].iov_len;
+    if (c->mesh->tls || bytes > QUICK_BYTES)
+        return false;
+    int set = nng_aio_set_iov(c->quick, n, iov);
+    GN_ASSERT(set == 0);
+    nng_stream_send(c->stream, c->quick);
+    nng_aio_abort(c->quick, NNG_ECANCELED);
+    nng_aio_wait(c->quick);
+    if (nng_aio_result(c->quick) != 0)
+        return false;
+    account_sent(c, nng_aio_count(c->quick), &gone);
+    gn_mesh_outbounds_free(&gone);
+    return true;
+}
+
+void gn_mesh_connection_send(mesh_connection *c)
+{
+    nng_iov iov[TURN_IOVS];
+    while (!c->sending && c->state != MESH_CLOSED) {
+        fill_out(c);
+        unsigned n = gather(c, iov);
+        if (n == 0)
+            return;
+        if (send_now(c, iov, n))
+            continue;
+        c->sending = true;
+        int set = nng_aio_set_iov(c->send, n, iov);
+        GN_ASSERT(set == 0);
+        nng_stream_send(c->stream, c->send);
     }
 }
 
@@ -432,12 +469,7 @@ static void on_sent(void *arg)
     } else if (rv != 0) {
         gn_mesh_connection_close(c, words_of(c, rv));
     } else {
-        size_t count = nng_aio_count(c->send);
-        c->sent_ns = gn_now_ns(mesh->world);
-        gn_counter_add(mesh->bytes_out, count);
-        if (c->link)
-            atomic_fetch_add(&c->link->peer->bytes_out, count);
-        advance(c, count, &gone);
+        account_sent(c, nng_aio_count(c->send), &gone);
         gn_mesh_connection_send(c);
     }
     pthread_mutex_unlock(&mesh->lock);

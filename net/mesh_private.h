@@ -129,7 +129,7 @@ struct mesh_connection {
     char where[MESH_ADDRESS];
     nng_stream *stream;
     /* sending */
-    nng_aio *send;
+    nng_aio *send, *quick;
     bool sending, bye_sent, bye_heard, bye_received;
     mesh_outbounds control;
     mesh_outbounds out; /* being sent */

@@ -678,7 +678,7 @@ static size_t count_descriptors(void)
 static bool has_descriptors(node *n, void *ctx)
 {
     (void)n;
-    return count_descriptors() == *(size_t *)ctx;
+    return count_descriptors() <= *(size_t *)ctx; /* what tests before have closed may still have been there */
 }
 
 static void a_closed_mesh_leaves_nothing_open(void **state)
