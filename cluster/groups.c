@@ -411,6 +411,38 @@ static gn_code serve_replica(void *ctx, gn_node_id from, gn_bytes request, gn_bu
     return code;
 }
 
+/* A command of another node's, until the log has it. */
+typedef struct handed_on {
+    gn_cluster *cluster;
+    gn_shard *shard;
+    gn_rpc_request *request;
+} handed_on;
+
+static void answer_handed_on(void *ctx, gn_code code, gn_bytes answer, const gn_error *err)
+{
+    handed_on *h = ctx;
+    gn_group_release(h->cluster, h->shard);
+    gn_rpc_answer(h->request, code, answer, err);
+    free(h);
+}
+
+/* Most of what is asked is a command, which waits for the log: no strand waits with it. */
+static bool serve_replica_soon(void *ctx, gn_rpc_request *request)
+{
+    gn_reader r = gn_reader_of(request->bytes);
+    uint64_t id = gn_read_be64(&r);
+    gn_shard *shard = r.failed ? NULL : gn_group_hold(ctx, id);
+    if (!shard)
+        return false;
+    handed_on *h = gn_xmalloc(sizeof *h);
+    *h = (handed_on){.cluster = ctx, .shard = shard, .request = request};
+    if (gn_shard_serve_soon(shard, gn_read_bytes(&r, gn_reader_left(&r)), answer_handed_on, h))
+        return true;
+    gn_group_release(ctx, shard);
+    free(h);
+    return false;
+}
+
 static gn_code serve_chunk(void *ctx, gn_node_id from, gn_bytes bytes, gn_buf *answer, gn_error *err)
 {
     gn_chunk_request request;
@@ -432,7 +464,7 @@ static void serve_clock(void *ctx, gn_rpc_request *request)
 
 void gn_groups_serve(gn_cluster *c)
 {
-    gn_rpc_serve_strand(c->rpc, GN_METHOD_GROUP, serve_replica, c);
+    gn_rpc_serve_either(c->rpc, GN_METHOD_GROUP, serve_replica_soon, serve_replica, c);
     gn_rpc_serve_strand(c->rpc, GN_METHOD_CHUNK, serve_chunk, c);
     gn_rpc_serve(c->rpc, GN_METHOD_CLOCK, serve_clock, c);
 }

@@ -93,4 +93,11 @@ void gn_rpc_serve_strand(gn_rpc *rpc, uint16_t method,
                                             gn_error *err),
                          void *ctx);
 
+/* The same, but `first` has a look before, on the module's queue. True: it has taken the request, and answers it now or
+ * later (gn_rpc_answer); so those that only wait for something need no strand to wait on. */
+void gn_rpc_serve_either(gn_rpc *rpc, uint16_t method, bool (*first)(void *ctx, gn_rpc_request *request),
+                         gn_code (*handler)(void *ctx, gn_node_id from, gn_bytes request, gn_buf *response,
+                                            gn_error *err),
+                         void *ctx);
+
 #endif

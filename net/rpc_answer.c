@@ -378,7 +378,8 @@ static void run_task(gn_task *task)
 /* A request of this node itself goes by the queue: it was perhaps made by a handler's or a call's code further up. */
 static void dispatch(gn_rpc *rpc, rpc_work *work, rpc_entry *entry)
 {
-    if (rpc->handlers[entry->request.method].on_strand) {
+    const rpc_handler *handler = &rpc->handlers[entry->request.method];
+    if (handler->on_strand && !handler->first) {
         entry->state = RPC_WAITS;
         gn_rpc_strands_take(rpc, work, entry);
     } else if (entry->asker->id != rpc->self) {
@@ -446,10 +447,25 @@ static void run_blocking(rpc_entry *entry, const rpc_handler *handler)
     gn_buf_close(&response);
 }
 
+/* It is to be run by a strand after all. */
+static void to_strand(rpc_entry *entry)
+{
+    rpc_work work;
+    gn_rpc *rpc = entry->rpc;
+    gn_rpc_lock(rpc, &work);
+    entry->state = RPC_WAITS;
+    gn_rpc_strands_take(rpc, &work, entry);
+    gn_rpc_unlock(rpc, &work);
+}
+
 void gn_rpc_run(rpc_entry *entry)
 {
     rpc_handler handler = handler_of(entry);
-    if (handler.on_strand)
+    if (handler.first && !entry->looked_at) {
+        entry->looked_at = true;
+        if (!handler.first(handler.ctx, &entry->request))
+            to_strand(entry);
+    } else if (handler.on_strand)
         run_blocking(entry, &handler);
     else
         handler.on_queue(handler.ctx, &entry->request);
@@ -475,4 +491,12 @@ void gn_rpc_serve_strand(gn_rpc *rpc, uint16_t method,
                          void *ctx)
 {
     serve(rpc, method, (rpc_handler){.on_strand = handler, .ctx = ctx});
+}
+
+void gn_rpc_serve_either(gn_rpc *rpc, uint16_t method, bool (*first)(void *ctx, gn_rpc_request *request),
+                         gn_code (*handler)(void *ctx, gn_node_id from, gn_bytes request, gn_buf *response,
+                                            gn_error *err),
+                         void *ctx)
+{
+    serve(rpc, method, (rpc_handler){.first = first, .on_strand = handler, .ctx = ctx});
 }

@@ -138,6 +138,7 @@ typedef struct rpc_entry {
     rpc_blob *answer;
     rpc_state state;
     bool bulk, below; /* below: in that list */
+    bool looked_at;   /* by `first` of its handler */
     uint8_t *body;
     size_t held; /* bytes of body, while counted at the asker */
 } rpc_entry;
@@ -196,6 +197,7 @@ typedef struct rpc_worker {
 
 typedef struct rpc_handler {
     void (*on_queue)(void *ctx, gn_rpc_request *request);
+    bool (*first)(void *ctx, gn_rpc_request *request); /* before on_strand; may be NULL */
     gn_code (*on_strand)(void *ctx, gn_node_id from, gn_bytes request, gn_buf *response, gn_error *err);
     void *ctx;
 } rpc_handler;

@@ -227,7 +227,26 @@ static void command_done(gn_raft_request *request, gn_code code)
     }
     if (op->shard)
         gn_proposer_done(&op->shard->proposer, op, code);
-    gn_event_signal(&op->event);
+    if (op->done)
+        op->done(op);
+    else
+        gn_event_signal(&op->event);
+}
+
+/* Gives whether it got an SCN of the clock; if not, it is counted as under way without one until it is done. */
+static bool start_command(gn_shard *shard, gn_commit_op *op)
+{
+    atomic_fetch_add(&shard->unclocked, 1); /* before the look at `clocked`: see gn_shard_use_clock */
+    /* What has no SCN does not queue for one: the clock itself takes its numbers from a sequence. */
+    bool clocked = shard->clocked && gn_command_kind_of(op->request.command) != GN_COMMAND_SEQUENCE;
+    if (clocked) {
+        atomic_fetch_sub(&shard->unclocked, 1);
+        op->shard = shard;
+        gn_propose(&shard->proposer, op);
+    } else {
+        gn_raft_submit(shard->group, &op->request);
+    }
+    return clocked;
 }
 
 gn_code gn_shard_run_command_here(gn_shard *shard, gn_bytes command, uint64_t only_term, gn_commit_op *op)
@@ -240,16 +259,7 @@ gn_code gn_shard_run_command_here(gn_shard *shard, gn_bytes command, uint64_t on
     op->request = (gn_raft_request){.done = command_done, .command = command, .only_term = only_term};
     gn_event_init(&op->event, shard->world);
     gn_strand_lend(shard->world);
-    atomic_fetch_add(&shard->unclocked, 1); /* before the look at `clocked`: see gn_shard_use_clock */
-    /* What has no SCN does not queue for one: the clock itself takes its numbers from a sequence. */
-    bool clocked = shard->clocked && gn_command_kind_of(command) != GN_COMMAND_SEQUENCE;
-    if (clocked) {
-        atomic_fetch_sub(&shard->unclocked, 1);
-        op->shard = shard;
-        gn_propose(&shard->proposer, op);
-    } else {
-        gn_raft_submit(shard->group, &op->request);
-    }
+    bool clocked = start_command(shard, op);
     gn_event_wait(&op->event, UINT64_MAX);
     if (!clocked)
         atomic_fetch_sub(&shard->unclocked, 1);
@@ -344,6 +354,13 @@ static gn_code serve_catch_up(gn_shard *shard, gn_node_id from, gn_buf *answer, 
     return code;
 }
 
+static void append_outcome(gn_buf *answer, const gn_commit_op *op)
+{
+    gn_buf_append_be64(answer, op->scn);
+    gn_buf_append_be64(answer, (uint64_t)op->first);
+    gn_buf_append_u8(answer, (uint8_t)op->state);
+}
+
 /* The command is copied: its clock is written into it. */
 static gn_code serve_command(gn_shard *shard, uint64_t term, gn_bytes command, gn_buf *answer, gn_error *err)
 {
@@ -356,13 +373,61 @@ static gn_code serve_command(gn_shard *shard, uint64_t term, gn_bytes command, g
                                : gn_command_decode(gn_buf_bytes(&copy), &checked, err);
     if (code == GN_OK && (code = gn_shard_run_command_here(shard, gn_buf_bytes(&copy), term, &op)) != GN_OK && err)
         *err = op.err;
-    if (code == GN_OK) {
-        gn_buf_append_be64(answer, op.scn);
-        gn_buf_append_be64(answer, (uint64_t)op.first);
-        gn_buf_append_u8(answer, (uint8_t)op.state);
-    }
+    if (code == GN_OK)
+        append_outcome(answer, &op);
     gn_buf_close(&copy);
     return code;
+}
+
+/* ---- the same without a strand ---- */
+
+/* A command that came from another node, until it is done. */
+typedef struct served_command {
+    gn_commit_op op;
+    gn_buf command;
+    gn_shard_served done;
+    void *ctx;
+} served_command;
+
+static void command_served(gn_commit_op *op)
+{
+    served_command *s = GN_CONTAINER(op, served_command, op);
+    gn_buf answer;
+    gn_buf_init(&answer, NULL, 64);
+    if (op->code == GN_OK)
+        append_outcome(&answer, op);
+    s->done(s->ctx, op->code, gn_buf_bytes(&answer), &op->err);
+    gn_buf_close(&answer);
+    gn_buf_close(&s->command);
+    free(s);
+}
+
+/* Only while there is a clock: what goes without one is counted by whoever waits for it. */
+bool gn_shard_serve_soon(gn_shard *shard, gn_bytes request, gn_shard_served done, void *ctx)
+{
+    gn_command checked;
+    gn_reader r = gn_reader_of(request);
+    bool known = gn_read_u8(&r) == REQUEST_VERSION, command = gn_read_u8(&r) == REQUEST_COMMAND;
+    uint64_t term = gn_read_be64(&r);
+    gn_bytes bytes = gn_read_bytes(&r, gn_reader_left(&r));
+    if (r.failed || !known || !command || term == 0 || !shard->clocked || shard->split_until_ns != 0 ||
+        gn_shard_failed(shard) != GN_OK || gn_command_kind_of(bytes) == GN_COMMAND_SEQUENCE)
+        return false;
+    served_command *s = gn_xcalloc(1, sizeof *s);
+    *s = (served_command){.done = done, .ctx = ctx};
+    gn_buf_init(&s->command, shard->account, GN_MAX_ENTRY);
+    gn_buf_append_bytes(&s->command, bytes);
+    if (s->command.failed || gn_command_decode(gn_buf_bytes(&s->command), &checked, NULL) != GN_OK) {
+        gn_buf_close(&s->command);
+        free(s);
+        return false; /* for its words */
+    }
+    s->op =
+        (gn_commit_op){.only_term = term, .done = command_served, .shard = shard, .request = {.done = command_done}};
+    s->op.request.command = gn_buf_bytes(&s->command);
+    s->op.request.only_term = term;
+    gn_propose(&shard->proposer, &s->op);
+    return true;
 }
 
 gn_code gn_shard_serve(gn_shard *shard, gn_node_id from, gn_bytes request, gn_buf *answer, gn_error *err)

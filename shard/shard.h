@@ -103,6 +103,11 @@ gn_code gn_shard_confirm_await(gn_shard *shard, gn_confirmation *confirmation, c
 gn_code gn_shard_tell_applied(gn_shard *shard, gn_node_id to, uint64_t *index, gn_error *err);
 /* At the replica. From a strand. */
 gn_code gn_shard_await_applied(gn_shard *shard, uint64_t index, const _Atomic bool *cancel);
+/* The same for a request that only waits for the log, without a strand to wait on: then true, and `done` runs once, on
+ * any thread, perhaps before this returns, and must not block. False: gn_shard_serve is to be called. request: borrowed
+ * until this returns. */
+typedef void (*gn_shard_served)(void *ctx, gn_code code, gn_bytes answer, const gn_error *err);
+bool gn_shard_serve_soon(gn_shard *shard, gn_bytes request, gn_shard_served done, void *ctx);
 bool gn_shard_has_transactions(gn_shard *shard); /* open ones; any thread */
 /* Removes a closed replica's directory and everything in it. GN_IO. */
 gn_code gn_shard_remove(const char *dir, gn_error *err);
