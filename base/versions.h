@@ -21,9 +21,11 @@
 #include <stdint.h>
 
 /* X(number, the first release that has it, what it brought). Numbers follow each other. */
-#define GN_CLUSTER_VERSIONS(X)     \
-    X(1, "0.1.0", "the first one") \
-    X(2, "0.2.0", "gnomon_nodes has a column that says which program a node runs; groups can be split")
+#define GN_CLUSTER_VERSIONS(X)                                                                                        \
+    X(1, "0.1.0", "the first one")                                                                                    \
+    X(2, "0.2.0",                                                                                                     \
+      "gnomon_nodes has a column that says which program a node runs; groups can be split; fragments of queries run " \
+      "where the rows are")
 
 enum {
 #define GN_VERSION_LAST(number, release, what) GN_CLUSTER_VERSION_AFTER_##number = (number) + 1,
@@ -38,6 +40,7 @@ enum {
 enum {
     GN_SINCE_NODE_PROGRAMS = 2, /* gnomon_nodes.version */
     GN_SINCE_SPLITS = 2,        /* the command GN_COMMAND_SPLIT, and what only groups that were split say */
+    GN_SINCE_FRAGMENTS = 2,     /* scans with work to be done on the rows where they lie */
 };
 
 /* Which cluster versions a build can do. */
@@ -72,6 +75,8 @@ static inline bool gn_version_can(gn_version_range range, uint32_t version)
     X(MEMBERS, 1, "a request for a group's members (cluster/balance.c)")                                          \
     X(DECIDE, 1, "decisions about prepared transactions (cluster/group_decide.c)")                                \
     X(PART, 1, "a step of a part of a transaction (cluster/part_wire.c)")                                         \
+    X(FRAGMENT, 1, "what is done with rows where they lie (query/fragment.c)")                                    \
+    X(CATCH_UP, 1, "what replicas of several groups ask of their leader (cluster/catch_up.c)")                    \
     X(PART_LIST, 1, "parts that are kept alive or given up (cluster/parts.c)")                                    \
     X(GROUP, 1, "what a replica asks of its leader (shard/leader.c)")                                             \
     X(CHUNK, 1, "a piece of a snapshot's file (shard/snapshot_chunk.c)")                                          \

@@ -1,11 +1,12 @@
 #include "base/limits.h"
+#include "base/versions.h"
 #include "cluster/catch_up_private.h"
 #include "cluster/methods_private.h"
 #include "net/rpc.h"
 
 #include <stdlib.h>
 
-enum { WIRE_VERSION = 1, ITEM_BYTES = 9 };
+enum { WIRE_VERSION = GN_FORMAT_CATCH_UP, ITEM_BYTES = 9 };
 static const uint64_t ASK_NS = 5000000000, CANCEL_LOOK_NS = 100000000;
 
 /* ---- the wire ---- */

@@ -1,8 +1,10 @@
 /* Scans over the groups of a table. One group is asked directly; several become streams that are merged. Groups that
  * are elsewhere are asked all at once; those that are here are looked at by several strands. */
+#include "base/versions.h"
 #include "cluster/dtxn_private.h"
 #include "cluster/merge_private.h"
 #include "cluster/parallel_private.h"
+#include "cluster/run_private.h"
 
 #include <stdlib.h>
 
@@ -12,13 +14,16 @@
  * strand has time; those rows wait here. */
 typedef struct local_stream {
     gn_scan *scan;
-    gn_vector_scan *vectors; /* instead */
+    gn_vector_scan *vectors; /* instead, */
+    gn_run *run;             /* or this */
     gn_batch first;          /* its arena: NULL: nothing was asked for ahead */
     gn_bytes *first_keys;    /* NULL: not asked for */
 } local_stream;
 
 static gn_code local_next(local_stream *s, gn_batch *batch, gn_bytes *keys, gn_error *err)
 {
+    if (s->run)
+        return gn_run_next(s->run, batch, keys, err);
     return s->vectors ? gn_vector_scan_next(s->vectors, batch, keys, err) : gn_scan_next(s->scan, batch, keys, err);
 }
 
@@ -51,6 +56,7 @@ static void local_stream_close(void *stream)
     local_stream *s = stream;
     forget_first(s);
     gn_scan_close(s->scan);
+    gn_run_close(s->run);
     if (s->vectors)
         gn_vector_scan_close(s->vectors);
     free(s);
@@ -73,6 +79,7 @@ typedef struct counted {
     gn_stream inner;
     gn_part *part;
     gn_world *world;
+    bool ahead; /* its first batch was counted when it was asked for */
 } counted;
 
 static void count(gn_part *part, const gn_batch *batch, uint64_t started_ns, gn_world *world)
@@ -87,8 +94,9 @@ static gn_code counted_next(void *stream, gn_batch *batch, gn_bytes *keys, gn_er
     counted *c = stream;
     uint64_t started = gn_now_ns(c->world);
     gn_code code = c->inner.next(c->inner.stream, batch, keys, err);
-    if (code == GN_OK)
+    if (code == GN_OK && !c->ahead)
         count(c->part, batch, started, c->world);
+    c->ahead = false;
     return code;
 }
 
@@ -99,10 +107,10 @@ static void counted_close(void *stream)
     free(c);
 }
 
-static gn_stream count_stream(gn_stream inner, gn_part *part, gn_world *world)
+static gn_stream count_stream(gn_stream inner, gn_part *part, gn_world *world, bool ahead)
 {
     counted *c = gn_xcalloc(1, sizeof *c);
-    *c = (counted){.inner = inner, .part = part, .world = world};
+    *c = (counted){.inner = inner, .part = part, .world = world, .ahead = ahead};
     return (gn_stream){.next = counted_next, .close = counted_close, .stream = c};
 }
 
@@ -113,13 +121,16 @@ static const gn_stream *uncounted(const gn_stream *stream)
 
 /* ---- open ---- */
 
-/* The specification of either kind; the other is NULL. */
+/* The specification of one of the kinds; the others are NULL. */
 typedef struct opening {
     const gn_scan_spec *rows;
     const gn_vector_scan_spec *vectors;
-    bool with_keys; /* whatever the specification says: the merge needs them */
-    bool ahead;     /* every group has to give something before there is an answer: all at the same time */
+    gn_run_spec *runs; /* one for each group */
+    gn_buf fragment;   /* of all runs, packed; empty if there is none */
+    bool with_keys;    /* whatever the specification says: the merge needs them */
+    bool ahead;        /* every group has to give something before there is an answer: all at the same time */
     gn_account *account;
+    const _Atomic bool *cancel;
     gn_part **parts;
     gn_stream *streams; /* .stream NULL: not open */
     uint32_t n;
@@ -153,23 +164,28 @@ static gn_code start_remote(opening *o, gn_error *err)
         gn_remote_scan *scan;
         if (!part)
             continue;
-        code = o->rows ? gn_remote_scan_start(part, &rows, &scan, err)
-                       : gn_remote_vector_scan_start(part, o->vectors, &scan, err);
+        code = o->runs   ? gn_remote_run_start(part, &o->runs[i], gn_buf_bytes(&o->fragment), &scan, err)
+               : o->rows ? gn_remote_scan_start(part, &rows, &scan, err)
+                         : gn_remote_vector_scan_start(part, o->vectors, &scan, err);
         if (code == GN_OK)
             o->streams[i] = (gn_stream){.next = remote_stream_next, .close = remote_stream_close, .stream = scan};
     }
     return code;
 }
 
-static gn_code open_local(const opening *o, gn_txn *txn, local_stream *s, gn_error *err)
+static gn_code open_local(const opening *o, uint32_t i, local_stream *s, gn_error *err)
 {
-    gn_code code =
-        o->rows ? gn_scan_open(txn, o->rows, &s->scan, err) : gn_vector_scan_open(txn, o->vectors, &s->vectors, err);
+    gn_txn *txn = o->parts[i]->txn;
+    gn_code code = o->runs   ? gn_run_open(txn, &o->runs[i], o->account, o->cancel, &s->run, err)
+                   : o->rows ? gn_scan_open(txn, o->rows, &s->scan, err)
+                             : gn_vector_scan_open(txn, o->vectors, &s->vectors, err);
     if (code != GN_OK || !o->ahead)
         return code;
     s->first.arena = gn_arena_create(o->account);
-    s->first.n_columns = o->rows ? o->rows->n_ordinals : o->vectors->n_ordinals + 1;
-    s->first_keys = o->with_keys ? gn_xcalloc(GN_BATCH_ROWS, sizeof *s->first_keys) : NULL;
+    if (!o->runs)
+        s->first.n_columns = o->rows ? o->rows->n_ordinals : o->vectors->n_ordinals + 1;
+    s->first_keys =
+        o->with_keys || (o->runs && o->runs[i].keyed) ? gn_xcalloc(GN_BATCH_ROWS, sizeof *s->first_keys) : NULL;
     return local_next(s, &s->first, s->first_keys, err);
 }
 
@@ -181,9 +197,9 @@ static void open_here(void *opening_, uint32_t k)
     gn_part *part = o->parts[i];
     local_stream *s = gn_xcalloc(1, sizeof *s);
     uint64_t started = o->ahead ? gn_now_ns(o->world) : 0;
-    o->codes[k] = open_local(o, part->txn, s, &o->errors[k]);
-    if (o->ahead)
-        part->figures.time_ns += gn_now_ns(o->world) - started;
+    o->codes[k] = open_local(o, i, s, &o->errors[k]);
+    if (o->ahead && o->codes[k] == GN_OK)
+        count(part, &s->first, started, o->world);
     if (o->codes[k] == GN_OK)
         o->streams[i] = (gn_stream){.next = local_stream_next, .close = local_stream_close, .stream = s};
     else
@@ -220,6 +236,7 @@ static gn_code await_remote(opening *o, gn_error *err)
 
 static void opening_close(opening *o)
 {
+    gn_buf_close(&o->fragment);
     free(o->parts);
     free(o->streams);
     free(o->here);
@@ -232,7 +249,8 @@ static gn_code open_streams(gn_dtxn *txn, opening *o, const gn_group_place *grou
 {
     o->world = txn->cluster->world;
     o->account = txn->options.account;
-    o->ahead = o->n > 1 && (o->vectors || o->with_keys);
+    o->cancel = txn->options.cancel;
+    o->ahead = o->n > 1 && (o->vectors || o->runs || o->with_keys);
     o->parts = gn_xcalloc(o->n, sizeof *o->parts);
     o->streams = gn_xcalloc(o->n, sizeof *o->streams);
     gn_code code = find_parts(txn, o, groups, err);
@@ -243,7 +261,7 @@ static gn_code open_streams(gn_dtxn *txn, opening *o, const gn_group_place *grou
     if (code == GN_OK)
         code = await_remote(o, err);
     for (uint32_t i = 0; i < o->n && code == GN_OK; i++)
-        o->streams[i] = count_stream(o->streams[i], o->parts[i], txn->cluster->world);
+        o->streams[i] = count_stream(o->streams[i], o->parts[i], txn->cluster->world, o->ahead && !o->parts[i]->remote);
     for (uint32_t i = 0; i < o->n && code != GN_OK; i++)
         if (o->streams[i].stream)
             o->streams[i].close(o->streams[i].stream);
@@ -253,8 +271,11 @@ static gn_code open_streams(gn_dtxn *txn, opening *o, const gn_group_place *grou
 /* ---- scans ---- */
 
 struct gn_dscan {
-    gn_stream stream; /* of one group, */
-    gn_merge *merge;  /* of several */
+    gn_stream stream;      /* of one group, */
+    gn_merge *merge;       /* of several */
+    gn_run_spec *runs;     /* that the streams look at; NULL: plain scans */
+    gn_key_range **ranges; /* of each of them */
+    uint32_t n;
 };
 
 gn_code gn_dscan_open(gn_dtxn *txn, const gn_scan_spec *spec, bool ordered, gn_dscan **out, gn_error *err)
@@ -292,7 +313,122 @@ void gn_dscan_close(gn_dscan *scan)
     gn_merge_close(scan->merge);
     if (scan->stream.stream)
         scan->stream.close(scan->stream.stream);
+    for (uint32_t i = 0; i < scan->n; i++)
+        free(scan->ranges[i]);
+    free(scan->ranges);
+    free(scan->runs);
     free(scan);
+}
+
+/* ---- scans with work to be done ---- */
+
+bool gn_dscan_takes_fragments(const gn_cluster *cluster, const gn_table_desc *table)
+{
+    return table->distribution_id && gn_cluster_is_at(cluster, GN_SINCE_FRAGMENTS);
+}
+
+/* The groups of a table, and for each the ranges that may have rows in it. */
+typedef struct spreading {
+    const gn_group_place *all;
+    uint32_t n_all;
+    gn_key_range **ranges;
+    uint32_t *n;
+    const gn_dscan_spec *spec;
+} spreading;
+
+static void add_range(spreading *s, uint32_t group, const gn_key_range *range)
+{
+    if (!s->ranges[group])
+        s->ranges[group] = gn_xcalloc(s->spec->n_ranges ? s->spec->n_ranges : 1, sizeof *range);
+    s->ranges[group][s->n[group]++] = *range;
+}
+
+static gn_code spread_ranges(gn_dtxn *txn, spreading *s, gn_error *err)
+{
+    const gn_dscan_spec *spec = s->spec;
+    uint32_t n = spec->n_ranges ? spec->n_ranges : 1;
+    gn_code code = GN_OK;
+    for (uint32_t i = 0; i < n && code == GN_OK; i++) {
+        const gn_key_range *range = spec->n_ranges ? &spec->ranges[i] : &spec->rows.range;
+        const gn_group_place *first = s->all;
+        uint32_t n_groups = s->n_all;
+        if (!spec->rows.index)
+            code = gn_dtxn_groups(txn, spec->rows.table, range, &first, &n_groups, err);
+        for (uint32_t k = 0; k < n_groups && code == GN_OK; k++)
+            add_range(s, (uint32_t)(first - s->all) + k, range);
+    }
+    return code;
+}
+
+/* Only groups that have something to look at. */
+static gn_group_place *choose_groups(const spreading *s, gn_dscan *scan, uint32_t *n)
+{
+    gn_group_place *groups = gn_xcalloc(s->n_all, sizeof *groups);
+    scan->runs = gn_xcalloc(s->n_all, sizeof *scan->runs);
+    scan->ranges = gn_xcalloc(s->n_all, sizeof *scan->ranges);
+    for (uint32_t i = 0; i < s->n_all; i++) {
+        if (s->n[i] == 0)
+            continue;
+        groups[scan->n] = s->all[i];
+        scan->ranges[scan->n] = s->ranges[i];
+        scan->runs[scan->n++] = (gn_run_spec){
+            .rows = s->spec->rows, .ranges = s->ranges[i], .n_ranges = s->n[i], .fragment = s->spec->fragment};
+    }
+    *n = scan->n;
+    return groups;
+}
+
+static gn_code open_runs(gn_dtxn *txn, const gn_dscan_spec *spec, opening *o, const gn_group_place *groups,
+                         gn_dscan *scan, gn_error *err)
+{
+    const gn_fragment *f = spec->fragment;
+    o->with_keys = spec->ordered && o->n > 1;
+    o->runs = scan->runs;
+    for (uint32_t i = 0; i < o->n; i++)
+        scan->runs[i].keyed = o->with_keys || !spec->rows.without_keys;
+    gn_buf_init(&o->fragment, txn->options.account, 2 * (size_t)GN_FRAGMENT_BYTES);
+    if (f && !gn_fragment_pack(f, &o->fragment))
+        return gn_error_set(err, GN_LIMIT, "a fragment of a query is too large");
+    gn_code code = open_streams(txn, o, groups, err);
+    if (code != GN_OK)
+        return code;
+    gn_merge_order order = !spec->ordered ? GN_MERGE_NONE : spec->rows.reverse ? GN_MERGE_KEY_DESCENDING : GN_MERGE_KEY;
+    if (o->n > 1)
+        scan->merge =
+            gn_merge_open(o->streams, o->n, f ? f->n_out : spec->rows.n_ordinals, order, txn->options.account);
+    else
+        scan->stream = o->streams[0];
+    return GN_OK;
+}
+
+gn_code gn_dscan_run(gn_dtxn *txn, const gn_dscan_spec *spec, gn_dscan **out, gn_error *err)
+{
+    spreading s = {.spec = spec};
+    opening o = {0};
+    gn_code code = GN_OK;
+    if (spec->n_ranges == 0 && !spec->rows.index) { /* one range may be of one group, which is read without the clock */
+        code = gn_dtxn_groups(txn, spec->rows.table, &spec->rows.range, &s.all, &s.n_all, err);
+    } else {
+        code = gn_dtxn_groups(txn, spec->rows.table, NULL, &s.all, &s.n_all, err);
+    }
+    if (code != GN_OK)
+        return code;
+    gn_dscan *scan = gn_xcalloc(1, sizeof *scan);
+    s.ranges = gn_xcalloc(s.n_all, sizeof *s.ranges);
+    s.n = gn_xcalloc(s.n_all, sizeof *s.n);
+    code = spread_ranges(txn, &s, err);
+    gn_group_place *groups = choose_groups(&s, scan, &o.n);
+    if (code == GN_OK)
+        code = open_runs(txn, spec, &o, groups, scan, err);
+    opening_close(&o);
+    free(groups);
+    free(s.ranges);
+    free(s.n);
+    if (code == GN_OK)
+        *out = scan;
+    else
+        gn_dscan_close(scan);
+    return code;
 }
 
 /* ---- vector scans ---- */

@@ -7,6 +7,7 @@
 #define GN_CLUSTER_DTXN_H
 
 #include "cluster/cluster.h"
+#include "query/fragment.h"
 #include "shard/txn.h"
 
 typedef struct gn_dtxn gn_dtxn;
@@ -70,6 +71,20 @@ typedef struct gn_dscan gn_dscan;
  * only.
  */
 gn_code gn_dscan_open(gn_dtxn *txn, const gn_scan_spec *spec, bool ordered, gn_dscan **out, gn_error *err);
+
+/* A scan with work to be done where the rows are. */
+typedef struct gn_dscan_spec {
+    gn_scan_spec rows;
+    const gn_key_range *ranges;  /* instead of its range: ascending, apart from each other; at most GN_DSCAN_RANGES */
+    uint32_t n_ranges;           /* 0: its range */
+    const gn_fragment *fragment; /* NULL: the rows as they are. What comes is what the fragments of all groups give */
+    bool ordered;                /* as for gn_dscan_open; not with a fragment that groups or sorts */
+} gn_dscan_spec;
+enum { GN_DSCAN_RANGES = 16384 };
+/* Does this cluster do such things, and of a table like this? */
+bool gn_dscan_takes_fragments(const gn_cluster *cluster, const gn_table_desc *table);
+/* What the spec points to must outlive the scan. */
+gn_code gn_dscan_run(gn_dtxn *txn, const gn_dscan_spec *spec, gn_dscan **out, gn_error *err);
 gn_code gn_dscan_next(gn_dscan *scan, gn_batch *batch, gn_bytes *keys, gn_error *err);
 void gn_dscan_close(gn_dscan *scan); /* NULL is fine */
 

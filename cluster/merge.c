@@ -129,20 +129,13 @@ static gn_code start(gn_merge *m, gn_error *err)
 
 static gn_code take_row(gn_batch *to, const input *in, gn_bytes *key, gn_error *err)
 {
-    for (uint32_t i = 0; i < to->n_columns; i++) {
-        gn_value v = gn_column_get(&in->batch.columns[i], in->at);
-        if (!v.is_null && gn_type_physical(v.type) == GN_P_BYTES &&
-            !(v.as.bytes.data = gn_arena_memdup(to->arena, v.as.bytes.data, v.as.bytes.len)))
-            return gn_error_oom(err, gn_arena_account(to->arena));
-        gn_column_set(&to->columns[i], to->n_rows, &v);
-    }
-    if (key) {
+    gn_code code = gn_batch_append(to, in->batch.columns, in->at, err);
+    if (code == GN_OK && key) {
         *key = in->keys[in->at];
         if (!(key->data = gn_arena_memdup(to->arena, key->data, key->len)))
             return gn_error_oom(err, gn_arena_account(to->arena));
     }
-    to->n_rows++;
-    return GN_OK;
+    return code;
 }
 
 static gn_code like_inputs(const gn_merge *m, gn_batch *batch, gn_error *err)

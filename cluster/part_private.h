@@ -51,6 +51,9 @@ void gn_remote_part_traffic(const gn_remote_part *part, gn_node_id *node, uint64
 
 /* ---- part_scan.c ---- start sends, await gives the outcome of the opening; close both ways */
 gn_code gn_remote_scan_start(gn_remote_part *part, const gn_scan_spec *spec, gn_remote_scan **out, gn_error *err);
+struct gn_run_spec;
+gn_code gn_remote_run_start(gn_remote_part *part, const struct gn_run_spec *spec, gn_bytes fragment,
+                            gn_remote_scan **out, gn_error *err);
 gn_code gn_remote_vector_scan_start(gn_remote_part *part, const gn_vector_scan_spec *spec, gn_remote_scan **out,
                                     gn_error *err);
 gn_code gn_remote_scan_await(gn_remote_scan *scan, gn_error *err);

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/limits.h"
 #include "cluster/part_remote_private.h"
+#include "cluster/run_private.h"
 #include "query/batch_pack.h"
 
 #include <stdlib.h>
@@ -65,6 +66,30 @@ gn_code gn_remote_scan_start(gn_remote_part *p, const gn_scan_spec *spec, gn_rem
     gn_remote_scan *s = scan_alloc(p, spec->table, spec->ordinals, spec->n_ordinals, false);
     s->limit_hint = spec->limit_hint;
     gn_wire_scan_write(&p->request, s->id, spec);
+    return opened(s, out, err);
+}
+
+/* fragment: the spec's, packed; empty if there is none. */
+gn_code gn_remote_run_start(gn_remote_part *p, const gn_run_spec *spec, gn_bytes fragment, gn_remote_scan **out,
+                            gn_error *err)
+{
+    const gn_fragment *f = spec->fragment;
+    gn_code code = gn_remote_request(p, GN_PART_RUN, true, err);
+    if (code != GN_OK)
+        return code;
+    gn_remote_scan *s = scan_alloc(p, spec->rows.table, spec->rows.ordinals, f ? 0 : spec->rows.n_ordinals, false);
+    if (f) {
+        free(s->types);
+        s->n_types = f->n_out;
+        s->types = gn_xcalloc(f->n_out + 1, sizeof *s->types);
+        memcpy(s->types, f->out_types, f->n_out * sizeof *s->types);
+    }
+    s->limit_hint = f && f->keep != UINT64_MAX ? f->keep : spec->rows.limit_hint;
+    gn_scan_spec first = spec->rows;
+    first.range = spec->ranges[0];
+    first.without_keys = !spec->keyed;
+    gn_wire_scan_write(&p->request, s->id, &first);
+    gn_wire_run_write(&p->request, spec->ranges + 1, spec->n_ranges - 1, fragment);
     return opened(s, out, err);
 }
 

@@ -178,6 +178,7 @@ static gn_code apply_writes(gn_served_part *part, gn_reader in, gn_account *acco
 static void scan_free(gn_served_scan *s)
 {
     gn_scan_close(s->scan);
+    gn_run_close(s->run);
     if (s->vector_scan)
         gn_vector_scan_close(s->vector_scan);
     gn_arena_destroy(s->batch.arena);
@@ -243,22 +244,74 @@ static gn_code copy_bytes(gn_arena *arena, gn_bytes *bytes, gn_error *err)
     return GN_OK;
 }
 
-static gn_code open_rows(gn_served_part *part, gn_served_scan *s, const gn_table_desc *t, gn_wire_scan *w,
-                         gn_error *err)
+static gn_code copy_range(gn_arena *arena, gn_key_range *range, gn_error *err)
+{
+    gn_code code = copy_bytes(arena, &range->lo, err);
+    return code == GN_OK ? copy_bytes(arena, &range->hi, err) : code;
+}
+
+static gn_code read_spec(gn_served_scan *s, const gn_table_desc *t, gn_wire_scan *w, gn_error *err)
 {
     s->spec = (gn_scan_spec){
         .table = t, .range = w->range, .reverse = w->reverse, .n_ordinals = w->n_ordinals, .limit_hint = w->limit_hint};
     gn_code code = read_ordinals(s, t, w, &s->spec.ordinals, err);
     if (code == GN_OK && w->index_id)
         code = find_index(t, w->index_id, GN_INDEX_BTREE, &s->spec.index, err);
-    if (code == GN_OK)
-        code = copy_bytes(s->arena, &s->spec.range.lo, err);
-    if (code == GN_OK)
-        code = copy_bytes(s->arena, &s->spec.range.hi, err);
+    return code == GN_OK ? copy_range(s->arena, &s->spec.range, err) : code;
+}
+
+static gn_code open_rows(gn_served_part *part, gn_served_scan *s, const gn_table_desc *t, gn_wire_scan *w,
+                         gn_error *err)
+{
+    gn_code code = read_spec(s, t, w, err);
     const gn_key_range *r = &s->spec.range;
     s->one_row =
         !w->index_id && r->hi_inclusive && !r->lo_exclusive && gn_bytes_eq(r->lo, r->hi) && is_key_of(t, r->lo);
     return code == GN_OK ? gn_scan_open(part->txn, &s->spec, &s->scan, err) : code;
+}
+
+static gn_code read_ranges(gn_served_scan *s, gn_wire_run *w, gn_error *err)
+{
+    gn_key_range *ranges = gn_arena_calloc(s->arena, (size_t)w->n_more + 1, sizeof *ranges);
+    if (!ranges)
+        return gn_error_oom(err, gn_arena_account(s->arena));
+    ranges[0] = s->spec.range;
+    gn_code code = GN_OK;
+    for (uint32_t i = 1; i <= w->n_more && code == GN_OK; i++)
+        code = gn_wire_range_read(&w->more, &ranges[i]) ? copy_range(s->arena, &ranges[i], err) : unreadable(err);
+    s->run_spec.ranges = ranges;
+    s->run_spec.n_ranges = w->n_more + 1;
+    return code;
+}
+
+static gn_code read_fragment(gn_served_scan *s, gn_bytes bytes, gn_error *err)
+{
+    gn_type *types = gn_arena_calloc(s->arena, s->spec.n_ordinals + 1, sizeof *types);
+    if (!types)
+        return gn_error_oom(err, gn_arena_account(s->arena));
+    for (uint32_t i = 0; i < s->spec.n_ordinals; i++)
+        types[i] = s->spec.table->columns[s->spec.ordinals[i]].type;
+    gn_code code = gn_fragment_unpack(bytes, types, s->spec.n_ordinals, s->arena, &s->fragment, err);
+    if (code == GN_OK && s->fragment.grouped && s->with_keys)
+        return unreadable(err);
+    s->batch.n_columns = s->fragment.n_out;
+    s->run_spec.fragment = &s->fragment;
+    return code;
+}
+
+static gn_code open_run(gn_served_part *part, gn_served_scan *s, const gn_table_desc *t, gn_wire_scan *w,
+                        gn_reader *body, gn_account *account, gn_error *err)
+{
+    gn_wire_run run;
+    if (!gn_wire_run_read(body, &run))
+        return unreadable(err);
+    gn_code code = read_spec(s, t, w, err);
+    s->run_spec = (gn_run_spec){.rows = s->spec, .keyed = s->with_keys};
+    if (code == GN_OK)
+        code = read_ranges(s, &run, err);
+    if (code == GN_OK && run.fragment.len)
+        code = read_fragment(s, run.fragment, err);
+    return code == GN_OK ? gn_run_open(part->txn, &s->run_spec, account, &part->cancel, &s->run, err) : code;
 }
 
 static gn_code open_vectors(gn_served_part *part, gn_served_scan *s, const gn_table_desc *t, gn_wire_scan *w,
@@ -282,9 +335,10 @@ static gn_code open_vectors(gn_served_part *part, gn_served_scan *s, const gn_ta
     return code == GN_OK ? gn_vector_scan_open(part->txn, &s->vector_spec, &s->vector_scan, err) : code;
 }
 
-static gn_code open_scan(gn_served_part *part, gn_reader *body, bool vector, gn_account *account, gn_served_scan **out,
-                         gn_error *err)
+static gn_code open_scan(gn_served_part *part, gn_reader *body, gn_part_action action, gn_account *account,
+                         gn_served_scan **out, gn_error *err)
 {
+    bool vector = action == GN_PART_VECTOR_SCAN;
     gn_wire_scan w;
     const gn_table_desc *t = NULL;
     if (!gn_wire_scan_read(body, vector, &w) || *find_scan(part, w.id))
@@ -300,7 +354,9 @@ static gn_code open_scan(gn_served_part *part, gn_reader *body, bool vector, gn_
     s->arena = gn_arena_create(account);
     s->batch = (gn_batch){.arena = gn_arena_create(account), .n_columns = w.n_ordinals + vector};
     s->keys = w.with_keys ? gn_xcalloc(GN_BATCH_ROWS, sizeof *s->keys) : NULL;
-    code = vector ? open_vectors(part, s, t, &w, err) : open_rows(part, s, t, &w, err);
+    code = vector                  ? open_vectors(part, s, t, &w, err)
+           : action == GN_PART_RUN ? open_run(part, s, t, &w, body, account, err)
+                                   : open_rows(part, s, t, &w, err);
     if (code != GN_OK) {
         scan_free(s);
         return code;
@@ -318,6 +374,11 @@ static gn_code fetch(gn_served_scan *s, gn_error *err)
     if (s->vector_scan) {
         gn_code code = gn_vector_scan_next(s->vector_scan, &s->batch, s->keys, err);
         s->ended = s->batch.n_rows == 0;
+        return code;
+    }
+    if (s->run) {
+        gn_code code = gn_run_next(s->run, &s->batch, s->keys, err);
+        s->ended = gn_run_ended(s->run);
         return code;
     }
     gn_code code = gn_scan_next(s->scan, &s->batch, s->keys, err);
@@ -417,7 +478,8 @@ static gn_code act(gn_served_part *part, gn_part_request *r, gn_account *account
         return roll_back(part, gn_read_be64(&r->body), err);
     case GN_PART_SCAN:
     case GN_PART_VECTOR_SCAN:
-        code = open_scan(part, &r->body, r->action == GN_PART_VECTOR_SCAN, account, &s, err);
+    case GN_PART_RUN:
+        code = open_scan(part, &r->body, r->action, account, &s, err);
         break;
     case GN_PART_NEXT:
         if (!(s = *find_scan(part, gn_read_be32(&r->body))))

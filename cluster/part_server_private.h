@@ -5,6 +5,7 @@
 #include "cluster/part_wire_private.h"
 #include "cluster/parts_private.h"
 #include "cluster/pool_private.h"
+#include "cluster/run_private.h"
 
 /* A scan that a part has open. Its spec's arrays lie in the arena. */
 typedef struct gn_served_scan {
@@ -14,7 +15,10 @@ typedef struct gn_served_scan {
     gn_scan_spec spec;
     gn_vector_scan_spec vector_spec;
     gn_scan *scan;
-    gn_vector_scan *vector_scan; /* instead */
+    gn_vector_scan *vector_scan; /* instead, */
+    gn_run *run;                 /* or this one */
+    gn_run_spec run_spec;
+    gn_fragment fragment;
     bool with_keys, one_row;
     gn_batch batch; /* its rows from `at` on are still to be sent */
     gn_bytes *keys;

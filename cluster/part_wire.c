@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-enum { WIRE_VERSION = GN_FORMAT_PART, PART_AT = 11 /* of the part's number in a request */ };
+enum { WIRE_VERSION = GN_FORMAT_PART, PART_AT = 11 /* of the part's number in a request */, RANGE_MIN_BYTES = 9 };
 enum { REQUEST_BEGIN = 1, REQUEST_GLOBAL = 2, REQUEST_READ_ONLY = 4, REQUEST_UNCONFIRMED = 8, REQUEST_SLOTS = 16 };
 enum { ANSWER_ERROR = 1, ANSWER_WRITES = 2, ANSWER_ENDED = 4, ANSWER_GONE = 8 };
 enum {
@@ -164,7 +164,7 @@ bool gn_part_request_read(gn_bytes bytes, gn_part_request *out)
         return false;
     out->closed = gn_reader_of(gn_read_bytes(&in, n_closed * 4));
     out->writes = gn_reader_of(gn_wire_bytes_read(&in));
-    if (in.failed || version != WIRE_VERSION || action < GN_PART_FLUSH || action > GN_PART_NEXT || out->part == 0)
+    if (in.failed || version != WIRE_VERSION || action < GN_PART_FLUSH || action > GN_PART_RUN || out->part == 0)
         return false;
     out->body = rest_of(&in);
     return true;
@@ -350,6 +350,49 @@ bool gn_wire_scan_read(gn_reader *in, bool vector, gn_wire_scan *out)
     memcpy(&out->target_recall, &recall, sizeof recall);
     return !in->failed && out->query.len % sizeof(float) == 0 && out->query.len > 0 &&
            out->query.len <= GN_MAX_DIMENSIONS * sizeof(float);
+}
+
+static void range_write(gn_buf *out, const gn_key_range *r)
+{
+    gn_buf_append_u8(out,
+                     (uint8_t)((r->lo_exclusive ? SCAN_LO_EXCLUSIVE : 0) | (r->hi_inclusive ? SCAN_HI_INCLUSIVE : 0) |
+                               (r->lo.data ? SCAN_LO : 0) | (r->hi.data ? SCAN_HI : 0)));
+    gn_wire_bytes_write(out, r->lo);
+    gn_wire_bytes_write(out, r->hi);
+}
+
+bool gn_wire_range_read(gn_reader *in, gn_key_range *out)
+{
+    uint8_t flags = gn_read_u8(in);
+    gn_bytes lo = gn_wire_bytes_read(in), hi = gn_wire_bytes_read(in);
+    *out = (gn_key_range){.lo_exclusive = flags & SCAN_LO_EXCLUSIVE, .hi_inclusive = flags & SCAN_HI_INCLUSIVE};
+    if (flags & SCAN_LO)
+        out->lo = lo;
+    if (flags & SCAN_HI)
+        out->hi = hi;
+    return !in->failed && lo.len <= GN_WIRE_MAX_RANGE && hi.len <= GN_WIRE_MAX_RANGE;
+}
+
+void gn_wire_run_write(gn_buf *out, const gn_key_range *more, uint32_t n_more, gn_bytes fragment)
+{
+    gn_buf_append_be32(out, n_more);
+    for (uint32_t i = 0; i < n_more; i++)
+        range_write(out, &more[i]);
+    gn_wire_bytes_write(out, fragment);
+}
+
+bool gn_wire_run_read(gn_reader *in, gn_wire_run *out)
+{
+    gn_key_range range;
+    *out = (gn_wire_run){.n_more = gn_read_be32(in)};
+    if (in->failed || out->n_more >= GN_WIRE_MAX_RANGES || (size_t)out->n_more * RANGE_MIN_BYTES > gn_reader_left(in))
+        return false;
+    out->more = *in;
+    for (uint32_t i = 0; i < out->n_more; i++)
+        if (!gn_wire_range_read(in, &range))
+            return false;
+    out->fragment = gn_wire_bytes_read(in);
+    return !in->failed && gn_reader_left(in) == 0;
 }
 
 void gn_wire_stats_write(gn_buf *out, const gn_vector_scan_stats *s)

@@ -18,6 +18,7 @@
 enum {
     GN_WIRE_BATCH_BYTES = 4 << 20, /* about so much of a batch goes into one answer */
     GN_WIRE_MAX_RANGE = 1 << 20,   /* a bound of a range */
+    GN_WIRE_MAX_RANGES = 65536,    /* of one scan */
     GN_WIRE_MAX_GROUPS = 65536,    /* of one transaction */
     GN_WIRE_MAX_PARTS = 4096,      /* in one list */
 };
@@ -30,6 +31,7 @@ typedef enum gn_part_action {
     GN_PART_SCAN,
     GN_PART_VECTOR_SCAN,
     GN_PART_NEXT, /* of either */
+    GN_PART_RUN,  /* a scan with more ranges and a fragment; since GN_SINCE_FRAGMENTS */
 } gn_part_action;
 
 typedef struct gn_part_request {
@@ -107,6 +109,17 @@ typedef struct gn_wire_scan {
 void gn_wire_scan_write(gn_buf *out, uint32_t id, const gn_scan_spec *spec);
 void gn_wire_vector_scan_write(gn_buf *out, uint32_t id, const gn_vector_scan_spec *spec);
 bool gn_wire_scan_read(gn_reader *in, bool vector, gn_wire_scan *out);
+
+/* What follows a scan in GN_PART_RUN: more ranges, behind the scan's own, and a fragment (query/fragment.h) or nothing.
+ *   count (4)  (flags (1)  lo  hi)*   length (4)  fragment */
+void gn_wire_run_write(gn_buf *out, const gn_key_range *more, uint32_t n_more, gn_bytes fragment);
+typedef struct gn_wire_run {
+    uint32_t n_more;
+    gn_reader more; /* for gn_wire_range_read; as many as it says */
+    gn_bytes fragment;
+} gn_wire_run;
+bool gn_wire_run_read(gn_reader *in, gn_wire_run *out);
+bool gn_wire_range_read(gn_reader *in, gn_key_range *out);
 
 void gn_wire_stats_write(gn_buf *out, const gn_vector_scan_stats *stats);
 bool gn_wire_stats_read(gn_reader *in, gn_vector_scan_stats *out);

@@ -275,11 +275,13 @@ static gn_code insert_query(gn_exec *x, gn_error *err)
 static gn_code open_targets(gn_exec *x, gn_operator **out, gn_error *err)
 {
     const gn_query *q = x->plan->query;
-    gn_code code = gn_exec_source(x, &q->path, true, 0, &x->operators.source, err);
+    gn_code code = gn_exec_push(x, q, UINT64_MAX, true, err);
+    if (code == GN_OK)
+        code = gn_exec_source(x, &q->path, true, 0, &x->operators.source, err);
     if (code != GN_OK)
         return code;
     x->root = x->operators.source;
-    if (q->filter) {
+    if (q->filter && !x->push.filters) {
         x->root = x->operators.filter = gn_op_filter(&x->eval, x->account, x->root, q->filter);
         x->root->timed = x->timed;
     }

@@ -20,6 +20,13 @@ struct gn_result_chunk {
     gn_batch batch;
 };
 
+/* The beginning of a query over a table that is spread: what is done where its rows are (push.c). */
+typedef struct gn_push {
+    const gn_path *path;         /* of whose scan; NULL: nothing is done there */
+    const gn_fragment *fragment; /* NULL: only that the scan is one for all ranges */
+    bool filters, groups, sorts, limits;
+} gn_push;
+
 typedef struct gn_exec {
     gn_cluster *cluster;
     gn_dtxn *txn;
@@ -33,6 +40,7 @@ typedef struct gn_exec {
     bool vector_exact;
     bool timed;
     gn_operator *root;
+    gn_push push;
     gn_exec_operators operators;
     gn_arena *scratch; /* of one row at a time */
     uint64_t n_rows;   /* written */
@@ -68,6 +76,12 @@ gn_code gn_exec_value(gn_exec *x, const gn_expr *e, gn_value *out, gn_error *err
 /* A bigint that may be absent, NULL or (an error) negative. */
 gn_code gn_exec_count(gn_exec *x, const gn_expr *e, gn_code negative, const char *what, uint64_t absent, uint64_t *out,
                       gn_error *err);
+/* Decides what is done where the rows are, before the source is made. keep: so many rows are wanted of the order, or of
+ * all if there is none; UINT64_MAX: all. writes: the rows are to be changed, so they come whole, with their keys. */
+gn_code gn_exec_push(gn_exec *x, const gn_query *q, uint64_t keep, bool writes, gn_error *err);
+gn_code gn_exec_bounds(gn_exec *x, const gn_query *q, uint64_t *limit, uint64_t *offset, gn_error *err);
+/* How many rows the order must keep: past the limit nothing is asked for. */
+uint64_t gn_exec_kept(const gn_query *q, uint64_t limit, uint64_t offset);
 gn_code gn_exec_source(gn_exec *x, const gn_path *path, bool with_keys, uint64_t limit_hint, gn_operator **out,
                        gn_error *err);
 /* with_keys: the batches have one column more, a bytea: the encoded primary key. */

@@ -26,6 +26,9 @@ typedef struct scan_source {
     gn_column *columns;
     gn_arena *bytes;
     gn_scan_spec spec;
+    const gn_push *push; /* NULL: the rows come as they are, range by range */
+    gn_dscan_spec run;
+    gn_arena *ranges; /* of a run */
     gn_dscan *scan;
     part_keys parts[GN_MAX_INDEX_COLUMNS];
     bound lo, hi;
@@ -274,12 +277,76 @@ static bool advance(scan_source *s)
     return false;
 }
 
+/* ---- as one scan of all ranges, with what is done where the rows are ---- */
+
+static gn_code copy_range(scan_source *s, gn_key_range *to, gn_error *err)
+{
+    *to = s->spec.range;
+    gn_bytes *ends[2] = {&to->lo, &to->hi};
+    for (int i = 0; i < 2; i++)
+        if (ends[i]->data && !(ends[i]->data = gn_arena_memdup(s->ranges, ends[i]->data, ends[i]->len)))
+            return gn_error_oom(err, s->x->account);
+    return GN_OK;
+}
+
+static uint32_t count_ranges(const scan_source *s)
+{
+    uint64_t n = 1;
+    for (uint32_t i = 0; i < s->path->n_parts && n <= GN_DSCAN_RANGES; i++)
+        n *= s->parts[i].n;
+    return n < GN_DSCAN_RANGES ? (uint32_t)n : GN_DSCAN_RANGES;
+}
+
+static void turn(gn_key_range *ranges, uint32_t n)
+{
+    for (uint32_t i = 0; i < n / 2; i++) {
+        gn_key_range t = ranges[i];
+        ranges[i] = ranges[n - 1 - i];
+        ranges[n - 1 - i] = t;
+    }
+}
+
+/* All ranges that are left, or as many as one scan takes; the last one of them is the current choice. */
+static gn_code make_ranges(scan_source *s, gn_error *err)
+{
+    gn_arena_reset(s->ranges);
+    uint32_t most = count_ranges(s), n = 0;
+    gn_key_range *ranges = gn_arena_calloc(s->ranges, (size_t)most + 1, sizeof *ranges);
+    if (!ranges)
+        return gn_error_oom(err, s->x->account);
+    gn_code code = GN_OK;
+    do {
+        code = make_range(s, err);
+        if (code == GN_OK)
+            code = copy_range(s, &ranges[n++], err);
+    } while (code == GN_OK && n < most && advance(s));
+    if (s->path->reverse)
+        turn(ranges, n);
+    s->run.rows = s->spec;
+    s->run.rows.range = ranges[0];
+    s->run.ranges = ranges;
+    s->run.n_ranges = n > 1 ? n : 0;
+    return code;
+}
+
 /* ---- the operator ---- */
 
+static gn_code open_scan(scan_source *s, gn_error *err)
+{
+    gn_code code = s->push ? make_ranges(s, err) : make_range(s, err);
+    if (code != GN_OK)
+        return code;
+    return s->push ? gn_dscan_run(s->x->txn, &s->run, &s->scan, err)
+                   : gn_dscan_open(s->x->txn, &s->spec, s->path->ordered, &s->scan, err);
+}
+
+/* Columns that stay where the rows are, since nothing here looks at them, are NULL in `columns` from the beginning. */
 static gn_batch *give(scan_source *s)
 {
-    for (uint32_t i = 0; i < s->path->n_ordinals; i++)
-        s->columns[i] = s->batch.columns[i];
+    const gn_fragment *f = s->push ? s->push->fragment : NULL;
+    uint32_t n = f ? f->n_out : s->path->n_ordinals;
+    for (uint32_t i = 0; i < n; i++)
+        s->columns[f && !f->grouped ? f->columns[i] : i] = s->batch.columns[i];
     s->out.n_rows = s->batch.n_rows;
     return &s->out;
 }
@@ -290,13 +357,8 @@ static gn_code scan_next(gn_operator *op, gn_batch **out, gn_error *err)
     gn_code code = s->started ? GN_OK : compute(s, err);
     *out = NULL;
     while (code == GN_OK && !s->finished) {
-        if (!s->scan) {
-            code = make_range(s, err);
-            if (code == GN_OK)
-                code = gn_dscan_open(s->x->txn, &s->spec, s->path->ordered, &s->scan, err);
-            if (code != GN_OK)
-                return code;
-        }
+        if (!s->scan && (code = open_scan(s, err)) != GN_OK)
+            return code;
         code = gn_dscan_next(s->scan, &s->batch, s->with_keys ? s->columns[s->path->n_ordinals].bytes : NULL, err);
         if (code != GN_OK)
             return code;
@@ -318,9 +380,38 @@ static void scan_close(gn_operator *op)
     gn_buf_close(&s->lo_key);
     gn_buf_close(&s->hi_key);
     gn_arena_destroy(s->bytes);
+    gn_arena_destroy(s->ranges);
 }
 
 static const gn_operator_ops scan_ops = {.name = "Scan", .next = scan_next, .close = scan_close};
+
+/* What a fragment gives: groups, or rows some of whose columns do not come. */
+static gn_code init_run(scan_source *s, gn_error *err)
+{
+    const gn_fragment *f = s->push->fragment;
+    s->ranges = gn_arena_create(s->x->account);
+    s->run = (gn_dscan_spec){.fragment = f, .ordered = s->path->ordered && !s->push->groups && !s->push->sorts};
+    if (f && f->keep != UINT64_MAX)
+        s->spec.limit_hint = 0;
+    if (!f)
+        return GN_OK;
+    s->batch.n_columns = f->n_out;
+    for (uint32_t i = 0; i < s->path->n_ordinals && !f->grouped; i++) {
+        s->columns[i] = (gn_column){.type = s->path->types[i], .has_nulls = true};
+        s->columns[i].nulls = gn_arena_alloc(s->x->arena, GN_BATCH_ROWS / 64 * sizeof(uint64_t));
+        s->columns[i].data = gn_arena_calloc(s->x->arena, GN_BATCH_ROWS, sizeof(gn_bytes));
+        if (!s->columns[i].nulls || !s->columns[i].data)
+            return gn_error_oom(err, s->x->account);
+        memset(s->columns[i].nulls, 0xff, GN_BATCH_ROWS / 64 * sizeof(uint64_t));
+    }
+    if (!f->grouped)
+        return GN_OK;
+    s->columns = gn_arena_calloc(s->x->arena, f->n_out + 1, sizeof *s->columns);
+    s->op.types = f->out_types;
+    s->op.n_columns = s->out.n_columns = f->n_out;
+    s->out.columns = s->columns;
+    return s->columns ? GN_OK : gn_error_oom(err, s->x->account);
+}
 
 static gn_code init_columns(scan_source *s, gn_error *err)
 {
@@ -366,7 +457,10 @@ gn_code gn_scan_source(gn_exec *x, const gn_path *path, bool with_keys, uint64_t
                              .n_ordinals = path->n_ordinals,
                              .limit_hint = limit_hint,
                              .without_keys = !with_keys};
+    s->push = x->push.path == path ? &x->push : NULL;
     gn_code code = init_columns(s, err);
+    if (code == GN_OK && s->push)
+        code = init_run(s, err);
     if (code != GN_OK)
         scan_close(&s->op);
     else

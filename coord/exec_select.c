@@ -79,8 +79,7 @@ static gn_operator *timed(gn_exec *x, gn_operator *op)
     return op;
 }
 
-/* How many rows the order must keep: past the limit nothing is asked for. */
-static uint64_t kept(const gn_query *q, uint64_t limit, uint64_t offset)
+uint64_t gn_exec_kept(const gn_query *q, uint64_t limit, uint64_t offset)
 {
     uint64_t sum;
     if (limit == UINT64_MAX || __builtin_add_overflow(limit, offset, &sum) || (q->distinct && !q->sort_projected))
@@ -100,9 +99,12 @@ static uint64_t hint(const gn_query *q, uint64_t keep)
 static gn_operator *above_source(gn_exec *x, const gn_query *q, gn_operator *op)
 {
     gn_exec_operators *o = &x->operators;
-    if (q->filter)
+    if (q->filter && !x->push.filters)
         op = o->filter = timed(x, gn_op_filter(&x->eval, x->account, op, q->filter));
-    if (q->grouped)
+    if (q->grouped && x->push.groups)
+        op = o->aggregate =
+            timed(x, gn_op_aggregate_combine(&x->eval, x->account, op, q->keys, q->n_keys, q->calls, q->n_calls));
+    else if (q->grouped)
         op = o->aggregate =
             timed(x, gn_op_aggregate(&x->eval, x->account, op, q->keys, q->n_keys, q->calls, q->n_calls));
     if (q->having)
@@ -145,17 +147,23 @@ static gn_code trim(gn_exec *x, const gn_query *q, gn_operator **op, gn_error *e
     return GN_OK;
 }
 
+gn_code gn_exec_bounds(gn_exec *x, const gn_query *q, uint64_t *limit, uint64_t *offset, gn_error *err)
+{
+    gn_code code = gn_exec_count(x, q->limit, GN_INVALID_LIMIT, "LIMIT", UINT64_MAX, limit, err);
+    return code == GN_OK ? gn_exec_count(x, q->offset, GN_INVALID_OFFSET, "OFFSET", 0, offset, err) : code;
+}
+
 gn_code gn_exec_open_query(gn_exec *x, const gn_query *q, gn_error *err)
 {
     uint64_t limit, offset;
     gn_exec_operators *o = &x->operators;
-    gn_code code = gn_exec_count(x, q->limit, GN_INVALID_LIMIT, "LIMIT", UINT64_MAX, &limit, err);
-    if (code == GN_OK)
-        code = gn_exec_count(x, q->offset, GN_INVALID_OFFSET, "OFFSET", 0, &offset, err);
+    gn_code code = gn_exec_bounds(x, q, &limit, &offset, err);
     if (code != GN_OK)
         return code;
-    uint64_t keep = kept(q, limit, offset);
-    code = gn_exec_source(x, &q->path, false, hint(q, keep), &o->source, err);
+    uint64_t keep = gn_exec_kept(q, limit, offset);
+    code = gn_exec_push(x, q, keep, false, err);
+    if (code == GN_OK)
+        code = gn_exec_source(x, &q->path, false, hint(q, keep), &o->source, err);
     if (code != GN_OK)
         return code;
     gn_operator *op = above_source(x, q, o->source);

@@ -181,6 +181,26 @@ static char *scan_title(explainer *e, const gn_query *q)
     return text(e, "Index Scan%s using %s on %s", path->reverse ? " Backward" : "", index, path->table->name);
 }
 
+/* What the groups do with their rows before any of them travels. */
+static void explain_push(explainer *e, node *n, const gn_query *q)
+{
+    const gn_push *push = &e->p->exec.push;
+    const gn_fragment *f = push->path == &q->path ? push->fragment : NULL;
+    if (!f)
+        return;
+    uint32_t left = q->path.n_ordinals - f->n_columns;
+    char *what = text(e, "%s", push->filters ? "filter" : "");
+    if (push->groups)
+        what = text(e, "%s%spartial aggregate", what, *what ? ", " : "");
+    if (push->sorts)
+        what = text(e, "%s%stop %llu", what, *what ? ", " : "", (unsigned long long)f->keep);
+    if (push->limits)
+        what = text(e, "%s%slimit %llu", what, *what ? ", " : "", (unsigned long long)f->keep);
+    if (!push->groups && left)
+        what = text(e, "%s%s%u of %u columns", what, *what ? ", " : "", f->n_columns, q->path.n_ordinals);
+    add(n, "At the Shards", what, false);
+}
+
 static void explain_filter(explainer *e, node *n, const gn_query *q, const gn_exec_operators *o)
 {
     if (!q->filter)
@@ -232,6 +252,7 @@ static void explain_source(explainer *e, const gn_query *q, const gn_exec_operat
         n = add_node(e, "Result", text(e, "Result"), 1, o->source);
     }
     explain_filter(e, n, q, o);
+    explain_push(e, n, q);
 }
 
 static void explain_sort(explainer *e, const gn_query *q, const gn_exec_operators *o)
@@ -541,6 +562,21 @@ static gn_code analyze(explainer *e, const gn_ast_statement *ast)
     return code;
 }
 
+/* What a run would do where the rows are. */
+static gn_code foresee(explainer *e)
+{
+    const gn_query *q = e->plan->query;
+    gn_exec *x = &e->p->exec;
+    bool writes = e->plan->kind == GN_PLAN_UPDATE || e->plan->kind == GN_PLAN_DELETE;
+    uint64_t limit = UINT64_MAX, offset = 0;
+    if (!q || q->path.kind != GN_PATH_SCAN)
+        return GN_OK;
+    gn_code code = gn_portal_exec_init(e->s, e->p, e->plan, false, e->err);
+    if (code == GN_OK && !writes)
+        code = gn_exec_bounds(x, q, &limit, &offset, e->err);
+    return code == GN_OK ? gn_exec_push(x, q, gn_exec_kept(q, limit, offset), writes, e->err) : code;
+}
+
 gn_code gn_run_explain(gn_session *s, gn_portal *p, const gn_ast_explain *ast, gn_error *err)
 {
     explainer e = {.s = s, .p = p, .arena = p->arena, .err = err};
@@ -555,8 +591,7 @@ gn_code gn_run_explain(gn_session *s, gn_portal *p, const gn_ast_explain *ast, g
     if (code != GN_OK)
         return code;
     e.plan = p->stmt->plan;
-    if (e.analyze)
-        code = analyze(&e, ast->statement);
+    code = e.analyze ? analyze(&e, ast->statement) : foresee(&e);
     if (code != GN_OK)
         return code;
     /* the rows of RETURNING are not shown, those of EXPLAIN take their place */

@@ -49,6 +49,21 @@ gn_code gn_aggregate_resolve(gn_bytes name, const gn_type *args, uint32_t n, con
     return code;
 }
 
+const char *gn_aggregate_name(const gn_aggregate *a)
+{
+    return a->name;
+}
+
+bool gn_aggregate_combines(const gn_aggregate *a)
+{
+    return a->save != NULL;
+}
+
+gn_code gn_state_corrupt(const gn_aggregation *run)
+{
+    return gn_error_set(run->eval->err, GN_CORRUPT, "a part of an aggregate from another node cannot be read");
+}
+
 gn_code gn_state_keep(const gn_eval *eval, gn_bytes bytes, uint8_t **at, size_t *room)
 {
     if (bytes.len > *room) {
@@ -80,6 +95,22 @@ static gn_code count_finish(const gn_aggregation *run, void *state, gn_value *ou
     return GN_OK;
 }
 
+static gn_code count_save(const gn_aggregation *run, const void *state, gn_buf *out)
+{
+    (void)run;
+    gn_buf_append_be64(out, (uint64_t) * (const int64_t *)state);
+    return GN_OK;
+}
+
+static gn_code count_merge(const gn_aggregation *run, void *state, gn_bytes saved)
+{
+    gn_reader in = gn_reader_of(saved);
+    int64_t count = (int64_t)gn_read_be64(&in), *sum = state;
+    if (!gn_state_read(&in) || count < 0 || __builtin_add_overflow(*sum, count, sum))
+        return gn_state_corrupt(run);
+    return GN_OK;
+}
+
 /* ---- sums and averages ---- */
 
 typedef struct int_sum {
@@ -105,6 +136,26 @@ static gn_code int_sum_finish(const gn_aggregation *run, void *state, gn_value *
     out->is_null = s->count == 0;
     out->as.i64 = s->sum;
     return GN_OK;
+}
+
+static gn_code int_sum_save(const gn_aggregation *run, const void *state, gn_buf *out)
+{
+    const int_sum *s = state;
+    (void)run;
+    gn_buf_append_be64(out, (uint64_t)s->count);
+    gn_buf_append_be64(out, (uint64_t)s->sum);
+    return GN_OK;
+}
+
+static gn_code int_sum_merge(const gn_aggregation *run, void *state, gn_bytes saved)
+{
+    int_sum *s = state;
+    gn_reader in = gn_reader_of(saved);
+    int64_t count = (int64_t)gn_read_be64(&in), sum = (int64_t)gn_read_be64(&in);
+    if (!gn_state_read(&in) || count < 0 || __builtin_add_overflow(s->count, count, &s->count))
+        return gn_state_corrupt(run);
+    bool bad = __builtin_add_overflow(s->sum, sum, &s->sum);
+    return bad ? gn_error_set(run->eval->err, GN_NUMERIC_RANGE, "bigint out of range") : GN_OK;
 }
 
 /* Mean and spread of doubles by Youngs and Cramer (1971), as PostgreSQL: Sxx is the sum of squared deviations. Sums of
@@ -183,6 +234,59 @@ static gn_code float_sum_finish(const gn_aggregation *run, void *state, gn_value
     return isinf(out->as.f32) && !isinf(value) ? float_overflow(run) : GN_OK;
 }
 
+static void append_f64(gn_buf *out, double v)
+{
+    uint64_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    gn_buf_append_be64(out, bits);
+}
+
+static double read_f64(gn_reader *in)
+{
+    uint64_t bits = gn_read_be64(in);
+    double v;
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
+static gn_code float_sum_save(const gn_aggregation *run, const void *state, gn_buf *out)
+{
+    const float_sum *s = state;
+    (void)run;
+    gn_buf_append_be64(out, (uint64_t)s->count);
+    append_f64(out, s->sx);
+    append_f64(out, s->sxx);
+    return GN_OK;
+}
+
+/* Two parts as one, by Youngs and Cramer too. */
+static gn_code float_sum_merge(const gn_aggregation *run, void *state, gn_bytes saved)
+{
+    float_sum *s = state;
+    gn_reader in = gn_reader_of(saved);
+    int64_t count = (int64_t)gn_read_be64(&in), both;
+    double sx = read_f64(&in), sxx = read_f64(&in), old = s->sx;
+    if (!gn_state_read(&in) || count < 0 || __builtin_add_overflow(s->count, count, &both))
+        return gn_state_corrupt(run);
+    if (count == 0)
+        return GN_OK;
+    if (s->count == 0) {
+        *s = (float_sum){.count = count, .sx = sx, .sxx = sxx};
+        return GN_OK;
+    }
+    bool over = false;
+    if (run->aggregate->op >= VAR_POP) {
+        double n1 = (double)s->count, n2 = (double)count, apart = s->sx / n1 - sx / n2;
+        double sum = s->sxx + sxx + n1 * n2 * apart * apart / (n1 + n2);
+        over = isinf(sum) && !isinf(s->sxx) && !isinf(sxx) && !isinf(s->sx) && !isinf(sx);
+        s->sxx = sum;
+    }
+    s->sx += sx;
+    s->count = both;
+    over |= isinf(s->sx) && !isinf(old) && !isinf(sx);
+    return over ? float_overflow(run) : GN_OK;
+}
+
 /* ---- min, max ---- */
 
 typedef struct extreme {
@@ -194,26 +298,68 @@ typedef struct extreme {
 
 enum { MIN, MAX };
 
+/* Takes the value if it is beyond what is there. */
+static gn_code extreme_add(const gn_aggregation *run, extreme *e, gn_value v)
+{
+    int order = e->any ? gn_value_compare(&v, &e->best) : 0;
+    if (e->any && (run->aggregate->op == MAX ? order <= 0 : order >= 0))
+        return GN_OK;
+    if (gn_type_physical(v.type) == GN_P_BYTES) {
+        gn_code code = gn_state_keep(run->eval, v.as.bytes, &e->kept, &e->room);
+        if (code)
+            return code;
+        v.as.bytes = gn_bytes_of(e->kept, v.as.bytes.len);
+    }
+    e->best = v;
+    e->any = true;
+    return GN_OK;
+}
+
 static gn_code extreme_update(const gn_aggregation *run)
 {
-    bool wants_greater = run->aggregate->op == MAX;
-    bool is_bytes = gn_type_physical(run->args[0].type) == GN_P_BYTES;
-    for (uint32_t k = 0; k < run->n; k++) {
-        extreme *e = run->states[k];
-        gn_value v = gn_column_get(&run->args[0], run->rows[k]);
-        int order = e->any ? gn_value_compare(&v, &e->best) : 0;
-        if (e->any && (wants_greater ? order <= 0 : order >= 0))
-            continue;
-        if (is_bytes) {
-            gn_code code = gn_state_keep(run->eval, v.as.bytes, &e->kept, &e->room);
-            if (code)
-                return code;
-            v.as.bytes = gn_bytes_of(e->kept, v.as.bytes.len);
-        }
-        e->best = v;
-        e->any = true;
+    gn_code code = GN_OK;
+    for (uint32_t k = 0; k < run->n && !code; k++)
+        code = extreme_add(run, run->states[k], gn_column_get(&run->args[0], run->rows[k]));
+    return code;
+}
+
+static gn_code extreme_save(const gn_aggregation *run, const void *state, gn_buf *out)
+{
+    const extreme *e = state;
+    uint64_t bits = 0;
+    (void)run;
+    gn_buf_append_u8(out, e->any);
+    if (!e->any)
+        return GN_OK;
+    gn_physical physical = gn_type_physical(e->best.type);
+    if (physical == GN_P_BYTES) {
+        gn_buf_append_bytes(out, e->best.as.bytes);
+        return GN_OK;
     }
+    memcpy(&bits, &e->best.as, gn_physical_size(physical));
+    gn_buf_append_be64(out, bits);
     return GN_OK;
+}
+
+static gn_code extreme_merge(const gn_aggregation *run, void *state, gn_bytes saved)
+{
+    gn_reader in = gn_reader_of(saved);
+    gn_value v = {.type = run->arg_types[0]};
+    gn_physical physical = gn_type_physical(v.type);
+    uint8_t any = gn_read_u8(&in);
+    if (in.failed || any > 1 || (!any && gn_reader_left(&in) > 0))
+        return gn_state_corrupt(run);
+    if (!any)
+        return GN_OK;
+    if (physical == GN_P_BYTES) {
+        v.as.bytes = gn_read_bytes(&in, gn_reader_left(&in));
+        return gn_value_bytes_sound(v.type, v.as.bytes) ? extreme_add(run, state, v) : gn_state_corrupt(run);
+    }
+    uint64_t bits = gn_read_be64(&in);
+    if (!gn_state_read(&in) || (physical == GN_P_BOOL && bits > 1))
+        return gn_state_corrupt(run);
+    memcpy(&v.as, &bits, gn_physical_size(physical));
+    return extreme_add(run, state, v);
 }
 
 static gn_code extreme_finish(const gn_aggregation *run, void *state, gn_value *out)
@@ -249,18 +395,40 @@ static int64_t cell_i64(const gn_column *c, uint32_t row)
     }
 }
 
+static void bits_add(uint8_t op, bits *b, int64_t v)
+{
+    if (!b->any)
+        b->value = v;
+    else
+        b->value = op == AND ? b->value & v : op == OR ? b->value | v : b->value ^ v;
+    b->any = true;
+}
+
 static gn_code bits_update(const gn_aggregation *run)
 {
-    uint8_t op = run->aggregate->op;
-    for (uint32_t k = 0; k < run->n; k++) {
-        bits *b = run->states[k];
-        int64_t v = cell_i64(&run->args[0], run->rows[k]);
-        if (!b->any)
-            b->value = v;
-        else
-            b->value = op == AND ? b->value & v : op == OR ? b->value | v : b->value ^ v;
-        b->any = true;
-    }
+    for (uint32_t k = 0; k < run->n; k++)
+        bits_add(run->aggregate->op, run->states[k], cell_i64(&run->args[0], run->rows[k]));
+    return GN_OK;
+}
+
+static gn_code bits_save(const gn_aggregation *run, const void *state, gn_buf *out)
+{
+    const bits *b = state;
+    (void)run;
+    gn_buf_append_u8(out, b->any);
+    gn_buf_append_be64(out, (uint64_t)b->value);
+    return GN_OK;
+}
+
+static gn_code bits_merge(const gn_aggregation *run, void *state, gn_bytes saved)
+{
+    gn_reader in = gn_reader_of(saved);
+    uint8_t any = gn_read_u8(&in);
+    int64_t v = (int64_t)gn_read_be64(&in);
+    if (!gn_state_read(&in) || any > 1)
+        return gn_state_corrupt(run);
+    if (any)
+        bits_add(run->aggregate->op, state, v);
     return GN_OK;
 }
 
@@ -285,18 +453,18 @@ static gn_code bits_finish(const gn_aggregation *run, void *state, gn_value *out
 }
 
 /* clang-format off */
-#define INT_SUM(type) {"sum", GN_TY(INT8), 1, 0, 0, {GN_TY(type)}, sizeof(int_sum), int_sum_update, int_sum_finish},
-#define FLOAT(name, from, to, op_) {name, GN_TY(to), 1, 0, op_, {GN_TY(from)}, sizeof(float_sum), float_sum_update, float_sum_finish},
+#define INT_SUM(type) {"sum", GN_TY(INT8), 1, 0, 0, {GN_TY(type)}, sizeof(int_sum), int_sum_update, int_sum_finish, NULL, int_sum_save, int_sum_merge},
+#define FLOAT(name, from, to, op_) {name, GN_TY(to), 1, 0, op_, {GN_TY(from)}, sizeof(float_sum), float_sum_update, float_sum_finish, NULL, float_sum_save, float_sum_merge},
 #define FLOAT_SPREAD(name, op_) FLOAT(name, FLOAT4, FLOAT8, op_) FLOAT(name, FLOAT8, FLOAT8, op_)
 #define EXTREME(type) \
-    {"min", GN_TY(type), 1, 0, MIN, {GN_TY(type)}, sizeof(extreme), extreme_update, extreme_finish}, \
-    {"max", GN_TY(type), 1, 0, MAX, {GN_TY(type)}, sizeof(extreme), extreme_update, extreme_finish},
-#define BITS(name, type, op_) {name, GN_TY(type), 1, 0, op_, {GN_TY(type)}, sizeof(bits), bits_update, bits_finish},
+    {"min", GN_TY(type), 1, 0, MIN, {GN_TY(type)}, sizeof(extreme), extreme_update, extreme_finish, NULL, extreme_save, extreme_merge}, \
+    {"max", GN_TY(type), 1, 0, MAX, {GN_TY(type)}, sizeof(extreme), extreme_update, extreme_finish, NULL, extreme_save, extreme_merge},
+#define BITS(name, type, op_) {name, GN_TY(type), 1, 0, op_, {GN_TY(type)}, sizeof(bits), bits_update, bits_finish, NULL, bits_save, bits_merge},
 #define BITS_ALL(name, op_) BITS(name, INT2, op_) BITS(name, INT4, op_) BITS(name, INT8, op_)
 
 static const gn_aggregate aggregates[] = {
-    {"count", GN_TY(INT8), 0, 0, 0, {}, sizeof(int64_t), count_update, count_finish},
-    {"count", GN_TY(INT8), 1, 0, 0, {GN_TY(ANY)}, sizeof(int64_t), count_update, count_finish},
+    {"count", GN_TY(INT8), 0, 0, 0, {}, sizeof(int64_t), count_update, count_finish, NULL, count_save, count_merge},
+    {"count", GN_TY(INT8), 1, 0, 0, {GN_TY(ANY)}, sizeof(int64_t), count_update, count_finish, NULL, count_save, count_merge},
     INT_SUM(INT2) INT_SUM(INT4)
     FLOAT("sum", FLOAT4, FLOAT4, SUM) FLOAT("sum", FLOAT8, FLOAT8, SUM)
     FLOAT_SPREAD("avg", AVG)

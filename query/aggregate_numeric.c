@@ -111,6 +111,48 @@ static gn_code wide_finish(const gn_aggregation *run, void *state, gn_value *out
     }
 }
 
+static void append_wide(gn_buf *out, __int128 v)
+{
+    gn_buf_append_be64(out, (uint64_t)((unsigned __int128)v >> 64));
+    gn_buf_append_be64(out, (uint64_t)v);
+}
+
+static __int128 read_wide(gn_reader *in)
+{
+    uint64_t high = gn_read_be64(in), low = gn_read_be64(in);
+    return (__int128)((unsigned __int128)high << 64 | low);
+}
+
+static bool is_near(__int128 v)
+{
+    const __int128 most = (__int128)1 << 110;
+    return -most < v && v < most;
+}
+
+static gn_code wide_save(const gn_aggregation *run, const void *state, gn_buf *out)
+{
+    const wide_sum *s = state;
+    (void)run;
+    gn_buf_append_be64(out, (uint64_t)s->count);
+    append_wide(out, s->sum);
+    append_wide(out, s->squares);
+    return GN_OK;
+}
+
+static gn_code wide_merge(const gn_aggregation *run, void *state, gn_bytes saved)
+{
+    wide_sum *s = state;
+    gn_reader in = gn_reader_of(saved);
+    int64_t count = (int64_t)gn_read_be64(&in);
+    __int128 sum = read_wide(&in), squares = read_wide(&in);
+    if (!gn_state_read(&in) || count < 0 || !is_near(sum) || !is_near(squares) || !is_near(s->sum + sum) ||
+        !is_near(s->squares + squares) || __builtin_add_overflow(s->count, count, &s->count))
+        return gn_state_corrupt(run);
+    s->sum += sum;
+    s->squares += squares;
+    return GN_OK;
+}
+
 /* ---- numeric ---- */
 
 typedef struct numeric_state {
@@ -183,6 +225,52 @@ static gn_code numeric_finish(const gn_aggregation *run, void *state, gn_value *
     }
 }
 
+static gn_code save_sum(const gn_aggregation *run, const gn_numeric_sum *sum, gn_buf *out)
+{
+    gn_bytes v = {0};
+    gn_arena_mark mark = gn_arena_save(run->eval->arena);
+    gn_code code = sum ? gn_numeric_sum_result(sum, run->eval->arena, &v, run->eval->err) : GN_OK;
+    gn_buf_append_be32(out, (uint32_t)v.len);
+    gn_buf_append_bytes(out, v);
+    gn_arena_restore(run->eval->arena, mark);
+    return code;
+}
+
+static gn_code numeric_save(const gn_aggregation *run, const void *state, gn_buf *out)
+{
+    const numeric_state *s = state;
+    gn_buf_append_be64(out, (uint64_t)s->count);
+    gn_code code = save_sum(run, s->sum, out);
+    return code ? code : save_sum(run, s->squares, out);
+}
+
+static bool merge_sum(gn_reader *in, gn_numeric_sum **sum)
+{
+    uint32_t len = gn_read_be32(in);
+    gn_bytes v = gn_read_bytes(in, len);
+    if (in->failed || (v.len && !gn_numeric_is_valid(v)))
+        return false;
+    if (v.len && !*sum)
+        *sum = gn_numeric_sum_create();
+    if (v.len)
+        gn_numeric_sum_add(*sum, v);
+    return true;
+}
+
+static gn_code numeric_merge(const gn_aggregation *run, void *state, gn_bytes saved)
+{
+    numeric_state *s = state;
+    gn_reader in = gn_reader_of(saved);
+    int64_t count = (int64_t)gn_read_be64(&in);
+    bool squares = run->aggregate->op >= VAR_POP;
+    if (count < 0 || __builtin_add_overflow(s->count, count, &s->count) || !merge_sum(&in, &s->sum) ||
+        !merge_sum(&in, &s->squares) || !gn_state_read(&in))
+        return gn_state_corrupt(run);
+    if (s->count > 0 && (!s->sum || (squares && !s->squares)))
+        return gn_state_corrupt(run);
+    return GN_OK;
+}
+
 static void numeric_destroy(void *state)
 {
     numeric_state *s = state;
@@ -191,8 +279,8 @@ static void numeric_destroy(void *state)
 }
 
 /* clang-format off */
-#define WIDE(name, type, op_) {name, GN_TY(NUMERIC), 1, 0, op_, {GN_TY(type)}, sizeof(wide_sum), wide_update, wide_finish},
-#define NUMERIC(name, type, op_) {name, GN_TY(NUMERIC), 1, 0, op_, {GN_TY(type)}, sizeof(numeric_state) + SUMS_OUTSIDE, numeric_update, numeric_finish, numeric_destroy},
+#define WIDE(name, type, op_) {name, GN_TY(NUMERIC), 1, 0, op_, {GN_TY(type)}, sizeof(wide_sum), wide_update, wide_finish, NULL, wide_save, wide_merge},
+#define NUMERIC(name, type, op_) {name, GN_TY(NUMERIC), 1, 0, op_, {GN_TY(type)}, sizeof(numeric_state) + SUMS_OUTSIDE, numeric_update, numeric_finish, numeric_destroy, numeric_save, numeric_merge},
 #define SPREAD(name, op_) WIDE(name, INT2, op_) WIDE(name, INT4, op_) NUMERIC(name, INT8, op_) NUMERIC(name, NUMERIC, op_)
 
 static const gn_aggregate aggregates[] = {

@@ -33,7 +33,18 @@ struct gn_aggregate {
     gn_code (*update)(const gn_aggregation *run);
     gn_code (*finish)(const gn_aggregation *run, void *state, gn_value *out); /* out: type set, not NULL */
     void (*destroy)(void *state); /* NULL: nothing outside the arena; also for states that are still empty */
+    /* A state as bytes, for another node, and such bytes added to a state: as if the rows behind them had been. NULL:
+     * it cannot be done, since the result depends on what stands where. merge: GN_CORRUPT for what save never wrote. */
+    gn_code (*save)(const gn_aggregation *run, const void *state, gn_buf *out);
+    gn_code (*merge)(const gn_aggregation *run, void *state, gn_bytes saved);
 };
+
+gn_code gn_state_corrupt(const gn_aggregation *run);
+/* All of a state's numbers were there, and nothing else. */
+static inline bool gn_state_read(const gn_reader *in)
+{
+    return !in->failed && gn_reader_left(in) == 0;
+}
 
 typedef struct gn_aggregate_list {
     const gn_aggregate *aggregates;

@@ -106,6 +106,19 @@ void gn_column_set(gn_column *c, uint32_t row, const gn_value *value)
     }
 }
 
+gn_code gn_batch_append(gn_batch *batch, const gn_column *columns, uint32_t row, gn_error *err)
+{
+    for (uint32_t i = 0; i < batch->n_columns; i++) {
+        gn_value v = gn_column_get(&columns[i], row);
+        if (!v.is_null && gn_type_physical(v.type) == GN_P_BYTES &&
+            !(v.as.bytes.data = gn_arena_memdup(batch->arena, v.as.bytes.data, v.as.bytes.len)))
+            return gn_error_oom(err, gn_arena_account(batch->arena));
+        gn_column_set(&batch->columns[i], batch->n_rows, &v);
+    }
+    batch->n_rows++;
+    return GN_OK;
+}
+
 void gn_batch_clear(gn_batch *batch)
 {
     batch->n_rows = 0;

@@ -44,6 +44,8 @@ static inline void gn_column_set_null(gn_column *c, uint32_t row)
 }
 gn_value gn_column_get(const gn_column *c, uint32_t row);
 void gn_column_set(gn_column *c, uint32_t row, const gn_value *value); /* same physical type; bytes are borrowed */
+/* One row more, copied into the batch's arena from columns of the same types; there is room. */
+gn_code gn_batch_append(gn_batch *batch, const gn_column *columns, uint32_t row, gn_error *err);
 void gn_batch_clear(gn_batch *batch); /* n_rows = 0 and no nulls; memory of bytes is not touched */
 
 #endif

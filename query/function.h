@@ -51,6 +51,9 @@ typedef struct gn_aggregate gn_aggregate;
 gn_code gn_aggregate_resolve(gn_bytes name, const gn_type *args, uint32_t n, const gn_aggregate **out,
                              gn_type *arg_types, gn_type *result, gn_error *err);
 bool gn_is_aggregate_name(gn_bytes name);
+const char *gn_aggregate_name(const gn_aggregate *aggregate);
+/* Can it be computed of parts of the rows, and the parts be put together? (query/operator.h) */
+bool gn_aggregate_combines(const gn_aggregate *aggregate);
 bool gn_aggregate_keeps_order(const gn_aggregate *aggregate); /* its result depends on the order of the rows */
 
 #endif

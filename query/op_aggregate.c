@@ -1,11 +1,15 @@
 /* GROUP BY by hashing: a set of the groups' keys, and beside it a block of aggregate states for each group. Groups come
- * out in the order of their first row. */
+ * out in the order of their first row. In halves: the first gives states rather than results, now and then when there
+ * are many groups; the second takes states rather than rows. */
+#include "base/limits.h"
 #include "query/aggregate_private.h"
 #include "query/operator_private.h"
 
 #include <stdlib.h>
 
-enum { STATES_PER_BLOCK = 256 };
+enum { STATES_PER_BLOCK = 256, PARTIAL_GROUPS = 1 << 16 /* kept before they are given */ };
+
+typedef enum half { WHOLE, PARTIAL, COMBINE } half;
 
 typedef struct call_state {
     size_t offset; /* of its state in a group's block */
@@ -16,6 +20,7 @@ typedef struct call_state {
 
 typedef struct aggregate_op {
     gn_operator op;
+    half half;
     gn_account *account;
     gn_expr *const *keys;
     uint32_t n_keys;
@@ -29,7 +34,7 @@ typedef struct aggregate_op {
     uint32_t n_blocks, cap_blocks;
     size_t states_size; /* of one group */
     uint64_t n_groups;
-    bool filled;
+    bool filled, ended; /* ended: the input has */
     uint64_t emitted;
     gn_arena *work;
     gn_batch out;
@@ -77,6 +82,10 @@ static gn_code find_groups(pass *p)
     if (!keys)
         return GN_OUT_OF_MEMORY;
     for (uint32_t k = 0; k < a->n_keys; k++) {
+        if (a->half == COMBINE) {
+            keys[k] = p->in->columns[k];
+            continue;
+        }
         gn_code code = gn_expr_eval(a->keys[k], p->in, &p->eval, &keys[k]);
         if (code)
             return code;
@@ -207,19 +216,39 @@ static gn_code update_call(pass *p, uint32_t c)
     return call->n_order ? gn_ordered_add(call, &run, order) : call->aggregate->update(&run);
 }
 
+/* The states that a batch brings, instead of rows. */
+static gn_code combine_call(pass *p, uint32_t c)
+{
+    aggregate_op *a = p->a;
+    const gn_column *saved = &p->in->columns[a->n_keys + c];
+    gn_eval keeping = gn_operator_eval(&a->op, a->kept, p->eval.err);
+    gn_aggregation run = {.aggregate = a->calls[c].aggregate,
+                          .arg_types = a->call_states[c].arg_types,
+                          .result = a->calls[c].result,
+                          .eval = &keeping};
+    gn_code code = GN_OK;
+    for (uint32_t i = 0; i < p->in->n_rows && !code; i++) {
+        void *state = group_states(a, p->groups[i]) + a->call_states[c].offset;
+        code =
+            gn_column_is_null(saved, i) ? gn_state_corrupt(&run) : run.aggregate->merge(&run, state, saved->bytes[i]);
+    }
+    return code;
+}
+
 static gn_code fill(aggregate_op *a, gn_error *err)
 {
     gn_code code = a->n_keys == 0 ? add_group(a, err) : GN_OK;
-    while (!code) {
+    while (!code && !(a->half == PARTIAL && a->n_groups >= PARTIAL_GROUPS)) {
         gn_batch *in;
         code = gn_operator_next(a->op.inputs[0], &in, err);
-        if (code || !in || in->n_rows == 0)
+        a->ended = !code && (!in || in->n_rows == 0);
+        if (code || a->ended)
             break;
         gn_arena_reset(a->work);
         pass p = {.a = a, .in = in, .eval = gn_operator_eval(&a->op, a->work, err)};
         code = find_groups(&p);
         for (uint32_t c = 0; c < a->n_calls && !code; c++)
-            code = update_call(&p, c);
+            code = a->half == COMBINE ? combine_call(&p, c) : update_call(&p, c);
     }
     return code;
 }
@@ -244,10 +273,55 @@ static gn_code finish_call(aggregate_op *a, uint32_t c, uint32_t n, const gn_eva
     return code;
 }
 
+static gn_code save_call(aggregate_op *a, uint32_t c, uint32_t n, const gn_eval *eval, gn_column *out)
+{
+    const gn_aggregate_call *call = &a->calls[c];
+    gn_aggregation run = {
+        .aggregate = call->aggregate, .arg_types = a->call_states[c].arg_types, .result = call->result, .eval = eval};
+    gn_code code = gn_column_create(gn_type_of(GN_T_BYTEA), n, eval, out);
+    gn_buf buf;
+    gn_buf_init(&buf, a->account, 2 * (size_t)GN_MAX_FIELD);
+    for (uint32_t i = 0; i < n && !code; i++) {
+        gn_value v = {.type = gn_type_of(GN_T_BYTEA)};
+        gn_buf_clear(&buf);
+        code = call->aggregate->save(&run, group_states(a, a->emitted + i) + a->call_states[c].offset, &buf);
+        if (!code && buf.failed)
+            code = gn_eval_oom(eval);
+        if (!code)
+            code = gn_eval_copy(eval, gn_buf_bytes(&buf), &v);
+        if (!code)
+            gn_column_set(out, i, &v);
+    }
+    gn_buf_close(&buf);
+    return code;
+}
+
+static void destroy_states(aggregate_op *a, uint32_t c)
+{
+    if (a->calls[c].aggregate->destroy && !a->calls[c].n_order)
+        for (uint64_t g = 0; g < a->n_groups; g++)
+            a->calls[c].aggregate->destroy(group_states(a, g) + a->call_states[c].offset);
+}
+
+/* All that was gathered has been given, and there may be more. */
+static void begin_anew(aggregate_op *a)
+{
+    for (uint32_t c = 0; c < a->n_calls; c++)
+        destroy_states(a, c);
+    gn_row_set_close(&a->groups);
+    gn_arena_reset(a->kept);
+    gn_row_set_init(&a->groups, a->account, a->kept, a->types, a->n_keys);
+    a->n_groups = a->emitted = 0;
+    a->n_blocks = 0;
+    a->filled = false;
+}
+
 static gn_code aggregate_next(gn_operator *op, gn_batch **out, gn_error *err)
 {
     aggregate_op *a = (aggregate_op *)op;
     *out = NULL;
+    if (a->filled && !a->ended && a->emitted == a->n_groups)
+        begin_anew(a);
     gn_code code = a->filled ? GN_OK : fill(a, err);
     if (code)
         return code;
@@ -269,7 +343,8 @@ static gn_code aggregate_next(gn_operator *op, gn_batch **out, gn_error *err)
     if (!code && a->n_keys)
         memcpy(columns, keys.columns, a->n_keys * sizeof *columns);
     for (uint32_t c = 0; c < a->n_calls && !code; c++)
-        code = finish_call(a, c, n, &eval, &columns[a->n_keys + c]);
+        code = a->half == PARTIAL ? save_call(a, c, n, &eval, &columns[a->n_keys + c])
+                                  : finish_call(a, c, n, &eval, &columns[a->n_keys + c]);
     if (code)
         return code;
     a->emitted += n;
@@ -279,13 +354,6 @@ static gn_code aggregate_next(gn_operator *op, gn_batch **out, gn_error *err)
 }
 
 /* ---- the operator ---- */
-
-static void destroy_states(aggregate_op *a, uint32_t c)
-{
-    if (a->calls[c].aggregate->destroy && !a->calls[c].n_order)
-        for (uint64_t g = 0; g < a->n_groups; g++)
-            a->calls[c].aggregate->destroy(group_states(a, g) + a->call_states[c].offset);
-}
 
 static void aggregate_close(gn_operator *op)
 {
@@ -325,11 +393,12 @@ static void prepare_call(aggregate_op *a, uint32_t c)
     gn_row_set_init(&state->seen, a->account, a->kept, state->seen_types, call->n_args + 1);
 }
 
-gn_operator *gn_op_aggregate(const gn_eval *eval, gn_account *account, gn_operator *input, gn_expr *const *keys,
-                             uint32_t n_keys, const gn_aggregate_call *calls, uint32_t n_calls)
+static gn_operator *create(half which, const gn_eval *eval, gn_account *account, gn_operator *input,
+                           gn_expr *const *keys, uint32_t n_keys, const gn_aggregate_call *calls, uint32_t n_calls)
 {
     static const gn_operator_ops ops = {.name = "Aggregate", .next = aggregate_next, .close = aggregate_close};
     aggregate_op *a = gn_xcalloc(1, sizeof *a);
+    a->half = which;
     a->account = account;
     a->keys = keys;
     a->n_keys = n_keys;
@@ -342,7 +411,7 @@ gn_operator *gn_op_aggregate(const gn_eval *eval, gn_account *account, gn_operat
     for (uint32_t k = 0; k < n_keys; k++)
         a->types[k] = keys[k]->type;
     for (uint32_t c = 0; c < n_calls; c++) {
-        a->types[n_keys + c] = calls[c].result;
+        a->types[n_keys + c] = which == PARTIAL ? gn_type_of(GN_T_BYTEA) : calls[c].result;
         prepare_call(a, c);
     }
     a->states_size = a->states_size ? a->states_size : 16;
@@ -350,4 +419,22 @@ gn_operator *gn_op_aggregate(const gn_eval *eval, gn_account *account, gn_operat
     a->op =
         (gn_operator){.ops = &ops, .eval = eval, .inputs = {input}, .n_columns = n_keys + n_calls, .types = a->types};
     return &a->op;
+}
+
+gn_operator *gn_op_aggregate(const gn_eval *eval, gn_account *account, gn_operator *input, gn_expr *const *keys,
+                             uint32_t n_keys, const gn_aggregate_call *calls, uint32_t n_calls)
+{
+    return create(WHOLE, eval, account, input, keys, n_keys, calls, n_calls);
+}
+
+gn_operator *gn_op_aggregate_partial(const gn_eval *eval, gn_account *account, gn_operator *input, gn_expr *const *keys,
+                                     uint32_t n_keys, const gn_aggregate_call *calls, uint32_t n_calls)
+{
+    return create(PARTIAL, eval, account, input, keys, n_keys, calls, n_calls);
+}
+
+gn_operator *gn_op_aggregate_combine(const gn_eval *eval, gn_account *account, gn_operator *input, gn_expr *const *keys,
+                                     uint32_t n_keys, const gn_aggregate_call *calls, uint32_t n_calls)
+{
+    return create(COMBINE, eval, account, input, keys, n_keys, calls, n_calls);
 }

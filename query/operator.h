@@ -66,4 +66,13 @@ typedef struct gn_aggregate_call {
 gn_operator *gn_op_aggregate(const gn_eval *eval, gn_account *account, gn_operator *input, gn_expr *const *keys,
                              uint32_t n_keys, const gn_aggregate_call *calls, uint32_t n_calls);
 
+/* The same in two halves, of calls that combine (gn_aggregate_combines), without DISTINCT and ORDER BY. partial gives
+ * the keys, then for each call a state as bytea; a key may come more than once, so that the memory that it takes has an
+ * end; without keys there is one row. combine takes such rows, from several partials, in the order of these columns,
+ * and gives what gn_op_aggregate would of all rows. */
+gn_operator *gn_op_aggregate_partial(const gn_eval *eval, gn_account *account, gn_operator *input, gn_expr *const *keys,
+                                     uint32_t n_keys, const gn_aggregate_call *calls, uint32_t n_calls);
+gn_operator *gn_op_aggregate_combine(const gn_eval *eval, gn_account *account, gn_operator *input, gn_expr *const *keys,
+                                     uint32_t n_keys, const gn_aggregate_call *calls, uint32_t n_calls);
+
 #endif

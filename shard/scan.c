@@ -171,6 +171,11 @@ static void settle(gn_scan_link *link)
     s->txn = NULL;
 }
 
+bool gn_scan_is_orphan(const gn_scan *s)
+{
+    return !s->txn;
+}
+
 void gn_scan_close(gn_scan *s)
 {
     if (!s)

@@ -157,7 +157,8 @@ gn_code gn_scan_open(gn_txn *txn, const gn_scan_spec *spec, gn_scan **out, gn_er
  * GN_BATCH_ROWS encoded primary keys in the batch's arena. n_rows 0 = end. Writes of this transaction made after the
  * open are not seen by it. */
 gn_code gn_scan_next(gn_scan *scan, gn_batch *batch, gn_bytes *keys, gn_error *err);
-void gn_scan_close(gn_scan *scan); /* NULL is fine */
+bool gn_scan_is_orphan(const gn_scan *scan); /* its transaction has ended, or was rolled back to before it */
+void gn_scan_close(gn_scan *scan);           /* NULL is fine */
 
 /* Rows in order of distance to a vector, through a vector index: the first calls give about k_hint rows, further calls
  * widen the search until every row with a vector has come; none comes twice. The last column of the batch, after

@@ -246,6 +246,38 @@ static gn_code ask(remote *r, gn_node_id from, uint16_t method, gn_bytes request
     return code;
 }
 
+/* id > 5, the three with the first texts. */
+static void append_fragment(const gn_table_desc *t, const uint32_t *ordinals, gn_buf *out)
+{
+    const gn_type int8 = gn_type_of(GN_T_INT8);
+    gn_type types[3], wanted[2], result;
+    for (int i = 0; i < 3; i++)
+        types[i] = t->columns[ordinals[i]].type;
+    gn_expr id = {.kind = GN_E_COLUMN, .type = int8}, five = {.kind = GN_E_CONST, .type = int8};
+    five.value = (gn_value){.type = int8, .as.i64 = 5};
+    gn_expr *args[] = {&id, &five}, text = {.kind = GN_E_COLUMN, .type = types[1], .column = 1};
+    gn_expr filter = {.kind = GN_E_CALL, .type = gn_type_of(GN_T_BOOL), .n_args = 2, .args = args};
+    assert_int_equal(gn_function_resolve(gn_bytes_str(">"), true, (gn_type[]){int8, int8}, 2, &filter.function, wanted,
+                                         &result, NULL),
+                     GN_OK);
+    gn_sort_key sort = {.expr = &text};
+    uint32_t columns[] = {0, 1};
+    gn_fragment f = {.types = types,
+                     .n_types = 3,
+                     .filter = &filter,
+                     .sort = &sort,
+                     .n_sort = 1,
+                     .keep = 3,
+                     .columns = columns,
+                     .n_columns = 2};
+    gn_buf packed;
+    gn_buf_init(&packed, NULL, 1 << 20);
+    assert_true(gn_fragment_pack(&f, &packed));
+    gn_key_range more[2] = {{.lo = gn_bytes_str("\x80\1"), .hi = gn_bytes_str("\x80\2")}, {.lo_exclusive = true}};
+    gn_wire_run_write(out, more, 2, gn_buf_bytes(&packed));
+    gn_buf_close(&packed);
+}
+
 /* A sound request for group 4, with writes to table id and then an action. */
 static void make_request(remote *r, const gn_table_desc *t, int action, uint64_t part, gn_buf *out)
 {
@@ -283,7 +315,7 @@ static void make_request(remote *r, const gn_table_desc *t, int action, uint64_t
                                   .dimensions = DIMENSIONS,
                                   .ordinals = ordinals,
                                   .n_ordinals = 3};
-    if (action == GN_PART_SCAN)
+    if (action == GN_PART_SCAN || action == GN_PART_RUN)
         gn_wire_scan_write(out, 1, &scan);
     else if (action == GN_PART_VECTOR_SCAN)
         gn_wire_vector_scan_write(out, 1, &vector);
@@ -291,6 +323,8 @@ static void make_request(remote *r, const gn_table_desc *t, int action, uint64_t
         gn_buf_append_be64(out, 1);
     else if (action == GN_PART_NEXT)
         gn_buf_append_be32(out, 1);
+    if (action == GN_PART_RUN)
+        append_fragment(t, ordinals, out);
     if (action == GN_PART_PREPARE)
         gn_wire_groups_write(out, (uint64_t[]){4, 4}, 2);
     gn_buf_close(&writes);
@@ -308,7 +342,7 @@ static void hostile_requests_do_no_harm(void **state)
     gn_dtxn *txn = begin(r);
     const gn_table_desc *t = table(txn, "t");
     uint64_t part = 100;
-    for (int action = GN_PART_FLUSH; action <= GN_PART_NEXT; action++) {
+    for (int action = GN_PART_FLUSH; action <= GN_PART_RUN; action++) {
         gn_buf request;
         part += 1000; /* no row has the number yet */
         make_request(r, t, action, part++, &request);

@@ -11,6 +11,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void read_body(gn_part_request *r)
 {
     gn_wire_scan scan;
+    gn_wire_run run;
+    gn_key_range range;
     uint64_t *groups = NULL;
     uint32_t n;
     switch (r->action) {
@@ -18,6 +20,13 @@ static void read_body(gn_part_request *r)
     case GN_PART_VECTOR_SCAN:
         if (gn_wire_scan_read(&r->body, r->action == GN_PART_VECTOR_SCAN, &scan))
             GN_ASSERT(gn_reader_left(&scan.ordinals) == (size_t)4 * scan.n_ordinals);
+        break;
+    case GN_PART_RUN:
+        if (gn_wire_scan_read(&r->body, false, &scan) && gn_wire_run_read(&r->body, &run))
+            for (uint32_t i = 0; i < run.n_more; i++) {
+                bool sound = gn_wire_range_read(&run.more, &range);
+                GN_ASSERT(sound);
+            }
         break;
     case GN_PART_PREPARE:
         gn_read_be64(&r->body);

@@ -31,6 +31,14 @@ explain select * from t where n = 3 order by n, id;
 explain select * from t order by id limit 5;
 
 explain (analyze, timing off, summary off) select count(*) from t;
+explain (costs off) select n, sum(id) from t where length(v) > 2 group by n;
+explain (costs off) select id from t where length(v) > 2 order by v, id limit 3 offset 2;
+explain (costs off) select id from t where n > 2 and length(v) > 2 limit 3;
+explain (costs off) update t set n = 0 where length(v) > 30;
+explain (costs off) select count(distinct n) from t where random() < 2;
+select n, sum(id), min(v), avg(id) from t where length(v) > 2 group by n order by n;
+select id from t where length(v) > 2 order by v desc, id limit 3 offset 2;
+update t set v = v || '!' where n = 5 and id < 130 returning id;
 select id from t where n = 3 order by n, id limit 3;
 alter table t add column e vector(3);
 update t set e = array[id, id * 2, 1]::vector(3) where id < 100;
