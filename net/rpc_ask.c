@@ -293,7 +293,7 @@ static gn_code judge(gn_rpc *rpc, gn_rpc_call *call)
     if (call->to == 0 || !(call->peer = gn_rpc_peer(rpc, call->to)))
         return gn_error_set(&call->error, GN_UNAVAILABLE, "too many nodes are being talked to");
     if (call->peer->gone_ns && call->started_ns < call->peer->gone_ns + RPC_BELIEVED)
-        return gn_error_set(&call->error, GN_UNAVAILABLE, "node %llu is gone: nobody listens at its address",
+        return gn_error_set(&call->error, GN_UNAVAILABLE, "node %llu does not run: nobody listens at its address",
                             (unsigned long long)call->to);
     return GN_OK;
 }

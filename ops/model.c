@@ -259,17 +259,41 @@ static void look_at_versions(json_t *list, const gn_model *m)
             at, can);
 }
 
-static void look_at_group(json_t *list, const gn_model_group *g)
+/* Replicas that are silent though their node answers. */
+static uint32_t silent_by_itself(const gn_model *m, const gn_model_group *g)
 {
-    uint32_t silent = 0;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < g->n; i++) {
+        const gn_model_node *node = gn_model_node_of(m, g->members[i].node);
+        n += !g->members[i].answers && node && node->answers;
+    }
+    return n;
+}
+
+/* A dead node is told of once: how many groups miss it is enough. */
+static void look_at_degraded(json_t *list, const gn_model *m)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < m->n_groups; i++)
+        n += m->groups[i].state == GN_GROUP_DEGRADED && silent_by_itself(m, &m->groups[i]) == 0;
+    if (n)
+        say(list, "warning",
+            "%u of %u groups serve, and miss replicas on nodes that do not answer (`gnomonctl shards` lists them)", n,
+            m->n_groups);
+}
+
+static void look_at_group(json_t *list, const gn_model *m, const gn_model_group *g)
+{
+    uint32_t silent = 0, own = silent_by_itself(m, g);
     for (uint32_t i = 0; i < g->n; i++)
         silent += !g->members[i].answers;
     if (g->state == GN_GROUP_LEADERLESS)
         say(list, "error", "group %" PRIu64 " has no leader that can serve: %u of %u replicas answer", g->id,
             g->n - silent, g->n);
-    else if (silent)
-        say(list, "warning", "group %" PRIu64 ": %u of %u replicas do not answer", g->id, silent, g->n);
-    else if (g->declared > g->n_wanted)
+    else if (own)
+        say(list, "warning", "group %" PRIu64 ": %u of %u replicas are stopped or not open, on nodes that answer",
+            g->id, own, g->n);
+    else if (silent == 0 && g->declared > g->n_wanted)
         say(list, "warning",
             "group %" PRIu64 " has %u replicas instead of %u: the others' nodes are gone, and there is no node to put "
             "them on (add one)",
@@ -285,7 +309,8 @@ json_t *gn_model_problems(const gn_model *m, bool *healthy)
         look_at_node(list, m, &m->nodes[i]);
     look_at_versions(list, m);
     for (uint32_t i = 0; i < m->n_groups; i++)
-        look_at_group(list, &m->groups[i]);
+        look_at_group(list, m, &m->groups[i]);
+    look_at_degraded(list, m);
     *healthy = true;
     for (size_t i = 0; i < json_array_size(list); i++)
         if (strcmp(gn_json_str(json_array_get(list, i), "severity"), "note") != 0)

@@ -66,6 +66,39 @@ gn_code gn_ctl_number(const char *what, const char *text, uint64_t least, uint64
 
 /* ---- parsing ---- */
 
+/* A slip of the fingers: two letters changed places, or one is wrong, missing or too many. */
+static bool is_near(const char *a, const char *b)
+{
+    size_t n = strlen(a), m = strlen(b), front = 0, back = 0;
+    while (front < n && front < m && a[front] == b[front])
+        front++;
+    while (back < n - front && back < m - front && a[n - 1 - back] == b[m - 1 - back])
+        back++;
+    size_t left = n - front - back, right = m - front - back;
+    return (left <= 1 && right <= 1) ||
+           (left == 2 && right == 2 && a[front] == b[front + 1] && a[front + 1] == b[front]);
+}
+
+static gn_code unknown_command(const char *name, gn_error *err)
+{
+    gn_error_set(err, GN_CONFIGURATION, "there is no command \"%.60s\"", name);
+    for (unsigned i = 0; i < gn_ctl_n_commands; i++)
+        if (is_near(name, gn_ctl_commands[i].name))
+            gn_error_hint(err, "Did you mean %s?", gn_ctl_commands[i].name);
+    return GN_CONFIGURATION;
+}
+
+static gn_code unknown_option(const char *argument, gn_error *err)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(argument + 2, "="), argument + 2);
+    gn_error_set(err, GN_CONFIGURATION, "there is no option %.60s", argument);
+    for (int i = 0; i < GN_CTL_N_OPTIONS; i++)
+        if (is_near(name, gn_ctl_options[i].flag))
+            gn_error_hint(err, "Did you mean --%s?", gn_ctl_options[i].flag);
+    return GN_CONFIGURATION;
+}
+
 static int find_option(const char *name, size_t len)
 {
     for (int i = 0; i < GN_CTL_N_OPTIONS; i++)
@@ -81,7 +114,7 @@ static gn_code take_option(gn_ctl *ctl, const char *argument, const char *next, 
     int id = find_option(name, equals ? (size_t)(equals - name) : strlen(name));
     *took_next = false;
     if (id < 0)
-        return gn_error_set(err, GN_CONFIGURATION, "there is no option %.60s", argument);
+        return unknown_option(argument, err);
     const gn_ctl_option *o = &gn_ctl_options[id];
     if (!o->meta && equals)
         return gn_error_set(err, GN_CONFIGURATION, "--%s takes no value", o->flag);
@@ -97,7 +130,7 @@ static gn_code take_argument(gn_ctl *ctl, const char *argument, gn_error *err)
 {
     if (!ctl->command) {
         ctl->command = gn_ctl_find(argument);
-        return ctl->command ? GN_OK : gn_error_set(err, GN_CONFIGURATION, "there is no command \"%.60s\"", argument);
+        return ctl->command ? GN_OK : unknown_command(argument, err);
     }
     if (ctl->n_args == GN_CTL_MAX_ARGS)
         return gn_error_set(err, GN_CONFIGURATION, "too many arguments");

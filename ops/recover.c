@@ -214,9 +214,15 @@ static void print_survey(const recovery *r)
     gn_buf text;
     gn_text_table_init(&t, HEADS, sizeof HEADS / sizeof *HEADS);
     for (unsigned i = 0; i < r->n; i++)
-        add_rows(&t, r, &r->subjects[i]);
+        if (r->subjects[i].fate != FATE_WELL)
+            add_rows(&t, r, &r->subjects[i]);
     gn_buf_init(&text, NULL, MAX_TEXT);
-    gn_text_table_write(&t, &text);
+    gn_buf_printf(&text, "%u of %u groups have a majority of their replicas\n",
+                  r->n - r->n_forced - r->n_lost - r->n_waits, r->n);
+    if (r->n_forced + r->n_lost + r->n_waits) {
+        gn_buf_append_str(&text, "\n");
+        gn_text_table_write(&t, &text);
+    }
     gn_ctl_print(&text);
     gn_buf_close(&text);
     gn_text_table_close(&t);
@@ -250,7 +256,7 @@ static void explain(const recovery *r, const char *silent)
             r->n_waits);
     if (r->n_forced + r->n_lost == 0) {
         if (r->n_waits == 0)
-            puts("\nEvery group has a majority of its replicas, or will have a leader in a moment: there is nothing to "
+            puts("There is nothing to "
                  "recover.");
         return;
     }

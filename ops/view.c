@@ -183,22 +183,47 @@ static void totals(const gn_model *m, uint64_t *rows, uint64_t *bytes)
     }
 }
 
+/* "program  0.2.0, cluster version 2", or "0.1.0 on 1 2, 0.2.0 on 3". */
+static void programs(gn_buf *out, const gn_model *m)
+{
+    uint64_t version = 0;
+    const char *first = NULL;
+    bool same = true;
+    for (uint32_t i = 0; i < m->n_nodes; i++) {
+        const json_t *report = m->nodes[i].report;
+        const char *program = gn_json_str(report, "version");
+        version = gn_json_u64(report, "cluster_version") > version ? gn_json_u64(report, "cluster_version") : version;
+        same = same && (!report || !first || strcmp(program, first) == 0);
+        first = report && !first ? program : first;
+    }
+    gn_buf_printf(out, "program  %s", same && first ? first : "");
+    for (uint32_t i = 0; i < m->n_nodes && !same; i++)
+        if (m->nodes[i].report)
+            gn_buf_printf(out, "%s on %" PRIu64 "  ", gn_json_str(m->nodes[i].report, "version"), m->nodes[i].id);
+    if (version)
+        gn_buf_printf(out, "%scluster version %" PRIu64, same ? ", " : "", version);
+    gn_buf_append_str(out, "\n");
+}
+
 void gn_view_status(gn_buf *out, const gn_model *m, const json_t *problems, bool healthy)
 {
     uint64_t rows, bytes;
-    uint32_t answering = 0, asked = 0, well = 0;
+    uint32_t answering = 0, asked = 0, well = 0, serving = 0;
     char a[32], b[32];
     totals(m, &rows, &bytes);
     for (uint32_t i = 0; i < m->n_nodes; i++) {
         asked += m->nodes[i].asked;
         answering += m->nodes[i].answers;
     }
-    for (uint32_t i = 0; i < m->n_groups; i++)
+    for (uint32_t i = 0; i < m->n_groups; i++) {
         well += m->groups[i].state == GN_GROUP_WELL;
-    gn_buf_printf(out,
-                  "cluster  %s\nhealth   %s\nnodes    %u of %u answer\ngroups   %u of %u well\ndata     %s rows, %s\n",
-                  m->cluster, healthy ? "well" : "NOT WELL", answering, asked, well, m->n_groups,
-                  gn_text_count(rows, a), gn_text_bytes(bytes, b));
+        serving += m->groups[i].state != GN_GROUP_LEADERLESS;
+    }
+    gn_buf_printf(out, "cluster  %s\nhealth   %s\nnodes    %u of %u answer\n", m->cluster,
+                  healthy ? "well" : "NOT WELL", answering, asked);
+    programs(out, m);
+    gn_buf_printf(out, "groups   %u of %u serve, %u of %u well\ndata     %s rows, %s\n", serving, m->n_groups, well,
+                  m->n_groups, gn_text_count(rows, a), gn_text_bytes(bytes, b));
     for (size_t i = 0; i < json_array_size(problems); i++) {
         const json_t *p = json_array_get(problems, i);
         gn_buf_printf(out, "%s%-7s  %s\n", i ? "" : "\n", gn_json_str(p, "severity"), gn_json_str(p, "text"));

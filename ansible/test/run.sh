@@ -207,6 +207,11 @@ nothing_changed "the second upgrade"
 play upgrade-site site.yml "${second[@]}" || fail "site.yml after the upgrade"
 nothing_changed "site.yml after the upgrade"
 
+step "the end of the upgrade"
+play finish upgrade.yml "${second[@]}" -e gnomondb_finish=true || fail "upgrade.yml with gnomondb_finish"
+ctl n3 upgrade | grep -q 'there is nothing to finish' || fail "the upgrade is not finished"
+nothing_changed "the end of an upgrade that brought no new version"
+
 step "an upgrade to what does not start"
 ! play broken upgrade.yml -e "gnomondb_binary=$work/broken/gnomond" -e "gnomondb_gnomonctl=$work/broken/gnomonctl" \
     -e gnomondb_wait_s=15 || fail "the broken upgrade went through"

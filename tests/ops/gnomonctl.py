@@ -128,7 +128,7 @@ class Cluster:
 
 def test_status_is_well(c):
     text = c.ctl("status").stdout
-    expect("health   well" in text and "3 of 3 answer" in text and "5 of 5 well" in text, text)
+    expect("health   well" in text and "3 of 3 answer" in text and "5 of 5 serve, 5 of 5 well" in text, text)
     document = c.ask("status", node=2)
     expect(document["healthy"] and document["problems"] == [], document)
     equal(len(document["groups"]), 5, "groups")

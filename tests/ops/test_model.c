@@ -101,7 +101,7 @@ static void a_silent_node_and_its_replicas_are_named(void **state)
     json_t *problems = gn_model_problems(&m, &healthy);
     assert_false(healthy);
     assert_true(says(problems, "error", "node 2 (b:1) does not answer: dead"));
-    assert_true(says(problems, "warning", "group 2: 1 of 3 replicas do not answer"));
+    assert_true(says(problems, "warning", "2 of 2 groups serve, and miss replicas"));
     assert_int_equal(gn_model_group_of(&m, 2)->state, GN_GROUP_DEGRADED);
     json_decref(problems);
     gn_model_close(&m);
