@@ -147,6 +147,7 @@ void gn_admin_serve(gn_cluster *cluster);
 /* ---- nodes.c ---- */
 void gn_nodes_serve(gn_cluster *cluster);
 /* Tells every other node that the placement has changed; they would see it anyway, later. */
+void gn_nodes_nudge_one(gn_cluster *cluster, uint32_t turn); /* one of them, in turn */
 void gn_nodes_nudge_all(gn_cluster *cluster);
 /* The row of this node says where it is. */
 gn_code gn_nodes_announce(gn_cluster *cluster, gn_error *err);

@@ -2,7 +2,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/versions.h"
-#include "cluster/cluster_private.h"
+#include "cluster/balance_private.h"
 #include "cluster/methods_private.h"
 #include "cluster/system_tables_private.h"
 
@@ -284,30 +284,56 @@ void gn_nodes_recall_peers(gn_cluster *c)
 
 static void serve_nudge(void *ctx, gn_rpc_request *request)
 {
-    gn_warden_nudge(((gn_cluster *)ctx)->warden);
-    gn_rpc_answer(request, GN_OK, gn_bytes_of(NULL, 0), NULL);
+    gn_cluster *c = ctx;
+    gn_error err = {0};
+    gn_placement *p = gn_meta_placement(c);
+    bool gone = gn_node_is_gone(p, request->from);
+    gn_placement_release(p);
+    gn_warden_nudge(c->warden);
+    gn_code code =
+        gone ? gn_error_set(&err, GN_CONFIGURATION,
+                            "node %" PRIu64 " is no part of the cluster any more: it was replaced or decommissioned",
+                            request->from)
+             : GN_OK;
+    gn_rpc_answer(request, code, gn_bytes_of(NULL, 0), &err);
 }
 
+/* Who did not hear it looks by itself. But nobody else tells a node that it is gone: its groups no longer talk to it.
+ */
 static void nudged(gn_rpc_call *call, gn_code code)
 {
-    (void)code; /* who did not hear it looks by itself */
+    if (code == GN_CONFIGURATION)
+        gn_log_error("cluster", "stop this node: with an empty data directory and join it becomes a new one",
+                     GN_KV_U64("said_by", call->to), GN_KV_STR("why", call->error.message));
     gn_buf_close(&call->response);
     free(call);
+}
+
+static void nudge(gn_cluster *c, gn_node_id node)
+{
+    gn_rpc_call *call = gn_xcalloc(1, sizeof *call);
+    *call = (gn_rpc_call){.to = node,
+                          .method = GN_METHOD_NUDGE,
+                          .deadline_ns = gn_now_ns(c->world) + NUDGE_MS * 1000000ull,
+                          .done = nudged};
+    gn_rpc_start(c->rpc, call);
+}
+
+void gn_nodes_nudge_one(gn_cluster *c, uint32_t turn)
+{
+    gn_placement *p = gn_meta_placement(c);
+    gn_node_id node = p->n_nodes ? p->nodes[turn % p->n_nodes].id : 0;
+    if (node && node != gn_net_self(c->world) && !gn_node_is_gone(p, node))
+        nudge(c, node);
+    gn_placement_release(p);
 }
 
 void gn_nodes_nudge_all(gn_cluster *c)
 {
     gn_placement *p = gn_meta_placement(c);
-    for (uint32_t i = 0; i < p->n_nodes; i++) {
-        if (p->nodes[i].id == gn_net_self(c->world) || strcmp(p->nodes[i].state, "gone") == 0)
-            continue;
-        gn_rpc_call *call = gn_xcalloc(1, sizeof *call);
-        *call = (gn_rpc_call){.to = p->nodes[i].id,
-                              .method = GN_METHOD_NUDGE,
-                              .deadline_ns = gn_now_ns(c->world) + NUDGE_MS * 1000000ull,
-                              .done = nudged};
-        gn_rpc_start(c->rpc, call);
-    }
+    for (uint32_t i = 0; i < p->n_nodes; i++)
+        if (p->nodes[i].id != gn_net_self(c->world) && strcmp(p->nodes[i].state, "gone") != 0)
+            nudge(c, p->nodes[i].id);
     gn_placement_release(p);
 }
 

@@ -12,6 +12,7 @@
 
 enum { PERIOD_MS = 500 };
 #define BALANCE_NS 1000000000u
+#define PRESENT_NS 10000000000u
 #define HANDOVER_PAUSE_NS 3000000000u
 #define PING_NS 300000000u
 
@@ -37,7 +38,8 @@ struct gn_warden {
     gn_scn seen; /* of the placement that was worked on */
     bool announced;
     uint32_t announced_at; /* the cluster's version then */
-    uint64_t balance_at, no_handover_before;
+    uint64_t balance_at, no_handover_before, present_at;
+    uint32_t turn;
     uint64_t leaving; /* a group whose replica here is to go; 0 = none */
     change *changes;
 };
@@ -326,6 +328,10 @@ static void look_around(gn_warden *w)
         wake(w, false); /* there is more to do with the placement as it is now */
     reap_changes(w);
     reconcile_all(w);
+    if (gn_now_ns(c->world) >= w->present_at && c->address[0]) { /* is this node one of them yet? */
+        w->present_at = gn_now_ns(c->world) + PRESENT_NS;
+        gn_nodes_nudge_one(c, w->turn++);
+    }
     if (gn_now_ns(c->world) >= w->balance_at && c->address[0]) {
         w->balance_at = gn_now_ns(c->world) + BALANCE_NS;
         gn_balance_run(c);

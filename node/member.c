@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MESH_TEXT = 300 };
 #define JOIN_PATIENCE_NS 60000000000u
 #define CONTACT_NS 2000000000u
 #define PAUSE_NS 500000000u
@@ -38,11 +39,14 @@ static gn_world *make_world(const gn_config *config, gn_node_id id)
     return gn_world_real_create(&(gn_world_options){.threads = (unsigned)config->threads, .node_id = id});
 }
 
-static gn_code open_mesh(const gn_config *config, gn_member *m, gn_error *err)
+/* listen: what this node has told the others when it joined just now; "" if it did not. */
+static gn_code open_mesh(const gn_config *config, gn_member *m, const char *listen, gn_error *err)
 {
     if (!config->cluster_listen[0])
         return GN_OK;
     gn_mesh_options options = mesh_options(config, m->identity.cluster);
+    if (listen[0])
+        options.listen = listen;
     gn_code code = gn_mesh_open(m->world, &options, &m->mesh, err);
     return code == GN_OK ? take_address(config, m, err) : code;
 }
@@ -93,7 +97,7 @@ static gn_code ask_in_turn(gn_member *stranger, gn_rpc *rpc, const gn_config *co
 }
 
 /* As a stranger: with a number that is nobody's, which only asking to join needs. */
-static gn_code join_cluster(const gn_config *config, gn_identity *out, gn_error *err)
+static gn_code join_cluster(const gn_config *config, gn_identity *out, char listen[MESH_TEXT], gn_error *err)
 {
     if (!config->cluster_listen[0])
         return gn_error_set(err, GN_CONFIGURATION, "join needs cluster_listen: the other nodes must find this one");
@@ -108,15 +112,16 @@ static gn_code join_cluster(const gn_config *config, gn_identity *out, gn_error 
         gn_rpc *rpc = gn_rpc_create(stranger.world, 0);
         code = ask_in_turn(&stranger, rpc, config, out, err);
         gn_rpc_destroy(rpc);
+        snprintf(listen, MESH_TEXT, "%s", gn_mesh_address(stranger.mesh)); /* port 0 would be another next time */
     }
     gn_member_close(&stranger);
     return code;
 }
 
-static gn_code make_identity(const gn_config *config, gn_identity *out, gn_error *err)
+static gn_code make_identity(const gn_config *config, gn_identity *out, char listen[MESH_TEXT], gn_error *err)
 {
     if (config->join[0]) {
-        gn_code code = join_cluster(config, out, err);
+        gn_code code = join_cluster(config, out, listen, err);
         if (code != GN_OK)
             return code;
         gn_log_info("node", "joined", GN_KV_STR("cluster", out->cluster), GN_KV_U64("node", out->node));
@@ -133,19 +138,20 @@ static gn_code make_identity(const gn_config *config, gn_identity *out, gn_error
 
 gn_code gn_member_open(const gn_config *config, gn_member *m, gn_error *err)
 {
+    char listen[MESH_TEXT] = "";
     *m = (gn_member){0};
     gn_code code = gn_identity_read(config->data_dir, &m->identity, err);
     if (code == GN_NO_FILE) {
         if (err)
             *err = (gn_error){0};
-        code = make_identity(config, &m->identity, err);
+        code = make_identity(config, &m->identity, listen, err);
     }
     if (code == GN_OK)
         code = gn_recovery_do(config->data_dir, &m->identity, err);
     if (code != GN_OK)
         return code;
     m->world = make_world(config, m->identity.node);
-    return open_mesh(config, m, err);
+    return open_mesh(config, m, listen, err);
 }
 
 void gn_member_close(gn_member *m)

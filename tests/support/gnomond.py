@@ -24,17 +24,21 @@ class Server:
     def log(self):
         return self.directory / "gnomond.log"
 
-    def start(self):
-        """Returns the seconds until the server said that it is ready."""
+    def begin(self):
+        """Starts it and waits for nothing; what comes back says a line when it is ready."""
         ready_read, ready_write = os.pipe()
-        started = time.perf_counter()
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [self.program, "--data-dir", str(self.directory / "data"), "--listen", f"127.0.0.1:{self.port or 0}",
                  "--http-listen", "127.0.0.1:0", "--ready-fd", str(ready_write), *self.options],
                 stdout=log, stderr=log, pass_fds=[ready_write], start_new_session=True, env=self.env)
         os.close(ready_write)
-        with os.fdopen(ready_read) as ready:
+        return os.fdopen(ready_read)
+
+    def start(self):
+        """Returns the seconds until the server said that it is ready."""
+        started = time.perf_counter()
+        with self.begin() as ready:
             line = ready.readline()
         if not line:
             self.process.wait()
