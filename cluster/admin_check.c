@@ -291,6 +291,7 @@ gn_code gn_admin_check_index(gn_admin_job *job, gn_error *err)
     gn_txn_options options = {.read_scn = v[3],
                               .global = c->clocked,
                               .read_only = true,
+                              .own_slots = true,
                               .account = c->account,
                               .cancel = &c->stopping,
                               .deadline_ns = gn_now_ns(c->world) + PATIENCE_S * 1000000000ull};

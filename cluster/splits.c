@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HOLD_NS 3000000000u     /* transactions over groups wait so long for a split */
+#define HOLD_NS 1000000000u     /* transactions over groups wait so long for a split */
 #define PUBLISH_NS 10000000000u /* a split is waited for */
 #define MOVED_NS 10000000000u
 #define PAUSE_NS 10000000u
@@ -200,7 +200,16 @@ bool gn_split_is_to_come(gn_cluster *c, const gn_placement *p, const gn_group_pl
     return behind;
 }
 
-static void open_child(gn_cluster *c, const gn_local_group *g, const gn_slots *own)
+static bool makes_child(const gn_cluster *c, const gn_slots *own)
+{
+    for (uint32_t i = 0; i < own->n_members; i++)
+        if (own->members[i] == gn_net_self(c->world))
+            return true;
+    return false;
+}
+
+/* must: whether or not it has files. False: it is not open. Another strand may be opening it, and is waited for. */
+static bool open_child(gn_cluster *c, const gn_local_group *g, const gn_slots *own, bool must)
 {
     char dir[4096], path[4096];
     bool there = false;
@@ -208,15 +217,18 @@ static void open_child(gn_cluster *c, const gn_local_group *g, const gn_slots *o
     gn_code code = gn_group_path(c, g->id, dir, sizeof dir, &err);
     if (code == GN_OK)
         code = gn_split_path(dir, own->child, path, sizeof path, &there, &err);
-    if (code != GN_OK || !there)
-        return;
+    if (code == GN_OK && !there && !must)
+        return true;
     gn_shard *child = gn_group_hold(c, own->child);
-    code = child ? gn_shard_remove(path, &err) /* it came by a snapshot before */
-                 : gn_group_open(c, own->child, NULL, 0, &err);
+    if (code == GN_OK && child && there)
+        code = gn_shard_remove(path, &err); /* it came by a snapshot before */
+    else if (code == GN_OK && !child)
+        code = gn_group_open(c, own->child, NULL, 0, &err);
     gn_group_release(c, child);
     if (code != GN_OK)
         gn_log_warn("cluster", "the replica of a group that was split off is not open yet",
                     GN_KV_U64("group", own->child), GN_KV_STR("error", err.message));
+    return code == GN_OK;
 }
 
 /* ---- 4. the placement ---- */
@@ -276,9 +288,9 @@ bool gn_splits_look(gn_cluster *c)
         gn_slots own;
         gn_error err = {0};
         gn_shard_slots(groups[i].shard, &own);
-        if (own.child)
-            open_child(c, &groups[i], &own);
-        if (!is_unpublished(gn_placement_group(p, groups[i].id), &own) || !leads(c, groups[i].shard))
+        bool unpublished = is_unpublished(gn_placement_group(p, groups[i].id), &own);
+        bool open = own.child == 0 || open_child(c, &groups[i], &own, unpublished && makes_child(c, &own));
+        if (!open || !unpublished || !leads(c, groups[i].shard))
             continue;
         gn_code code = publish(c, groups[i].id, &own, &err);
         published |= code == GN_OK;

@@ -292,6 +292,12 @@ static void complain(const char *what, const gn_error *err)
     gn_log_warn("cluster", what, GN_KV_STR("error", err->message));
 }
 
+/* Nothing happens by itself on a node without peers whose groups may be as large as they like. */
+static bool is_at_rest(const gn_cluster *c)
+{
+    return !c->address[0] && c->split_bytes == 0;
+}
+
 static void look_around(gn_warden *w)
 {
     gn_cluster *c = w->cluster;
@@ -332,9 +338,10 @@ static void look_around(gn_warden *w)
         w->present_at = gn_now_ns(c->world) + PRESENT_NS;
         gn_nodes_nudge_one(c, w->turn++);
     }
-    if (gn_now_ns(c->world) >= w->balance_at && c->address[0]) {
+    if (gn_now_ns(c->world) >= w->balance_at && !is_at_rest(c)) {
         w->balance_at = gn_now_ns(c->world) + BALANCE_NS;
-        gn_balance_run(c);
+        if (c->address[0])
+            gn_balance_run(c);
         gn_splits_large(c);
     }
 }
@@ -348,8 +355,7 @@ static bool wait_for_nudge(gn_warden *w)
     bool wait = !w->nudged && !w->stop;
     w->wake = wait ? &event : NULL;
     pthread_mutex_unlock(&w->lock);
-    bool alone = !w->cluster->address[0];
-    uint64_t until = alone ? UINT64_MAX : gn_now_ns(w->cluster->world) + PERIOD_MS * 1000000ull;
+    uint64_t until = is_at_rest(w->cluster) ? UINT64_MAX : gn_now_ns(w->cluster->world) + PERIOD_MS * 1000000ull;
     if (wait && gn_event_wait(&event, until) == GN_TIMEOUT) {
         pthread_mutex_lock(&w->lock);
         bool taken = w->wake == NULL; /* somebody is about to signal */

@@ -386,8 +386,10 @@ int gn_cmd_split(gn_ctl *ctl)
     gn_ctl_client *client = gn_ctl_connect(ctl, &status);
     const char *args[] = {ctl->args[0], ctl->n_args > 1 ? ctl->args[1] : NULL, NULL};
     json_t *document = client ? gn_ctl_ask(client, 0, GN_ADMIN_SPLIT, args, &status) : NULL;
-    if (document && !gn_ctl_has(ctl, GN_OPT_NO_WAIT))
-        status = await_split(ctl, client, gn_json_u64(document, "group"), gn_json_u64(document, "child"));
+    if (document)
+        status = gn_ctl_has(ctl, GN_OPT_NO_WAIT)
+                     ? GN_EXIT_OK
+                     : await_split(ctl, client, gn_json_u64(document, "group"), gn_json_u64(document, "child"));
     if (document && status == GN_EXIT_OK && gn_ctl_has(ctl, GN_OPT_JSON))
         gn_json_print(document);
     else if (document && status == GN_EXIT_OK)

@@ -113,7 +113,7 @@ const gn_ctl_command gn_ctl_commands[] = {
          "balancer spreads it later. Statements go on: for a second or so those on these rows wait, and transactions "
          "that were open over it are told to be run again (40001). Each replica then removes the rows of the other "
          "half, in the background; waits until that is done; who ends the waiting does not end it. Refused while "
-         "members of the group are changing, and if transactions over several groups do not let it in for 3 s.",
+         "members of the group are changing, and if transactions over several groups do not let it in for a second.",
      OWN(GN_OPT_NO_WAIT),
      .run = gn_cmd_split},
     {.name = "merge",

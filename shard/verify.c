@@ -68,6 +68,7 @@ static gn_code each(gn_txn *txn, const gn_space *space,
 /* ---- btree ---- */
 
 typedef struct btree_check {
+    const gn_slot_view *slots;
     const gn_table_desc *table;
     const gn_index_desc *index;
     gn_index_columns columns;
@@ -89,7 +90,12 @@ static gn_code want_entry(void *ctx, gn_bytes key, const gn_version *row, gn_err
 {
     btree_check *c = ctx;
     gn_index_entry entry;
-    gn_code code = entry_of(c, key, row, &entry, err);
+    bool ours;
+    gn_code code = gn_slot_view_pass(c->slots, c->slots->rows, c->table, key, &ours, err);
+    if (code == GN_OK && !ours)
+        return GN_OK;
+    if (code == GN_OK)
+        code = entry_of(c, key, row, &entry, err);
     if (code == GN_OK)
         add(&c->wanted, entry.key, key);
     return code;
@@ -99,8 +105,11 @@ static gn_code find_entry(void *ctx, gn_bytes key, const gn_version *version, gn
 {
     btree_check *c = ctx;
     gn_bytes primary;
+    bool ours = false;
     gn_code code = gn_index_entry_primary(c->table, c->index, key, version->row, &primary, err);
     if (code == GN_OK)
+        code = gn_slot_view_pass(c->slots, c->slots->rows, c->table, primary, &ours, err);
+    if (code == GN_OK && ours)
         add(&c->found, key, primary);
     return code;
 }
@@ -111,8 +120,12 @@ static gn_code look_up_entry(void *ctx, gn_bytes key, const gn_version *row, gn_
     gn_index_entry entry;
     gn_version version;
     gn_bytes primary = {0};
-    bool found = false;
-    gn_code code = entry_of(c, key, row, &entry, err);
+    bool found = false, ours;
+    gn_code code = gn_slot_view_pass(c->slots, c->slots->rows, c->table, key, &ours, err);
+    if (code == GN_OK && !ours)
+        return GN_OK;
+    if (code == GN_OK)
+        code = entry_of(c, key, row, &entry, err);
     if (code == GN_OK)
         code = gn_point_get(&c->reader, &c->space, c->chain, entry.key, &version, &found, err);
     if (code == GN_OK && found)
@@ -146,7 +159,8 @@ static gn_code check_btree(gn_txn *txn, btree_check *c, gn_error *err)
 static gn_code start_btree(gn_txn *txn, const gn_table_desc *table, const gn_index_desc *index, gn_index_findings *out,
                            gn_error *err)
 {
-    btree_check c = {.table = table,
+    btree_check c = {.slots = &txn->slots,
+                     .table = table,
                      .index = index,
                      .space = gn_index_space(table, index, txn->branch),
                      .chain = &txn->chain,
@@ -163,6 +177,7 @@ static gn_code start_btree(gn_txn *txn, const gn_table_desc *table, const gn_ind
 /* ---- vectors ---- */
 
 typedef struct vector_check {
+    const gn_slot_view *slots;
     const gn_table_desc *table;
     uint32_t ordinal, dimensions;
     bool cosine;
@@ -186,8 +201,12 @@ static gn_code want_vector(void *ctx, gn_bytes key, const gn_version *row, gn_er
 {
     vector_check *c = ctx;
     gn_value value;
+    bool ours;
+    gn_code code = gn_slot_view_pass(c->slots, c->slots->rows, c->table, key, &ours, err);
+    if (code != GN_OK || !ours)
+        return code;
     gn_arena_reset(c->scratch);
-    gn_code code = gn_row_decode(c->table, row->row, &c->ordinal, 1, &value, c->scratch, err);
+    code = gn_row_decode(c->table, row->row, &c->ordinal, 1, &value, c->scratch, err);
     if (code != GN_OK || value.is_null || value.as.bytes.len != c->dimensions * sizeof(float))
         return code;
     if (!c->cosine || !has_no_length(value.as.bytes))
@@ -199,8 +218,10 @@ static gn_code want_vector(void *ctx, gn_bytes key, const gn_version *row, gn_er
 static bool find_vector(void *ctx, gn_bytes key, uint64_t begin_scn)
 {
     vector_check *c = ctx;
+    bool ours; /* it has vectors of the other half of a group that was split, for a while */
     (void)begin_scn;
-    add(&c->found, gn_bytes_of(NULL, 0), key);
+    if (gn_slot_view_pass(c->slots, c->slots->vectors, c->table, key, &ours, NULL) != GN_OK || ours)
+        add(&c->found, gn_bytes_of(NULL, 0), key);
     return false;
 }
 
@@ -246,7 +267,7 @@ static gn_code check_vectors(gn_txn *txn, gn_feed *feed, vector_check *c, gn_ind
 static gn_code start_vectors(gn_txn *txn, const gn_table_desc *table, const gn_index_desc *index,
                              gn_index_findings *out, gn_error *err)
 {
-    vector_check c = {.table = table, .cosine = index->metric == GN_METRIC_COSINE};
+    vector_check c = {.slots = &txn->slots, .table = table, .cosine = index->metric == GN_METRIC_COSINE};
     gn_feed *feed = gn_feed_acquire(txn->shard->feeds, index->id, table->data_epoch, txn->read_scn);
     if (!feed) { /* searches read the rows meanwhile */
         out->behind = true;

@@ -612,11 +612,19 @@ class Drain(Move):
         return self._told("undrain", self.drained) if getattr(self, "drained", None) else "nothing to heal"
 
 
-class NotThere(Nemesis):
-    """Splits: by gnomonctl, as soon as it can do them."""
+class Split(_Controlled):
+    """Groups are split, of which parts are split again; at a slot of any kind, for the most part in the middle."""
+    gap, length = (0.5, 3.0), (0.5, 2.0)
+    MOST_GROUPS = 16
 
-    def check(self):
-        raise Unsupported(f"{self.name} needs gnomonctl, which cannot do it yet")
+    def disrupt(self):
+        rows = self.rng.choice(self.cluster.nodes).query(
+            "SELECT id, slot_lo, slot_hi FROM gnomon_groups WHERE distribution > 0 ORDER BY id")
+        if not rows or len(rows) > self.MOST_GROUPS:
+            return f"nothing: there are {len(rows)} groups" if rows else "nothing: nobody tells who has what"
+        group, low, high = self.rng.choice(rows)
+        at = [] if self.rng.random() < 0.7 or high - low < 2 else [self.rng.randrange(low + 1, high)]
+        return self._told("split", group, *at, "--no-wait")
 
 
 NEMESES = {
@@ -625,7 +633,7 @@ NEMESES = {
     "partition-leader": Partition, "loss": Loss, "delay": Delay, "reset": Reset, "half-open": HalfOpen,
     "peer-delay": PeerDelay, "peer-frames": PeerFrames, "peer-reset": PeerReset, "peer-half-open": PeerHalfOpen,
     "clock": Clock, "strobe": Strobe, "disk-full": DiskFull, "bitflip": BitFlip,
-    "membership": Membership, "transfer": Transfer, "move": Move, "drain": Drain, "split": NotThere,
+    "membership": Membership, "transfer": Transfer, "move": Move, "drain": Drain, "split": Split,
 }
 
 

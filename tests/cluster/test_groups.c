@@ -5,6 +5,7 @@
 #include "cluster/dtxn.h"
 #include "cluster/part_private.h"
 #include "cluster/resolver_private.h"
+#include "cluster/splits_private.h"
 #include "tests/base/cmocka_all.h"
 
 #include <stdio.h>
@@ -18,6 +19,7 @@ enum { SHARDS = 4, ACCOUNTS = 16, START = 100, WORKERS = 4, TRANSFERS = 60 };
 static char dir[256];
 static gn_world *world;
 static gn_cluster *cluster;
+static uint64_t split_bytes; /* of the next open */
 
 /* Nothing moves away in these tests. */
 static gn_shard *replica_of(uint64_t group)
@@ -30,7 +32,7 @@ static gn_shard *replica_of(uint64_t group)
 static void open_cluster(void)
 {
     gn_error err = {0};
-    gn_cluster_options options = {.data_dir = dir};
+    gn_cluster_options options = {.data_dir = dir, .split_bytes = split_bytes};
     world = gn_world_real_create(&(gn_world_options){.threads = 2, .node_id = 7});
     gn_code code = gn_cluster_open(world, &options, &cluster, &err);
     assert_string_equal(err.message, "");
@@ -56,6 +58,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
+    split_bytes = 0;
     char command[300];
     close_cluster(true);
     snprintf(command, sizeof command, "rm -rf '%s'", dir);
@@ -362,6 +365,166 @@ static void transfers_over_groups_keep_the_total(void **state)
     assert_total();
 }
 
+/* ---- splits ---- */
+
+static uint32_t count_groups(uint64_t distribution)
+{
+    gn_error err = {0};
+    uint32_t next = 0;
+    assert_int_equal(gn_meta_refresh(cluster, false, &err), GN_OK);
+    gn_placement *p = gn_meta_placement(cluster);
+    const gn_distribution *d = gn_placement_distribution(p, distribution);
+    uint32_t n = d->n;
+    for (uint32_t i = 0; i < n; i++) { /* each slot once */
+        assert_int_equal(p->groups[d->first + i].slot_lo, next);
+        next = p->groups[d->first + i].slot_hi;
+    }
+    assert_int_equal(next, GN_SLOTS);
+    gn_placement_release(p);
+    return n;
+}
+
+static uint64_t widest_group(uint64_t distribution, gn_group_place *out)
+{
+    gn_placement *p = gn_meta_placement(cluster);
+    const gn_distribution *d = gn_placement_distribution(p, distribution);
+    *out = p->groups[d->first];
+    for (uint32_t i = 1; i < d->n; i++) {
+        const gn_group_place *g = &p->groups[d->first + i];
+        if (g->slot_hi - g->slot_lo > out->slot_hi - out->slot_lo)
+            *out = *g;
+    }
+    gn_placement_release(p);
+    return out->id;
+}
+
+/* The same as assert_total, but for rows that have just moved, which is to be tried again. False: so it is. */
+static bool try_total(void)
+{
+    gn_error err = {0};
+    sum all;
+    gn_dtxn *txn = begin(true);
+    gn_code code = add_up(txn, NULL, &all, &err);
+    gn_dtxn_abort(txn);
+    if (code == GN_SERIALIZATION)
+        return false;
+    assert_string_equal(err.message, "");
+    assert_int_equal(all.rows, ACCOUNTS);
+    assert_int_equal(all.total, ACCOUNTS * START);
+    return true;
+}
+
+static void read_on(void *arg)
+{
+    _Atomic bool *stop = arg;
+    while (!*stop)
+        try_total();
+}
+
+static void groups_are_split_while_transfers_go_on(void **state)
+{
+    (void)state;
+    enum { SPLITS = 6 };
+    static _Atomic bool stop;
+    worker workers[WORKERS];
+    gn_strand *strands[WORKERS];
+    stop = false;
+    uint64_t distribution = make_table()->distribution_id;
+    fill();
+    gn_strand *reader = gn_strand_start(world, "reader", read_on, (void *)&stop);
+    for (int i = 0; i < WORKERS; i++) {
+        workers[i] = (worker){.seed = (uint64_t)i + 1};
+        strands[i] = gn_strand_start(world, "worker", work, &workers[i]);
+    }
+    for (int n = 0; n < SPLITS;) {
+        gn_group_place g;
+        gn_split made;
+        gn_error err = {0};
+        gn_code code = gn_split_group(cluster, widest_group(distribution, &g), 0, &made, &err);
+        if (code != GN_OK && code != GN_OBJECT_IN_USE && code != GN_UNAVAILABLE && code != GN_NOT_LEADER)
+            fail_msg("%s: %s", gn_code_name(code), err.message);
+        n += code == GN_OK;
+    }
+    for (int i = 0; i < WORKERS; i++)
+        gn_strand_join(strands[i]);
+    stop = true;
+    gn_strand_join(reader);
+    assert_int_equal(count_groups(distribution), SHARDS + SPLITS);
+    assert_total();
+    for (int round = 0; round < 2; round++) {
+        close_cluster(round == 1);
+        open_cluster();
+        assert_total();
+        assert_true(transfer(0, 1, 10));
+        assert_true(transfer(1, 0, 10));
+    }
+}
+
+static void await_groups(uint64_t distribution, uint32_t n)
+{
+    uint64_t deadline = gn_now_ns(world) + 20000000000u;
+    while (count_groups(distribution) < n && gn_now_ns(world) < deadline)
+        usleep(5000);
+    assert_in_range(count_groups(distribution), n, GN_MAX_SHARDS);
+}
+
+/* The group has split; whoever should have said so is gone. */
+static void a_split_is_finished_after_a_crash(void **state)
+{
+    (void)state;
+    gn_error err = {0};
+    gn_group_place g;
+    uint64_t distribution = make_table()->distribution_id;
+    fill();
+    gn_shard *parent = replica_of(widest_group(distribution, &g));
+    gn_warden *warden = cluster->warden;
+    cluster->warden = NULL; /* who is not told of it does nothing */
+    gn_split split = {.lo = g.slot_lo,
+                      .mid = (g.slot_lo + g.slot_hi) / 2,
+                      .hi = g.slot_hi,
+                      .child = 999,
+                      .n_members = 1,
+                      .members = {7}};
+    assert_int_equal(gn_shard_split(parent, &split, 1000000000, &err), GN_OK);
+    cluster->warden = warden;
+    assert_int_equal(count_groups(distribution), SHARDS);
+    close_cluster(false);
+    open_cluster();
+    while (!try_total()) /* waits for it */
+        ;
+    await_groups(distribution, SHARDS + 1);
+    assert_non_null(replica_of(999));
+}
+
+static void what_makes_no_sense_is_refused(void **state)
+{
+    (void)state;
+    gn_error err = {0};
+    gn_split made;
+    gn_group_place g;
+    uint64_t distribution = make_table()->distribution_id, id = widest_group(distribution, &g);
+    assert_int_equal(gn_split_group(cluster, 12345, 0, &made, &err), GN_NO_OBJECT);
+    assert_int_equal(gn_split_group(cluster, GN_META_GROUP, 0, &made, &err), GN_NOT_IN_STATE);
+    assert_int_equal(gn_split_group(cluster, id, g.slot_hi, &made, &err), GN_INVALID_PARAMETER);
+    assert_int_equal(gn_split_group(cluster, id, g.slot_lo + 1, &made, &err), GN_OK);
+    assert_int_equal(made.hi - made.lo, g.slot_hi - g.slot_lo);
+    assert_int_equal(gn_split_group(cluster, id, 0, &made, &err), GN_NOT_IN_STATE); /* one slot */
+}
+
+static void a_group_that_is_too_large_splits_by_itself(void **state)
+{
+    (void)state;
+    uint64_t distribution = make_table()->distribution_id;
+    fill();
+    assert_int_equal(count_groups(distribution), SHARDS);
+    close_cluster(true);
+    split_bytes = 40; /* two or three rows */
+    open_cluster();
+    await_groups(distribution, SHARDS + 1);
+    while (!try_total())
+        ;
+}
+
 /* A coordinator that dies between prepare and decision: nobody waits for ever, nothing of it is seen. */
 /* A row in each of two groups, prepared and not decided. */
 static void prepare(uint64_t txn_id, int64_t row, uint64_t ids[2])
@@ -472,6 +635,10 @@ int main(void)
         TEST(each_slot_has_one_owner),
         TEST(a_replica_that_is_to_move_away_is_there_after_a_restart),
         TEST(transfers_over_groups_keep_the_total),
+        TEST(groups_are_split_while_transfers_go_on),
+        TEST(a_split_is_finished_after_a_crash),
+        TEST(what_makes_no_sense_is_refused),
+        TEST(a_group_that_is_too_large_splits_by_itself),
         TEST(what_nobody_decides_is_aborted),
         TEST(an_orphan_is_not_waited_for),
         TEST(the_past_can_be_read),

@@ -108,6 +108,21 @@ static size_t count_nearest(gn_txn *txn, const gn_table_desc *t, uint32_t lo, ui
     return n;
 }
 
+/* Also while rows of the other half are there yet. */
+static void check_indexes(gn_shard *shard, const gn_table_desc *t, size_t rows)
+{
+    gn_error err = {0};
+    gn_txn *txn;
+    ASSERT_OK(gn_txn_begin(shard, &(gn_txn_options){.read_only = true, .own_slots = true}, &txn, &err), &err);
+    for (uint32_t i = 0; i < t->n_indexes; i++) {
+        gn_index_findings found;
+        ASSERT_OK(gn_txn_check_index(txn, t, &t->indexes[i], &found, &err), &err);
+        assert_true(found.behind || (found.same && found.rows == rows));
+        gn_buf_close(&found.example);
+    }
+    gn_txn_abort(txn);
+}
+
 static size_t expected(const gn_table_desc *t, int64_t from, int64_t to, uint32_t lo, uint32_t hi)
 {
     size_t n = 0;
@@ -227,6 +242,8 @@ static void each_half_has_its_rows(void **state)
         assert_int_equal(count_nearest(b, h->t, MID, GN_SLOTS), ROWS - lower);
         assert_int_equal(begin_at(h->child, MID, GN_SLOTS, before, &past), GN_OK); /* history has come along */
         assert_int_equal(count_rows(past, h->t, MID, GN_SLOTS), ROWS - lower);
+        check_indexes(h->fx->shard, h->t, lower);
+        check_indexes(h->child, h->t, ROWS - lower);
         gn_txn_abort(past);
         gn_txn_abort(a);
         gn_txn_abort(b);

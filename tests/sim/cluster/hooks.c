@@ -3,6 +3,7 @@
  * is shipped. */
 #include "cluster/methods_private.h"
 #include "cluster/part_private.h"
+#include "shard/apply_private.h"
 #include "shard/command_private.h"
 #include "shard/shard_private.h"
 #include "shard/txn_private.h"
@@ -168,6 +169,17 @@ gn_code __wrap_gn_shard_open(gn_world *world, gn_raft_host *host, const gn_shard
     gn_shard_options quick = *options;
     quick.unresolved_after_ms = 1000;
     return __real_gn_shard_open(world, host, &quick, out, err);
+}
+
+/* ---- ghosts ---- */
+
+gn_code __real_gn_apply_split(gn_applier *ap, uint64_t index, const gn_command *command, gn_commit_op *op);
+gn_code __wrap_gn_apply_split(gn_applier *ap, uint64_t index, const gn_command *command, gn_commit_op *op);
+
+/* What is applied here is flushed, and the files outlive the ghost; the log in which it is does not. */
+gn_code __wrap_gn_apply_split(gn_applier *ap, uint64_t index, const gn_command *command, gn_commit_op *op)
+{
+    return has_crashed(ap->shard->world) ? GN_IO : __real_gn_apply_split(ap, index, command, op);
 }
 
 /* ---- planted bugs ---- */
