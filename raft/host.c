@@ -375,11 +375,6 @@ static gn_code check_store(gn_raft_host *host, gn_error *err)
     return code;
 }
 
-uint32_t gn_raft_host_version(const gn_raft_host *host)
-{
-    return host->version;
-}
-
 gn_code gn_raft_host_raise(gn_raft_host *host, uint32_t version, gn_error *err)
 {
     GN_ASSERT(gn_version_can(host->options.versions, version) && version < UINT8_MAX);

@@ -108,10 +108,8 @@ typedef struct gn_raft_options {
 
 /* GN_CONFIGURATION: the log is another node's, or of a cluster version that this build cannot do. */
 gn_code gn_raft_host_open(gn_world *world, const gn_raft_options *options, gn_raft_host **out, gn_error *err);
-/* The cluster version that the log's directory was last raised to; a build that cannot do that refuses the directory.
- */
-uint32_t gn_raft_host_version(const gn_raft_host *host);
-/* Raises it, durably: to be done before anything of that version is written. From a strand or the main thread. */
+/* Raises, durably, the cluster version of the log's directory, which a build that cannot do it refuses: to be done
+ * before anything of that version is written. Nothing if it is that high. From a strand or the main thread. */
 gn_code gn_raft_host_raise(gn_raft_host *host, uint32_t version, gn_error *err);
 /* From a strand or the main thread. All groups must be closed. */
 void gn_raft_host_close(gn_raft_host *host);

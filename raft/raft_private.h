@@ -364,7 +364,7 @@ struct gn_raft_host {
     gn_queue *queue;
     gn_log_disk *disk;
     gn_raft_options options;
-    uint32_t version; /* of the cluster, as the store has it */
+    _Atomic uint32_t version; /* of the cluster, as the store has it */
     char *log_dir;
     gn_node_id self;
     char address[24]; /* the node's id as text: libraft wants an address */

@@ -260,6 +260,9 @@ def test_upgrade_under_load(old, new, directory):
             refused = c.ctl(new, "upgrade", "--finish", "--yes", code=FAILED).stderr
             expect("node 3 still runs a program that cannot" in refused, refused)
             expect("runs version" in c.ctl(new, "status").stdout, "a note on two releases")
+            group = next(g["group"] for g in json.loads(c.ctl(new, "shards", "--json").stdout) if g["distribution"])
+            refused = c.ctl(new, "split", str(group), code=FAILED).stderr  # by an entry that the older one cannot read
+            expect("older version" in refused or "not know" in refused or "no such" in refused, refused)
             roll(c, load, [3], new, [old, new])
         check(c, load, "after the upgrade")
         status = c.ctl(new, "status").stdout
@@ -270,7 +273,8 @@ def test_upgrade_under_load(old, new, directory):
         with Load(c, after=load) as load_again:
             done = c.ctl(new, "upgrade", "--finish", "--yes", node=2).stdout
             expect("so is every node" in done, done)
-            time.sleep(1)
+            c.ctl(new, "split", str(group), node=2)
+            c.await_well(new)
         check(c, load_again, "after the end of the upgrade")
         programs = until(lambda: [row[0] for row in c.sql("SELECT version FROM gnomon_nodes ORDER BY id", 3)
                                   if row[0] == new.version], "the nodes say what they run")
