@@ -94,7 +94,7 @@ static gn_code counted_next(void *stream, gn_batch *batch, gn_bytes *keys, gn_er
     counted *c = stream;
     uint64_t started = gn_now_ns(c->world);
     gn_code code = c->inner.next(c->inner.stream, batch, keys, err);
-    if (code == GN_OK && !c->ahead)
+    if (code == GN_OK && c->part && !c->ahead)
         count(c->part, batch, started, c->world);
     c->ahead = false;
     return code;
@@ -112,6 +112,24 @@ static gn_stream count_stream(gn_stream inner, gn_part *part, gn_world *world, b
     counted *c = gn_xcalloc(1, sizeof *c);
     *c = (counted){.inner = inner, .part = part, .world = world, .ahead = ahead};
     return (gn_stream){.next = counted_next, .close = counted_close, .stream = c};
+}
+
+/* Of a group that is left out. */
+static gn_code empty_next(void *stream, gn_batch *batch, gn_bytes *keys, gn_error *err)
+{
+    (void)stream, (void)keys, (void)err;
+    batch->n_rows = 0;
+    return GN_OK;
+}
+
+static void empty_close(void *stream)
+{
+    (void)stream;
+}
+
+static gn_stream empty_stream(gn_dtxn *txn)
+{
+    return (gn_stream){.next = empty_next, .close = empty_close, .stream = txn};
 }
 
 static const gn_stream *uncounted(const gn_stream *stream)
@@ -146,6 +164,8 @@ static gn_code find_parts(gn_dtxn *txn, opening *o, const gn_group_place *groups
     const gn_group_place meta = {.id = GN_META_GROUP};
     gn_code code = gn_dtxn_parts(txn, groups ? groups : &meta, o->n, o->parts, err);
     for (uint32_t i = 0; i < o->n && code == GN_OK; i++) {
+        if (!o->parts[i])
+            continue;
         o->parts[i]->reads = true;
         if (!txn->options.writes && gn_part_unconfirmed(o->parts[i]))
             code = gn_dtxn_run_again(err);
@@ -154,21 +174,38 @@ static gn_code find_parts(gn_dtxn *txn, opening *o, const gn_group_place *groups
     return code;
 }
 
-static gn_code start_remote(opening *o, gn_error *err)
+/* A group that cannot be reached, if it may be left out: from here on it is as if it had no rows. */
+static bool leave_out(gn_dtxn *txn, opening *o, uint32_t i, gn_code code)
+{
+    if (!gn_dtxn_leave_out(txn, o->parts[i]->group_id, code))
+        return false;
+    if (o->streams[i].stream)
+        o->streams[i].close(o->streams[i].stream);
+    o->streams[i] = (gn_stream){0};
+    o->parts[i] = NULL;
+    return true;
+}
+
+static gn_code start_remote(gn_dtxn *txn, opening *o, gn_error *err)
 {
     gn_code code = GN_OK;
     gn_scan_spec rows = o->rows ? *o->rows : (gn_scan_spec){0}; /* what is sent need not stay */
     rows.without_keys &= !o->with_keys;
     for (uint32_t i = 0; i < o->n && code == GN_OK; i++) {
-        gn_remote_part *part = o->parts[i]->remote;
+        gn_remote_part *part = o->parts[i] ? o->parts[i]->remote : NULL;
         gn_remote_scan *scan;
+        gn_error why = {0};
         if (!part)
             continue;
-        code = o->runs   ? gn_remote_run_start(part, &o->runs[i], gn_buf_bytes(&o->fragment), &scan, err)
-               : o->rows ? gn_remote_scan_start(part, &rows, &scan, err)
-                         : gn_remote_vector_scan_start(part, o->vectors, &scan, err);
+        code = o->runs   ? gn_remote_run_start(part, &o->runs[i], gn_buf_bytes(&o->fragment), &scan, &why)
+               : o->rows ? gn_remote_scan_start(part, &rows, &scan, &why)
+                         : gn_remote_vector_scan_start(part, o->vectors, &scan, &why);
         if (code == GN_OK)
             o->streams[i] = (gn_stream){.next = remote_stream_next, .close = remote_stream_close, .stream = scan};
+        else if (leave_out(txn, o, i, code))
+            code = GN_OK;
+        else if (err)
+            *err = why;
     }
     return code;
 }
@@ -213,24 +250,34 @@ static gn_code open_all_here(gn_dtxn *txn, opening *o, gn_error *err)
     o->codes = gn_xcalloc(o->n, sizeof *o->codes);
     o->errors = gn_xcalloc(o->n, sizeof *o->errors);
     for (uint32_t i = 0; i < o->n; i++)
-        if (!o->parts[i]->remote)
+        if (o->parts[i] && !o->parts[i]->remote)
             o->here[o->n_here++] = i;
     if (o->ahead)
         gn_parallel(o->world, txn->cluster->scatter, o->n_here, open_here, o);
     for (uint32_t k = 0; k < o->n_here && !o->ahead; k++)
         open_here(o, k);
     for (uint32_t k = 0; k < o->n_here && code == GN_OK; k++)
-        if ((code = o->codes[k]) != GN_OK && err)
-            *err = o->errors[k];
+        if (o->codes[k] != GN_OK && !leave_out(txn, o, o->here[k], o->codes[k])) {
+            code = o->codes[k];
+            if (err)
+                *err = o->errors[k];
+        }
     return code;
 }
 
-static gn_code await_remote(opening *o, gn_error *err)
+static gn_code await_remote(gn_dtxn *txn, opening *o, gn_error *err)
 {
     gn_code code = GN_OK;
-    for (uint32_t i = 0; i < o->n && code == GN_OK; i++)
-        if (o->parts[i]->remote)
-            code = gn_remote_scan_await(o->streams[i].stream, err);
+    for (uint32_t i = 0; i < o->n && code == GN_OK; i++) {
+        gn_error why = {0};
+        if (!o->parts[i] || !o->parts[i]->remote)
+            continue;
+        code = gn_remote_scan_await(o->streams[i].stream, &why);
+        if (code != GN_OK && leave_out(txn, o, i, code))
+            code = GN_OK;
+        else if (code != GN_OK && err)
+            *err = why;
+    }
     return code;
 }
 
@@ -244,6 +291,15 @@ static void opening_close(opening *o)
     free(o->errors);
 }
 
+/* An answer of nothing at all is none. */
+static bool has_any(const opening *o)
+{
+    bool any = o->n == 0;
+    for (uint32_t i = 0; i < o->n; i++)
+        any |= o->parts[i] != NULL;
+    return any;
+}
+
 /* On success the streams are the caller's to close. */
 static gn_code open_streams(gn_dtxn *txn, opening *o, const gn_group_place *groups, gn_error *err)
 {
@@ -255,13 +311,19 @@ static gn_code open_streams(gn_dtxn *txn, opening *o, const gn_group_place *grou
     o->streams = gn_xcalloc(o->n, sizeof *o->streams);
     gn_code code = find_parts(txn, o, groups, err);
     if (code == GN_OK)
-        code = start_remote(o, err);
+        code = start_remote(txn, o, err);
     if (code == GN_OK)
         code = open_all_here(txn, o, err);
     if (code == GN_OK)
-        code = await_remote(o, err);
+        code = await_remote(txn, o, err);
+    if (groups && txn->most_asked < o->n)
+        txn->most_asked = o->n;
+    if (code == GN_OK && !has_any(o))
+        code = gn_error_set(err, GN_UNAVAILABLE, "none of the groups that are needed can be reached");
     for (uint32_t i = 0; i < o->n && code == GN_OK; i++)
-        o->streams[i] = count_stream(o->streams[i], o->parts[i], txn->cluster->world, o->ahead && !o->parts[i]->remote);
+        o->streams[i] = o->parts[i] ? count_stream(o->streams[i], o->parts[i], txn->cluster->world,
+                                                   o->ahead && !o->parts[i]->remote)
+                                    : count_stream(empty_stream(txn), NULL, txn->cluster->world, false);
     for (uint32_t i = 0; i < o->n && code != GN_OK; i++)
         if (o->streams[i].stream)
             o->streams[i].close(o->streams[i].stream);
@@ -472,6 +534,8 @@ void gn_dvector_scan_stats_get(const gn_dvector_scan *s, gn_vector_scan_stats *o
     for (uint32_t i = 0; i < s->n; i++) {
         gn_vector_scan_stats one;
         const gn_stream *inner = uncounted(&s->streams[i]);
+        if (inner->next == empty_next)
+            continue;
         if (inner->next == remote_stream_next)
             gn_remote_scan_stats(inner->stream, &one);
         else

@@ -26,6 +26,8 @@ static void add_part(gn_dtxn *txn, gn_part *part)
     txn->parts[txn->n_parts++] = part;
 }
 
+static const uint64_t PARTIAL_NS = 3000000000; /* longer than an election */
+
 /* One part on its way; the transaction is only read. */
 typedef struct beginning {
     const gn_dtxn *txn;
@@ -70,8 +72,11 @@ static void begin_part(beginning *b)
         b->code = gn_slots_moved(c, b->part->group_id, options.slot_lo, options.slot_hi, options.cancel, &b->err);
     if (b->code == GN_NO_OBJECT && c->parts) /* it was removed from its group: those that are in it are elsewhere */
         b->code = GN_OK;
-    if (b->code == GN_OK && !b->part->txn)
+    if (b->code == GN_OK && !b->part->txn) {
+        if (txn->options.partial)
+            options.deadline_ns = gn_now_ns(c->world) + PARTIAL_NS; /* for somebody to take it */
         b->part->remote = gn_remote_part_open(c, b->part->group_id, &options);
+    }
 }
 
 /* The part is the transaction's, or freed. */
@@ -147,13 +152,50 @@ gn_code gn_dtxn_parts(gn_dtxn *txn, const gn_group_place *groups, uint32_t n, gn
             prepare_to_begin(txn, groups[i].id, &all[missing++]);
     begin_all(txn, all, missing);
     for (uint32_t i = 0, m = 0; i < n; i++) {
+        gn_error why = {0};
         if (out[i])
             continue;
-        gn_code ended = end_beginning(txn, &all[m++], &out[i], code == GN_OK ? err : NULL);
-        code = code == GN_OK ? ended : code;
+        gn_code ended = end_beginning(txn, &all[m++], &out[i], &why);
+        if (ended == GN_OK || gn_dtxn_leave_out(txn, groups[i].id, ended) || code != GN_OK)
+            continue;
+        code = ended;
+        if (err)
+            *err = why;
     }
     free(all);
     return code;
+}
+
+/* ---- what is left out ---- */
+
+bool gn_dtxn_leave_out(gn_dtxn *txn, uint64_t group_id, gn_code code)
+{
+    bool unreachable = code == GN_UNAVAILABLE || code == GN_NOT_LEADER || code == GN_TIMEOUT;
+    if (!unreachable || !txn->options.partial || !txn->options.read_only || group_id == GN_META_GROUP)
+        return false;
+    uint32_t at = 0;
+    while (at < txn->n_missing && txn->missing[at] < group_id)
+        at++;
+    if (at < txn->n_missing && txn->missing[at] == group_id)
+        return true;
+    txn->missing = gn_xrealloc(txn->missing, (txn->n_missing + 1) * sizeof *txn->missing);
+    memmove(txn->missing + at + 1, txn->missing + at, (txn->n_missing - at) * sizeof *txn->missing);
+    txn->missing[at] = group_id;
+    txn->n_missing++;
+    return true;
+}
+
+uint32_t gn_dtxn_missing(const gn_dtxn *txn, uint64_t *groups, uint32_t max, uint32_t *of)
+{
+    for (uint32_t i = 0; i < txn->n_missing && i < max; i++)
+        groups[i] = txn->missing[i];
+    *of = txn->most_asked;
+    return txn->n_missing;
+}
+
+void gn_dtxn_missing_forget(gn_dtxn *txn)
+{
+    txn->n_missing = txn->most_asked = 0;
 }
 
 static gn_txn *meta_of(const gn_dtxn *txn)
@@ -225,6 +267,7 @@ void gn_dtxn_abort(gn_dtxn *txn)
         gn_remote_part_close(txn->parts[i]->remote);
         free(txn->parts[i]);
     }
+    free(txn->missing);
     free(txn->parts);
     gn_placement_release(txn->placement);
     gn_buf_close(&txn->key);
@@ -344,7 +387,7 @@ gn_code gn_dtxn_flush(gn_dtxn *txn, gn_error *err)
 
 gn_code gn_dtxn_statement_end(gn_dtxn *txn, gn_error *err)
 {
-    return txn->options.several ? gn_dtxn_flush(txn, err) : GN_OK;
+    return txn->options.several && !txn->options.read_only ? gn_dtxn_flush(txn, err) : GN_OK;
 }
 
 /* ---- rows ---- */

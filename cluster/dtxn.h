@@ -24,6 +24,8 @@ typedef struct gn_dtxn_options {
     /* If it is read-only: it reads what was there so long ago, without asking anybody where a replica is at hand that
      * will see nothing more of that time. 0 = what is there now. */
     uint64_t staleness_ms;
+    bool partial; /* of one that is read_only: a group that cannot be reached gives scans no rows rather than an error,
+                     and is told by gn_dtxn_missing */
     gn_account *account;        /* buffered writes and scans charge here; may be NULL */
     const _Atomic bool *cancel; /* may be NULL */
 } gn_dtxn_options;
@@ -36,6 +38,10 @@ bool gn_dtxn_unconfirmed(
 /* Before the answer of a query in a transaction with `alone` is given to anybody: GN_SERIALIZATION if nobody has
  * vouched for what it is based on. */
 gn_code gn_dtxn_vouch(const gn_dtxn *txn, gn_error *err);
+/* How many groups were left out since the transaction began or this was forgotten; the first `max` of them, by number.
+ * *of: of how many that were asked. */
+uint32_t gn_dtxn_missing(const gn_dtxn *txn, uint64_t *groups, uint32_t max, uint32_t *of);
+void gn_dtxn_missing_forget(gn_dtxn *txn);
 /* Ends the transaction and frees it, whatever comes back: as gn_txn_commit. */
 gn_code gn_dtxn_commit(gn_dtxn *txn, gn_scn *scn, gn_error *err);
 void gn_dtxn_abort(gn_dtxn *txn); /* NULL is fine */

@@ -15,13 +15,18 @@ struct gn_dtxn {
     gn_scn read_scn;         /* of the clock, for all parts that begin from now on; 0 = each reads what is newest */
     gn_part **parts;         /* parts[0]: the meta group's, always there */
     uint32_t n_parts;
+    uint64_t *missing; /* groups that were left out, by number */
+    uint32_t n_missing, most_asked;
     gn_buf key;
 };
+
+/* Whether the group's failure is none, since partial answers are wanted: then it is noted. */
+bool gn_dtxn_leave_out(gn_dtxn *txn, uint64_t group_id, gn_code code);
 
 /* The part in this group, begun on first use. */
 gn_code gn_dtxn_part(gn_dtxn *txn, uint64_t group_id, gn_part **out, gn_error *err);
 
-/* The parts in these groups, begun all at once where they are missing. out: n of them. */
+/* The parts in these groups, begun all at once where they are missing. out: n of them; NULL: left out. */
 gn_code gn_dtxn_parts(gn_dtxn *txn, const gn_group_place *groups, uint32_t n, gn_part **out, gn_error *err);
 
 /* It was begun without asking the group's leader, so what is read in it may be old. */

@@ -105,7 +105,9 @@ static bool has_not_run(gn_code transport)
 static bool may_go_elsewhere(gn_remote_part *p)
 {
     p->canceled |= p->options.cancel && *p->options.cancel;
-    if (p->established || p->canceled || gn_now_ns(p->cluster->world) - p->begun_ns >= PATIENCE_NS)
+    uint64_t now = gn_now_ns(p->cluster->world);
+    if (p->established || p->canceled || now - p->begun_ns >= PATIENCE_NS ||
+        (p->options.deadline_ns && now >= p->options.deadline_ns))
         return false;
     return p->transport == GN_UNAVAILABLE || (p->transport == GN_TIMEOUT && !ends_part(p->action));
 }

@@ -360,10 +360,16 @@ static gn_code print_shards(explainer *e)
 {
     gn_group_figures f[MAX_SHARDS_SHOWN];
     uint32_t n = e->analyze ? gn_dtxn_figures(e->s->txn, f, MAX_SHARDS_SHOWN) : 0;
+    uint64_t missing[MAX_SHARDS_SHOWN];
+    uint32_t of = 0, n_missing = e->analyze ? gn_dtxn_missing(e->s->txn, missing, MAX_SHARDS_SHOWN, &of) : 0;
     gn_code code = GN_OK;
-    if (n == 0 || (n == 1 && f[0].here))
+    if (n_missing == 0 && (n == 0 || (n == 1 && f[0].here)))
         return code;
     code = line(e, text(e, "Shards: %u", n));
+    if (n_missing)
+        code = line(e, text(e, "Missing Shards: %u of %u", n_missing, of));
+    for (uint32_t i = 0; i < n_missing && i < MAX_SHARDS_SHOWN && code == GN_OK; i++)
+        code = line(e, text(e, "  ->  Group %llu (could not be reached)", (unsigned long long)missing[i]));
     for (uint32_t i = 0; i < n && i < MAX_SHARDS_SHOWN && code == GN_OK; i++) {
         char time[48] = "", bytes[48] = "";
         if (e->timing)
@@ -437,8 +443,21 @@ static void json_node(explainer *e, gn_buf *out, uint32_t i)
     gn_buf_append_str(out, "}");
 }
 
+static void json_missing(explainer *e, gn_buf *out)
+{
+    uint64_t missing[MAX_SHARDS_SHOWN];
+    uint32_t of = 0, n = e->analyze ? gn_dtxn_missing(e->s->txn, missing, MAX_SHARDS_SHOWN, &of) : 0;
+    if (n == 0)
+        return;
+    gn_buf_append_str(out, ", \"Missing Shards\": [");
+    for (uint32_t i = 0; i < n && i < MAX_SHARDS_SHOWN; i++)
+        gn_buf_printf(out, "%s%llu", i ? ", " : "", (unsigned long long)missing[i]);
+    gn_buf_append_str(out, "]");
+}
+
 static void json_shards(explainer *e, gn_buf *out)
 {
+    json_missing(e, out);
     gn_group_figures f[MAX_SHARDS_SHOWN];
     uint32_t n = e->analyze ? gn_dtxn_figures(e->s->txn, f, MAX_SHARDS_SHOWN) : 0;
     if (n == 0 || (n == 1 && f[0].here))

@@ -300,6 +300,7 @@ gn_code gn_portal_send(gn_session *s, gn_portal *p, uint64_t max_rows, const gn_
         gn_code code = next_batch(p, &batch, err);
         if (code != GN_OK)
             return code;
+        gn_session_tell_missing(s);
         if (!batch)
             break;
         if (max_rows && sent == max_rows) {

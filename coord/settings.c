@@ -37,6 +37,9 @@ typedef struct setting_def {
 /* Those whose description says "accepted" have no effect here: clients and dumps set them, and what they ask for either
  * cannot happen (there are no locks to wait for) or is given anyway. */
 static const setting_def defs[GN_SET_COUNT] = {
+    [GN_SET_ALLOW_PARTIAL_RESULTS] = {"allow_partial_results", T_BOOL, "off",
+                                      .description = "Queries leave out groups that cannot be reached, and warn of it, "
+                                                     "rather than fail."},
     [GN_SET_APPLICATION_NAME] = {"application_name", T_STRING, "", .flags = F_REPORT,
                                  .description = "The name that the client gives itself."},
     [GN_SET_BYTEA_OUTPUT] = {"bytea_output", T_ENUM, "hex", .options = "escape,hex",
@@ -405,6 +408,7 @@ static void derive(gn_settings *s)
     s->ef_search = (uint32_t)strtoul(current(s, GN_SET_HNSW_EF_SEARCH), NULL, 10);
     s->target_recall = strtof(current(s, GN_SET_VECTOR_TARGET_RECALL), NULL);
     s->read_staleness_ms = strtoull(current(s, GN_SET_READ_STALENESS), NULL, 10);
+    s->partial = is_on(s, GN_SET_ALLOW_PARTIAL_RESULTS);
     s->vector_exact = is_on(s, GN_SET_VECTOR_EXACT) || s->target_recall >= 1;
     s->enable_indexscan = is_on(s, GN_SET_ENABLE_INDEXSCAN);
     s->enable_seqscan = is_on(s, GN_SET_ENABLE_SEQSCAN);

@@ -8,6 +8,7 @@
 #include "query/value.h"
 
 typedef enum gn_setting_id {
+    GN_SET_ALLOW_PARTIAL_RESULTS,
     GN_SET_APPLICATION_NAME,
     GN_SET_BYTEA_OUTPUT,
     GN_SET_CHECK_FUNCTION_BODIES,
@@ -90,6 +91,7 @@ typedef struct gn_settings {
     uint64_t statement_memory;     /* bytes; 0 = the database's default */
     uint32_t ef_search;
     float target_recall;        /* 0 = by ef_search */
+    bool partial;               /* of those, and of single queries: groups that cannot be reached are left out */
     uint64_t read_staleness_ms; /* of read-only transactions; 0 = none */
     bool vector_exact;
     bool enable_indexscan, enable_seqscan;

@@ -29,7 +29,8 @@ static void set_time(gn_session *s)
 static bool may_be_alone(const gn_session *s, const gn_ast_statement *ast, bool *writes)
 {
     bool pipeline = s->block == GN_BLOCK_IMPLICIT && s->pipeline && s->one && s->pipeline_runs == 0;
-    if (s->confirm || s->settings.read_staleness_ms || !(s->block == GN_BLOCK_NONE || pipeline) || !ast)
+    if (s->confirm || s->settings.read_staleness_ms || s->settings.partial ||
+        !(s->block == GN_BLOCK_NONE || pipeline) || !ast)
         return false;
     *writes = ast->kind != GN_S_QUERY;
     switch (ast->kind) {
@@ -47,6 +48,8 @@ static bool may_be_alone(const gn_session *s, const gn_ast_statement *ast, bool 
 
 static bool only_reads(const gn_ast_statement *ast)
 {
+    if (ast && ast->kind == GN_S_EXPLAIN)
+        ast = gn_planned_ast(ast);
     return ast && (ast->kind == GN_S_QUERY || ast->kind == GN_S_SHOW);
 }
 
@@ -64,6 +67,7 @@ gn_code gn_session_need_txn(gn_session *s, const gn_ast_statement *ast, gn_error
                                .alone = alone,
                                .writes = alone && writes,
                                .staleness_ms = s->settings.read_staleness_ms,
+                               .partial = s->settings.partial,
                                .account = &s->account,
                                .cancel = &s->cancel};
     if (s->block != GN_BLOCK_EXPLICIT)
@@ -79,6 +83,23 @@ bool gn_session_doubts(const gn_session *s, const gn_portal *p, gn_code code)
 {
     return s->alone && code != GN_OK && !p->talked && p->n_sent == 0 && !s->cancel && s->txn &&
            gn_dtxn_unconfirmed(s->txn);
+}
+
+/* Not with a query's first rows alone: whoever reads them must know. */
+void gn_session_tell_missing(gn_session *s)
+{
+    enum { SHOWN = 20 };
+    uint64_t groups[SHOWN];
+    char list[SHOWN * 22] = "";
+    uint32_t of, n = s->txn ? gn_dtxn_missing(s->txn, groups, SHOWN, &of) : 0;
+    if (n == 0)
+        return;
+    for (uint32_t i = 0, at = 0; i < n && i < SHOWN; i++)
+        at += (uint32_t)snprintf(list + at, sizeof list - at, "%s%llu", i ? ", " : "", (unsigned long long)groups[i]);
+    gn_session_notice(s, GN_SEVERITY_WARNING, GN_UNAVAILABLE,
+                      "the answer is not complete: %u of %u groups could not be reached: %s%s", n, of, list,
+                      n > SHOWN ? ", ..." : "");
+    gn_dtxn_missing_forget(s->txn);
 }
 
 void gn_session_restart(gn_session *s)
@@ -232,6 +253,7 @@ gn_code gn_session_commit(gn_session *s, gn_error *err)
     drop_savepoints(s, NULL); /* while the transaction is there */
     bool alone = s->alone;
     s->alone = false;
+    gn_session_tell_missing(s); /* whatever way the rows took */
     if (s->txn)
         code = gn_dtxn_commit(s->txn, &scn, err);
     if (alone && code == GN_SERIALIZATION)
