@@ -36,7 +36,52 @@ typedef struct piece {
     struct gn_slots_cleaner *cleaner;
     rocksdb_writebatch_t *batch;
     uint64_t n, looked, removed;
+    /* rows that have gone from a table with vector indexes */
+    gn_arena *arena;
+    gn_bytes *forgotten; /* PIECE at most */
+    size_t n_forgotten;
 } piece;
+
+static bool has_vectors(const gn_table_desc *t)
+{
+    for (uint32_t i = 0; i < t->n_indexes; i++)
+        if (t->indexes[i].kind == GN_INDEX_HNSW)
+            return true;
+    return false;
+}
+
+/* Vector indexes are the queue's to write. */
+typedef struct forgetting {
+    gn_task task;
+    gn_event done;
+    const piece *p;
+    const gn_table_desc *table;
+} forgetting;
+
+static void forget_on_queue(gn_task *task)
+{
+    forgetting *f = GN_CONTAINER(task, forgetting, task);
+    gn_feeds_forget(f->p->shard->feeds, f->table, f->p->forgotten, f->p->n_forgotten, f->p->slots.since);
+    gn_event_signal(&f->done);
+}
+
+static void forget_vectors(piece *p, const gn_table_desc *table)
+{
+    if (p->n_forgotten == 0)
+        return;
+    forgetting f = {.task.run = forget_on_queue, .p = p, .table = table};
+    gn_event_init(&f.done, p->shard->world);
+    gn_queue_post(p->shard->queue, &f.task);
+    gn_event_wait(&f.done, UINT64_MAX);
+    p->n_forgotten = 0;
+}
+
+static void note_forgotten(piece *p, gn_bytes key)
+{
+    uint8_t *copy = gn_arena_memdup(p->arena, key.data, key.len);
+    if (copy && p->n_forgotten < PIECE) /* one that is not noted takes room until the index is made anew */
+        p->forgotten[p->n_forgotten++] = gn_bytes_of(copy, key.len);
+}
 
 /* False: there is nothing to do, or somebody reads what would go. */
 static bool begin(gn_shard *shard, piece *p)
@@ -107,6 +152,8 @@ static gn_code look(piece *p, const gn_table_desc *desc, const gn_index_desc *in
         code = gn_slots_pass(p->slots.lo, p->slots.hi, desc, pk, &ours, err);
     if (code != GN_OK || ours)
         return code;
+    if (!index && p->forgotten && has_vectors(desc))
+        note_forgotten(p, pk);
     rocksdb_writebatch_delete(p->batch, (const char *)key.data, key.len);
     return ++p->n >= BATCH ? write_batch(p, err) : GN_OK;
 }
@@ -173,6 +220,7 @@ static gn_code clean_piece(piece *p, bool *done, gn_error *err)
         const gn_index_desc *index = c->space ? &t->indexes[c->space - 1] : NULL;
         if (!index || index->kind == GN_INDEX_BTREE)
             code = clean_space(p, t, index, &ended, err);
+        forget_vectors(p, t);
         if (!ended)
             continue;
         if (c->space++ >= t->n_indexes) {
@@ -210,12 +258,15 @@ gn_code gn_slots_clean(gn_shard *shard, bool *more, gn_error *err)
         return GN_OK;
     p.cleaner = cleaner_of(shard, &p);
     p.batch = rocksdb_writebatch_create();
+    p.arena = gn_arena_create(NULL);
+    p.forgotten = gn_arena_calloc(p.arena, PIECE, sizeof *p.forgotten);
     gn_code code = clean_piece(&p, &done, err);
     if (code == GN_OK && done)
         code = finish(&p, err);
     *more = code == GN_OK && !done;
     shard->slots_removed += p.removed;
     rocksdb_writebatch_destroy(p.batch);
+    gn_arena_destroy(p.arena);
     gn_schema_release(p.schema);
     gn_store_release(p.store);
     return code;

@@ -384,6 +384,16 @@ void gn_feed_commit(gn_feeds *feeds, gn_apply_txn *txn)
     }
 }
 
+void gn_feeds_forget(gn_feeds *feeds, const gn_table_desc *table, const gn_bytes *keys, size_t n, gn_scn scn)
+{
+    for (uint32_t i = 0; i < table->n_indexes; i++) {
+        gn_feed *f =
+            table->indexes[i].kind == GN_INDEX_HNSW ? find(feeds, table->indexes[i].id, table->data_epoch) : NULL;
+        for (size_t k = 0; f && f->state == FEED_LIVE && k < n; k++)
+            gn_vindex_end(f->vindex, keys[k], GN_BRANCH_MAIN, scn);
+    }
+}
+
 void gn_feeds_position(gn_feeds *feeds, gn_scn scn)
 {
     for (gn_feed *f = feeds->first; f; f = f->next) {

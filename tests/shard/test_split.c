@@ -1,5 +1,6 @@
 /* A group that is split: which half shows and takes what, from which moment on, over crashes. */
 #include "fixture.h"
+#include "index/vector_index.h"
 #include "shard/shard_private.h"
 #include "test_clock.h"
 
@@ -250,6 +251,9 @@ static void each_half_has_its_rows(void **state)
         await_clean(h->fx->shard);
         await_clean(h->child);
     }
+    gn_vindex_stats stats; /* what the other half has is dead here */
+    if (gn_shard_vindex_stats(h->fx->shard, I_V, &stats) == GN_OK)
+        assert_int_equal(stats.dead_vectors, ROWS - lower);
     assert_true(gn_shard_slots_removed(h->fx->shard) > 0 && gn_shard_slots_removed(h->child) > 0);
 }
 
