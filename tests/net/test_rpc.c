@@ -205,6 +205,30 @@ static void a_request_that_is_too_large_is_not_sent(void **state)
     fleet_destroy(f);
 }
 
+/* Its bytes are not looked at. */
+static void answer_too_much(void *ctx, gn_rpc_request *request)
+{
+    (void)ctx;
+    gn_rpc_answer(request, GN_OK, gn_bytes_of("", (size_t)GN_MAX_RPC + 1), NULL);
+}
+
+static void an_answer_that_is_too_large_is_an_error(void **state)
+{
+    (void)state;
+    enum { TOO_MUCH = UNKNOWN_METHOD + 1 };
+    fleet *f = fleet_create(8, 2, 0);
+    gn_rpc_serve(f->nodes[2]->rpc, TOO_MUCH, answer_too_much, NULL);
+    gn_buf answer;
+    gn_error err = {0};
+    gn_buf_init(&answer, NULL, 1000);
+    gn_code code = gn_rpc_ask(f->nodes[1]->rpc, 2, TOO_MUCH, gn_bytes_of("", 1), 0, NULL, &answer, &err);
+    assert_int_equal(code, GN_LIMIT);
+    assert_non_null(strstr(err.message, "larger than"));
+    assert_int_equal(answer.len, 0);
+    gn_buf_close(&answer);
+    fleet_destroy(f);
+}
+
 static void a_dead_peer_ends_its_calls_soon(void **state)
 {
     (void)state;
@@ -687,6 +711,7 @@ int main(void)
         cmocka_unit_test(a_flood_of_requests_is_refused_in_the_end),
         cmocka_unit_test(a_waiting_strand_sees_that_it_is_canceled),
         cmocka_unit_test(destroying_ends_what_waits),
+        cmocka_unit_test(an_answer_that_is_too_large_is_an_error),
         cmocka_unit_test(calls_to_a_process_that_is_gone_end_at_once),
         cmocka_unit_test(a_peer_that_others_do_not_hear_is_given_less_time),
         cmocka_unit_test(a_live_peer_is_heard_through_any_loss),
