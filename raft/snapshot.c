@@ -62,8 +62,17 @@ void gn_raft_snapshot_now(gn_raft_group *group, gn_raft_request *request)
         group->snapshot_request = request;
 }
 
+/* A seed has no files for a member that lacks the state machine, and without that member the group may not be able to
+ * commit anything: so its snapshot may be taken once more, at the same index. */
+static bool is_seed(const gn_raft_group *group, uint64_t index)
+{
+    return index == GN_RAFT_SEED_INDEX && index == group->snapshot.index;
+}
+
 static bool wanted(gn_raft_group *group)
 {
+    if (group->snapshot_request && is_seed(group, group->applied))
+        return true;
     if (group->applied <= group->snapshot.index || group->applied > group->raft.last_stored)
         return false;
     uint64_t since =
@@ -121,7 +130,9 @@ static void write_answer(gn_raft_group *group)
     const gn_raft_change *change = gn_raft_log_configuration_at(group, answer->index);
     gn_raft_snapshot_record record = {.index = answer->index, .manifest = gn_bytes_of(answer->data, answer->len)};
     GN_ASSERT(answer->len <= GN_MAX_RAFT_MANIFEST && change);
-    if (!term_at(group, answer->index, &record.term))
+    if (is_seed(group, answer->index))
+        record.term = group->snapshot.term;
+    else if (!term_at(group, answer->index, &record.term))
         return;
     record.configuration_index = change->index;
     record.configuration = gn_bytes_of(change->data, change->len);
@@ -148,6 +159,11 @@ void gn_raft_snapshot_durable(gn_raft_group *group)
         gn_raft_segment_unref(group->taken_bytes);
         group->taken_bytes = NULL;
         finish_request(group, GN_UNAVAILABLE);
+        return;
+    }
+    if (is_seed(group, group->taken.index)) { /* the core knows it */
+        adopt(group, &group->taken_bytes, &group->taken);
+        finish_request(group, GN_OK);
         return;
     }
     struct raft_event event = {.type = RAFT_SNAPSHOT};
@@ -328,7 +344,8 @@ void gn_raft_snapshot_advance(gn_raft_group *group)
     if (group->install != GN_RAFT_INSTALL_NONE || group->taking || group->taken_bytes)
         return;
     if (group->answered && group->snapshot_answer.index <= group->applied) {
-        if (group->snapshot_answer.index > group->snapshot.index) {
+        uint64_t index = group->snapshot_answer.index;
+        if (index > group->snapshot.index || is_seed(group, index)) {
             write_answer(group);
             return;
         }
