@@ -158,7 +158,7 @@ gn_code gn_session_need_txn(gn_session *s, const gn_ast_statement *ast, gn_error
 /* The error may be due to what this node knew, which may be old: to be run again after gn_session_restart. */
 bool gn_session_doubts(const gn_session *s, const gn_portal *p, gn_code code);
 void gn_session_tell_missing(gn_session *s); /* a warning for groups that were left out of an answer */
-void gn_session_restart(gn_session *s); /* drops the open transaction; the block goes on */
+void gn_session_restart(gn_session *s);      /* drops the open transaction; the block goes on */
 /* Ends the transaction; the block is NONE afterwards. Portals go with it. */
 gn_code gn_session_commit(gn_session *s, gn_error *err);
 void gn_session_rollback(gn_session *s);

@@ -4,7 +4,6 @@
 #include "base/versions.h"
 #include "query/expr_pack.h"
 
-
 enum { PACK_VERSION = GN_FORMAT_FRAGMENT, HAS_FILTER = 1, GROUPED = 2, HAS_ZONE = 4, BYTEA_ESCAPE = 8, FLAGS = 15 };
 enum { CALL_FILTER = 1, SORT_DESCENDING = 1, SORT_NULLS_FIRST = 2, MAX_ARGS = 2 };
 

@@ -171,7 +171,7 @@ typedef struct gn_commit_op {
     gn_scn scn;
     int64_t first; /* sequence commands */
     gn_error err;
-    gn_decision_state state; /* commands that decide */
+    gn_decision_state state;               /* commands that decide */
     void (*done)(struct gn_commit_op *op); /* NULL: the event is signalled */
     /* the proposer's */
     gn_shard *shard;    /* NULL: submitted without it */
