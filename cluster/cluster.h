@@ -61,6 +61,9 @@ typedef struct gn_newcomer {
  * stranger's. From a strand or the main thread. GN_CONFIGURATION: refused, with the reason. */
 gn_code gn_cluster_join(gn_rpc *rpc, gn_node_id contact, const gn_newcomer *who, uint64_t deadline_ns, gn_identity *out,
                         gn_error *err);
+/* Notes in the directory of a node that has joined, and is not open yet, where another is: one that dies before it has
+ * heard of all finds them again through that one. */
+void gn_cluster_remember(const char *data_dir, gn_node_id id, const char *address);
 /* No transaction is open. clean: flushes, so that the next open replays nothing. */
 void gn_cluster_close(gn_cluster *cluster, bool clean); /* NULL is fine */
 /* Reads and writes can be served. Any thread. */

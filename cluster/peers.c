@@ -137,3 +137,13 @@ gn_code gn_peers_write(gn_peers *peers, const char *data_dir, gn_error *err)
     gn_buf_close(&text);
     return code;
 }
+
+void gn_cluster_remember(const char *data_dir, gn_node_id id, const char *address)
+{
+    gn_error err = {0};
+    gn_peers *peers = gn_peers_read(data_dir);
+    gn_peers_put(peers, id, address);
+    if (gn_peers_write(peers, data_dir, &err) != GN_OK)
+        gn_log_warn("cluster", "where another node is could not be remembered", GN_KV_STR("error", err.message));
+    free(peers);
+}

@@ -60,8 +60,11 @@ static gn_code ask_one(gn_member *stranger, gn_rpc *rpc, const gn_config *config
     uint64_t deadline = gn_now_ns(stranger->world) + CONTACT_NS;
     gn_code code = gn_mesh_contact(stranger->mesh, address, deadline, &contact, err);
     const gn_newcomer who = {.address = stranger->address, .zone = config->zone, .program = GN_VERSION};
-    return code == GN_OK ? gn_cluster_join(rpc, contact, &who, gn_now_ns(stranger->world) + 5 * CONTACT_NS, out, err)
-                         : code;
+    if (code == GN_OK)
+        code = gn_cluster_join(rpc, contact, &who, gn_now_ns(stranger->world) + 5 * CONTACT_NS, out, err);
+    if (code == GN_OK)
+        gn_cluster_remember(config->data_dir, contact, address);
+    return code;
 }
 
 /* A refusal is final; whoever cannot be reached may be there later. */
