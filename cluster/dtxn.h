@@ -35,6 +35,7 @@ gn_code gn_dtxn_begin(gn_cluster *cluster, const gn_dtxn_options *options, gn_dt
 gn_scn gn_dtxn_read_scn(const gn_dtxn *txn);
 bool gn_dtxn_unconfirmed(
     const gn_dtxn *txn); /* something in it is so: with `alone`, where somebody else could know better */
+gn_code gn_dtxn_run_again(gn_error *err); /* GN_SERIALIZATION, with words that say so */
 /* Before the answer of a query in a transaction with `alone` is given to anybody: GN_SERIALIZATION if nobody has
  * vouched for what it is based on. */
 gn_code gn_dtxn_vouch(const gn_dtxn *txn, gn_error *err);

@@ -43,8 +43,7 @@ static void start_over(gn_session *s, gn_error *err)
 {
     if (err)
         gn_error_clear(err);
-    gn_session_restart(s);
-    s->confirm = true;
+    gn_session_start_over(s);
 }
 
 /* A plan needs a transaction to see the catalog by; in a failed block nothing is planned. */
@@ -53,10 +52,12 @@ static gn_code plan_now(gn_session *s, gn_stmt *stmt, gn_error *err)
     gn_code code = gn_session_refuse_failed(s, stmt->ast, err);
     if (code != GN_OK || !gn_planned_ast(stmt->ast))
         return code;
+    s->confirm |= !stmt->plan && s->block == GN_BLOCK_NONE; /* the first plan is a promise about types and columns */
     code = need_pipeline(s, stmt->ast, err);
     if (code == GN_OK)
         code = gn_stmt_plan(s, stmt, err);
-    if (code == GN_OK || !s->alone || s->cancel || !s->txn || !gn_dtxn_unconfirmed(s->txn))
+    if (code == GN_OK || s->block == GN_BLOCK_EXPLICIT || !s->alone || s->cancel || !s->txn ||
+        !gn_dtxn_unconfirmed(s->txn))
         return code;
     start_over(s, err); /* the table may be too new for what this node knew */
     code = need_pipeline(s, stmt->ast, err);
@@ -317,9 +318,11 @@ gn_code gn_session_close_statement(gn_session *session, const char *name)
     return GN_OK;
 }
 
+/* The one that Sync may have to run again stays until then: nothing of its name comes before. */
 gn_code gn_session_close_portal(gn_session *session, const char *portal)
 {
-    gn_portal_remove(session, portal);
+    if (!session->one || !session->replay || gn_portal_find(session, portal) != session->replay)
+        gn_portal_remove(session, portal);
     return GN_OK;
 }
 
@@ -341,16 +344,16 @@ static gn_portal *detach_replay(gn_session *s)
     return NULL;
 }
 
-static gn_code run_again(gn_session *s, gn_portal *p, bool *same)
+/* err: what the client is to hear if it is told no other tag. */
+static gn_code run_again(gn_session *s, gn_portal *p, bool *same, gn_error *err)
 {
-    gn_error unseen = {0};
     char tag[sizeof p->tag];
     memcpy(tag, p->tag, sizeof tag);
     gn_portal_reset_run(p);
     s->confirm = true;
-    gn_code code = need_pipeline(s, p->stmt->ast, &unseen);
+    gn_code code = need_pipeline(s, p->stmt->ast, err);
     if (code == GN_OK)
-        code = gn_portal_start(s, p, &unseen);
+        code = gn_portal_start(s, p, err);
     *same = code == GN_OK && (s->untold || strcmp(tag, p->tag) == 0);
     if (s->untold && code == GN_OK)
         memcpy(s->tag, p->tag, sizeof s->tag);
@@ -362,23 +365,26 @@ static gn_code commit_pipeline(gn_session *s, gn_error *err)
 {
     gn_portal *p = detach_replay(s);
     gn_code code = gn_session_commit(s, err);
-    for (unsigned attempt = 0; p && code == GN_SERIALIZATION && attempt < GN_MAX_ATTEMPTS && !s->cancel; attempt++) {
+    for (unsigned attempt = 0; p && gn_portal_lost(p, code) && attempt < GN_MAX_ATTEMPTS && !s->cancel; attempt++) {
         bool same;
         gn_error again = {0};
         if (s->confirm)
             gn_session_backoff(s, attempt);
-        if (run_again(s, p, &same) == GN_SERIALIZATION) {
-            gn_session_rollback(s);
-            continue;
-        }
+        gn_code ran = run_again(s, p, &same, &again);
         if (!same) {
             gn_session_rollback(s);
+            if (ran != GN_OK && gn_portal_lost(p, ran))
+                continue;
+            if (ran != GN_OK && s->untold) { /* nothing was told that this would contradict */
+                *err = again;
+                code = ran;
+            }
             break;
         }
         code = gn_session_commit(s, &again);
-        if (code == GN_OK && err)
+        if (code == GN_OK)
             gn_error_clear(err);
-        else if (code != GN_SERIALIZATION && err)
+        else if (!gn_portal_lost(p, code))
             *err = again;
     }
     if (p)

@@ -155,6 +155,12 @@ void gn_portals_end_runs(gn_session *s)
 
 /* ---- running ---- */
 
+bool gn_portal_lost(const gn_portal *p, gn_code code)
+{
+    bool upsert = p->plan && p->plan->kind == GN_PLAN_INSERT && p->plan->conflict.action != GN_CONFLICT_ERROR;
+    return code == GN_SERIALIZATION || (code == GN_UNIQUE && upsert);
+}
+
 static void exec_context(gn_session *s, const gn_portal *p, bool timed, gn_exec_context *c)
 {
     *c = (gn_exec_context){.cluster = s->db->cluster,

@@ -137,7 +137,7 @@ struct gn_session {
     /* A statement that can be run again begins without asking anybody whether this node knows the newest (`alone` in
      * cluster/dtxn.h); the next run asks, and some statements after one that had to be run again for it. */
     bool alone;                        /* the open transaction began so, and its commit has not begun */
-    const gn_ast_statement *begun_for; /* the open transaction; NULL: several statements may come, or none has */
+    bool begun_for_one, begun_to_read; /* the open transaction: for one statement, which only reads */
     bool confirm;                      /* the next one shall not */
     uint32_t doubts;
     gn_arena *text_arena; /* trees of the simple protocol */
@@ -158,7 +158,10 @@ gn_code gn_session_need_txn(gn_session *s, const gn_ast_statement *ast, gn_error
 /* The error may be due to what this node knew, which may be old: to be run again after gn_session_restart. */
 bool gn_session_doubts(const gn_session *s, const gn_portal *p, gn_code code);
 void gn_session_tell_missing(gn_session *s); /* a warning for groups that were left out of an answer */
-void gn_session_restart(gn_session *s);      /* drops the open transaction; the block goes on */
+void gn_session_restart(gn_session *s);    /* drops the open transaction, in which nothing has run; the block goes on */
+void gn_session_start_over(gn_session *s); /* the same after such an error: the next one asks first */
+/* It may win if it is run again: its commit lost a conflict, or an upsert met a row that it had not seen. */
+bool gn_portal_lost(const gn_portal *p, gn_code code);
 /* Ends the transaction; the block is NONE afterwards. Portals go with it. */
 gn_code gn_session_commit(gn_session *s, gn_error *err);
 void gn_session_rollback(gn_session *s);

@@ -28,8 +28,7 @@ static gn_code tell_complete(gn_session *s, const char *tag, const gn_sink *sink
 /* May the statement win if it is run again from the start? */
 static bool worth_retrying(const gn_portal *p, gn_code code)
 {
-    bool upsert = p->plan && p->plan->kind == GN_PLAN_INSERT && p->plan->conflict.action != GN_CONFLICT_ERROR;
-    return !p->talked && p->n_sent == 0 && (code == GN_SERIALIZATION || (code == GN_UNIQUE && upsert));
+    return !p->talked && p->n_sent == 0 && gn_portal_lost(p, code);
 }
 
 /* A query's rows are sent while its transaction is open: it has nothing to commit. A write's rows wait for the commit,
@@ -68,6 +67,8 @@ static gn_code run_alone(gn_session *s, gn_stmt *stmt, const gn_sink *sink, gn_e
             gn_session_rollback(s);
             if (!doubted && s->confirm)
                 gn_session_backoff(s, attempt);
+            if (doubted)
+                gn_session_start_over(s);
             s->confirm = true;
             continue;
         }

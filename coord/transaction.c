@@ -35,8 +35,9 @@ static bool may_be_alone(const gn_session *s, const gn_ast_statement *ast, bool 
     *writes = ast->kind != GN_S_QUERY;
     switch (ast->kind) {
     case GN_S_QUERY:
-    case GN_S_INSERT:
         return true;
+    case GN_S_INSERT:
+        return !pipeline || ast->insert->returning.n == 0;
     case GN_S_UPDATE:
         return !pipeline || ast->update->returning.n == 0;
     case GN_S_DELETE:
@@ -55,9 +56,10 @@ static bool only_reads(const gn_ast_statement *ast)
 
 gn_code gn_session_need_txn(gn_session *s, const gn_ast_statement *ast, gn_error *err)
 {
-    bool one = s->block == GN_BLOCK_NONE || (s->block == GN_BLOCK_IMPLICIT && s->one && s->pipeline_runs == 0);
-    if (s->txn && s->begun_for && one && only_reads(ast) != only_reads(s->begun_for)) /* prepared one, runs another */
-        gn_session_restart(s);
+    bool pipeline = s->block == GN_BLOCK_IMPLICIT && s->one && s->pipeline_runs == 0;
+    bool one = ast && (s->block == GN_BLOCK_NONE || pipeline);
+    if (s->txn && s->begun_for_one && s->pipeline_runs == 0 && (!one || only_reads(ast) != s->begun_to_read))
+        gn_session_restart(s); /* it was begun to prepare another statement */
     if (s->txn)
         return GN_OK;
     bool writes = false, alone = may_be_alone(s, ast, &writes) && s->doubts == 0;
@@ -74,15 +76,16 @@ gn_code gn_session_need_txn(gn_session *s, const gn_ast_statement *ast, gn_error
         set_time(s);
     gn_code code = gn_dtxn_begin(s->db->cluster, &options, &s->txn, err);
     s->alone = alone && code == GN_OK;
-    s->begun_for = one ? ast : NULL;
+    s->begun_for_one = one;
+    s->begun_to_read = only_reads(ast);
     return code;
 }
 
 /* Once it was tried to commit, the code says what is true: GN_SERIALIZATION that it must be run again. */
 bool gn_session_doubts(const gn_session *s, const gn_portal *p, gn_code code)
 {
-    return s->alone && code != GN_OK && !p->talked && p->n_sent == 0 && !s->cancel && s->txn &&
-           gn_dtxn_unconfirmed(s->txn);
+    return s->alone && s->block != GN_BLOCK_EXPLICIT && code != GN_OK && !p->talked && p->n_sent == 0 && !s->cancel &&
+           s->txn && gn_dtxn_unconfirmed(s->txn);
 }
 
 /* Not with a query's first rows alone: whoever reads them must know. */
@@ -106,6 +109,13 @@ void gn_session_restart(gn_session *s)
 {
     abort_txn(s);
     s->alone = false;
+}
+
+void gn_session_start_over(gn_session *s)
+{
+    gn_session_restart(s);
+    s->confirm = true;
+    s->doubts = DOUBTS;
 }
 
 void gn_session_backoff(gn_session *s, unsigned attempt)
@@ -236,7 +246,7 @@ static void ended(gn_session *s)
 {
     drop_savepoints(s, NULL);
     s->txn = NULL;
-    s->begun_for = NULL;
+    s->begun_for_one = false;
     s->alone = false;
     s->block = GN_BLOCK_NONE;
     s->failed = s->read_only = s->started = s->pipeline = false;
@@ -275,7 +285,7 @@ static void abort_txn(gn_session *s)
     drop_savepoints(s, NULL);
     gn_dtxn_abort(s->txn);
     s->txn = NULL;
-    s->begun_for = NULL;
+    s->begun_for_one = false;
 }
 
 void gn_session_rollback(gn_session *s)
@@ -346,6 +356,8 @@ static gn_code begin_block(gn_session *s, const gn_ast_transaction *modes, gn_er
         gn_session_notice(s, GN_SEVERITY_WARNING, GN_ACTIVE_TRANSACTION, "there is already a transaction in progress");
         return set_modes(s, modes, err);
     }
+    if (s->txn && s->begun_for_one) /* to prepare a statement; this is another transaction */
+        gn_session_restart(s);
     if (!s->txn) {
         set_time(s);
         s->read_only = s->settings.default_read_only;

@@ -466,11 +466,14 @@ static bool one_execute(const client *c, char type)
 {
     size_t at = 0;
     int n = type == 'E';
-    while (type && type != 'S' && n < 2) {
+    while (type && strchr("PBDECH", type) && n < 2) {
+        bool after = n > 0;
         type = gn_wire_peek(&c->wire, &at);
         n += type == 'E';
+        if (after && (type == 'P' || type == 'B'))
+            return false;
     }
-    return type == 'S' && n < 2;
+    return type == 'S' && n == 1;
 }
 
 /* The extended protocol's messages; an error makes the connection skip to Sync. */
