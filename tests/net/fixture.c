@@ -29,6 +29,12 @@ static void on_frame(void *ctx, gn_node_id from, gn_bytes frame)
     pthread_mutex_lock(&in->lock);
     while (in->shut)
         pthread_cond_wait(&in->opened, &in->lock);
+    if (frame.len == 0) { /* the network's own: nobody is there any more */
+        in->from = from;
+        in->gone++;
+        pthread_mutex_unlock(&in->lock);
+        return;
+    }
     if (frame.len >= sizeof head) {
         memcpy(head, frame.data, sizeof head);
         in->disorder += head[0] <= in->last;

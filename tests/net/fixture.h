@@ -20,6 +20,7 @@ typedef struct inbox {
     pthread_cond_t opened;
     bool shut; /* handlers wait */
     size_t frames, bytes, disorder, damaged, target;
+    size_t gone;   /* empty ones: that the peer is gone */
     uint64_t last; /* number */
     gn_node_id from;
     bool waited_for;
