@@ -463,8 +463,11 @@ static void groups_are_split_while_transfers_go_on(void **state)
 static void await_groups(uint64_t distribution, uint32_t n)
 {
     uint64_t deadline = gn_now_ns(world) + 20000000000u;
-    while (count_groups(distribution) < n && gn_now_ns(world) < deadline)
-        usleep(5000);
+    while (count_groups(distribution) < n && gn_now_ns(world) < deadline) {
+        gn_event never;
+        gn_event_init(&never, world);
+        gn_event_wait(&never, gn_now_ns(world) + 5000000);
+    }
     assert_in_range(count_groups(distribution), n, GN_MAX_SHARDS);
 }
 

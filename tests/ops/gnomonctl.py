@@ -21,28 +21,9 @@ import psycopg
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import gnomond  # noqa: E402
+from expect import DEADLINE, equal, expect, until  # noqa: E402
 
-DEADLINE = 90  # seconds until something must have come about; only a machine that hangs needs them
 OK, FAILED, USAGE, UNREACHABLE, UNHEALTHY = range(5)
-
-
-def expect(condition, text):
-    if not condition:
-        raise AssertionError(text)
-
-
-def equal(found, wanted, what):
-    expect(found == wanted, f"{what}: {found!r}, not {wanted!r}")
-
-
-def until(condition, what):
-    """Asks again and again, for what takes a cluster a moment."""
-    end = time.monotonic() + DEADLINE
-    while True:
-        found = condition()
-        if found:
-            return found
-        expect(time.monotonic() < end, f"not within {DEADLINE} s: {what}")
 
 
 def free_address():

@@ -6,27 +6,16 @@ comes back is told so.
 """
 
 import argparse
-import os
 import pathlib
 import shutil
 import sys
 import tempfile
-import time
 
 import psycopg
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import gnomond  # noqa: E402
-
-DEADLINE = int(os.environ.get("GNOMON_TEST_DEADLINE", "90"))  # seconds; only a machine that hangs needs them
-
-
-def until(condition, what):
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {DEADLINE} s: {what}")
-        time.sleep(0.1)
+from expect import until  # noqa: E402
 
 
 def start(program, directory, listen, *options):

@@ -6,7 +6,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 enum { TABLE = GN_FIRST_USER_ID, I_N, I_V, ROWS = 200, CHILD = 9, MID = GN_SLOTS / 2 };
 
@@ -180,14 +179,16 @@ static void split_now(halves *h)
     ASSERT_OK(gn_shard_split(h->fx->shard, &s, 1000000000, &err), &err);
 }
 
-static void await_clean(gn_shard *shard)
+static void await_clean(gn_world *world, gn_shard *shard)
 {
     gn_slots own;
     for (;;) {
+        gn_event never;
         gn_shard_slots(shard, &own);
         if (own.cleaned == own.generation)
             return;
-        usleep(2000);
+        gn_event_init(&never, world);
+        gn_event_wait(&never, gn_now_ns(world) + 2000000);
     }
 }
 
@@ -248,8 +249,8 @@ static void each_half_has_its_rows(void **state)
         gn_txn_abort(past);
         gn_txn_abort(a);
         gn_txn_abort(b);
-        await_clean(h->fx->shard);
-        await_clean(h->child);
+        await_clean(h->fx->world, h->fx->shard);
+        await_clean(h->fx->world, h->child);
     }
     gn_vindex_stats stats; /* what the other half has is dead here */
     if (gn_shard_vindex_stats(h->fx->shard, I_V, &stats) == GN_OK)
@@ -281,14 +282,14 @@ static void a_transaction_over_the_split_reads_on_and_cannot_commit(void **state
     assert_true(has_row(old, h->t, 1, NULL));
     split_now(h);
     adopt_child(h);
-    await_clean(h->child);
+    await_clean(h->fx->world, h->child);
     assert_int_equal(count_rows(old, h->t, 0, GN_SLOTS), ROWS); /* it holds the cleaning back */
     gn_slots own;
     gn_shard_slots(h->fx->shard, &own);
     assert_true(own.cleaned < own.generation);
     put_row(old, h->t, ROWS, 0);
     ASSERT_CODE(gn_txn_commit(old, NULL, &err), GN_SERIALIZATION, &err);
-    await_clean(h->fx->shard);
+    await_clean(h->fx->world, h->fx->shard);
 }
 
 static void both_halves_take_writes_and_keep_them(void **state)
@@ -396,7 +397,7 @@ static void an_index_made_later_has_own_rows_only(void **state)
     ASSERT_OK(gn_txn_put_table(ddl, copy, &err), &err);
     ASSERT_OK(gn_txn_commit(ddl, NULL, &err), &err);
     gn_txn_abort(old);
-    await_clean(h->fx->shard);
+    await_clean(h->fx->world, h->fx->shard);
     gn_txn *a = begin_in(h->fx->shard, 0, MID);
     assert_int_equal(count_rows(a, copy, 0, MID), expected(copy, 0, ROWS, 0, MID));
     gn_txn_abort(a);

@@ -25,29 +25,10 @@ import psycopg
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 import gnomond  # noqa: E402
+from expect import DEADLINE, equal, expect, until  # noqa: E402
 
-DEADLINE = 90  # seconds until something must have come about; only a machine that hangs needs them
 OK, FAILED, USAGE, UNREACHABLE, UNHEALTHY = range(5)
 ACCOUNTS, BALANCE = 64, 1000
-
-
-def expect(condition, text):
-    if not condition:
-        raise AssertionError(text)
-
-
-def equal(found, wanted, what):
-    expect(found == wanted, f"{what}: {found!r}, not {wanted!r}")
-
-
-def until(condition, what):
-    end = time.monotonic() + DEADLINE
-    while True:
-        found = condition()
-        if found:
-            return found
-        expect(time.monotonic() < end, f"not within {DEADLINE} s: {what}")
-        time.sleep(0.1)
 
 
 # ---- the release before ----
@@ -192,7 +173,7 @@ class Load:
                     if connection:
                         connection.close()
                 connection = None
-                time.sleep(0.05)
+                threading.Event().wait(0.05)
 
     def insert(self, connection, worker, number, rng):
         with self.lock:

@@ -1,0 +1,28 @@
+"""What tests of real processes expect, and how long they wait for what takes a cluster a moment."""
+
+import os
+import threading
+import time
+
+# Seconds until something must have come about; only a machine that hangs needs them.
+DEADLINE = int(os.environ.get("GNOMON_TEST_DEADLINE", "90"))
+
+
+def expect(condition, text):
+    if not condition:
+        raise AssertionError(text)
+
+
+def equal(found, wanted, what):
+    expect(found == wanted, f"{what}: {found!r}, not {wanted!r}")
+
+
+def until(condition, what):
+    """Asks again and again; gives what it found."""
+    end = time.monotonic() + DEADLINE
+    while True:
+        found = condition()
+        if found:
+            return found
+        expect(time.monotonic() < end, f"not within {DEADLINE} s: {what}")
+        threading.Event().wait(0.05)
