@@ -1,6 +1,5 @@
 #include "ops/client.h"
 
-#include "base/log.h"
 #include "net/mesh.h"
 
 #include <inttypes.h>
@@ -88,7 +87,6 @@ gn_ctl_client *gn_ctl_try(const gn_ctl *ctl, gn_error *err)
 {
     gn_ctl_client *c = gn_xcalloc(1, sizeof *c);
     c->ctl = ctl;
-    gn_log_configure(gn_ctl_has(ctl, GN_OPT_VERBOSE) ? GN_LOG_DEBUG : GN_LOG_OFF, false, 2);
     gn_code code = open_client(c, err);
     if (code == GN_OK)
         return c;

@@ -1,9 +1,11 @@
 /* gnomonctl: looks after a cluster. */
+#include "base/log.h"
 #include "ops/commands.h"
 
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { MAX_TEXT = 1 << 20 };
 
@@ -32,5 +34,6 @@ int main(int argc, char **argv)
         return help(ctl.command);
     if (gn_ctl_has(&ctl, GN_OPT_VERSION))
         return puts("gnomonctl (GnomonDB) " GN_VERSION) < 0;
+    gn_log_configure(gn_ctl_has(&ctl, GN_OPT_VERBOSE) ? GN_LOG_DEBUG : GN_LOG_OFF, false, STDERR_FILENO);
     return ctl.command->run(&ctl);
 }
