@@ -38,8 +38,10 @@ static gn_code start_strands(gn_cluster *c, gn_error *err)
     c->scatter = gn_pool_create(c->world, "scatter", SCATTER_STRANDS, 0);
     c->parts = gn_parts_start(c);
     c->resolver = c->parts ? gn_resolver_start(c) : NULL;
-    c->warden = c->resolver ? gn_warden_start(c) : NULL;
-    return c->warden ? GN_OK : gn_error_set(err, GN_RESOURCES, "could not start the cluster's threads");
+    c->starting = false;
+    return c->resolver && gn_warden_start(c->warden)
+               ? GN_OK
+               : gn_error_set(err, GN_RESOURCES, "could not start the cluster's threads");
 }
 
 static gn_code open_parts(gn_cluster *c, gn_error *err)
@@ -112,6 +114,8 @@ gn_code gn_cluster_open(gn_world *world, const gn_cluster_options *options, gn_c
     c->split_bytes = options->split_bytes;
     c->can = gn_version_range_or_own(options->versions);
     c->opened_ns = gn_now_ns(world);
+    c->starting = true;
+    c->warden = gn_warden_create(c);
     c->rpc = gn_rpc_create(world, 0);
     gn_gate_init(&c->ddl_gate, world);
     gn_gate_init(&c->open_gate, world);

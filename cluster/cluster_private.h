@@ -48,12 +48,12 @@ struct gn_cluster {
     gn_gate clock_gate;
     _Atomic bool clocked; /* there are data groups or other nodes, so the meta group goes by the clock too */
     gn_raft_host *host;
-    gn_shard *meta; /* this node's replica of the meta group */
-    gn_resolver *resolver;
-    struct gn_pool *scatter; /* strands on which a transaction's parts begin at once */
-    struct gn_parts *parts;  /* of transactions, on other nodes and of them */
+    gn_shard *meta;                /* this node's replica of the meta group */
+    gn_resolver *_Atomic resolver; /* NULL while starting */
+    struct gn_pool *scatter;       /* strands on which a transaction's parts begin at once */
+    struct gn_parts *parts;        /* of transactions, on other nodes and of them */
     gn_warden *warden;
-    _Atomic bool failed, stopping;
+    _Atomic bool starting, failed, stopping; /* starting: its strands do not run yet */
     void (*on_failure)(void *ctx, gn_code code, const char *message);
     void *failure_ctx;
 
@@ -119,10 +119,11 @@ gn_code gn_meta_put_distribution(gn_txn *meta, const gn_distribution *distributi
 gn_code gn_meta_put_group(gn_txn *meta, const gn_group_place *group, gn_error *err);
 
 /* ---- warden.c: makes of the placement what it says ---- */
-gn_warden *gn_warden_start(gn_cluster *cluster); /* NULL: no thread can be had */
-void gn_warden_stop(gn_warden *warden);          /* NULL is fine */
-void gn_warden_free(gn_warden *warden);          /* after the groups were closed; NULL is fine */
-void gn_warden_nudge(gn_warden *warden);         /* there may be something to do; any thread */
+gn_warden *gn_warden_create(gn_cluster *cluster);
+bool gn_warden_start(gn_warden *warden); /* false: no thread can be had */
+void gn_warden_stop(gn_warden *warden);
+void gn_warden_free(gn_warden *warden);  /* after the groups were closed */
+void gn_warden_nudge(gn_warden *warden); /* there may be something to do; any thread; NULL is fine */
 
 /* ---- balance.c ---- */
 /* The group goes on without this node: the placement says so, and its leader too. */

@@ -87,7 +87,8 @@ static gn_code await_published(gn_cluster *c, uint64_t child, gn_error *err)
     uint64_t until = gn_now_ns(c->world) + PUBLISH_NS;
     for (;;) {
         gn_error ignored = {0};
-        gn_splits_look(c); /* the warden does, too, but it may be the one that waits */
+        bool unfinished;
+        gn_splits_look(c, &unfinished); /* the warden does, too, but it may be the one that waits */
         gn_meta_refresh(c, true, &ignored);
         gn_placement *p = gn_meta_placement(c);
         bool there = gn_placement_group(p, child) != NULL;
@@ -174,7 +175,7 @@ gn_code gn_split_adopt_child(gn_cluster *c, uint64_t child, const char *dir, gn_
     if (code != GN_OK || !there)
         return code;
     code = gn_raft_knows(c->host, child, &known, err);
-    if (code == GN_OK && !known && !c->warden) /* the node is starting, and there may be no leader to be asked */
+    if (code == GN_OK && !known && c->starting) /* there may be no leader to be asked */
         return gn_error_set(err, GN_STARTING, "%s", gn_code_text(GN_STARTING));
     if (code == GN_OK && !known)
         code = may_begin(c, child, &may, err);
@@ -278,18 +279,20 @@ static bool leads(const gn_cluster *c, const gn_shard *shard)
     return gn_raft_leader(gn_shard_raft_group((gn_shard *)shard), &term) == gn_net_self(c->world);
 }
 
-bool gn_splits_look(gn_cluster *c)
+bool gn_splits_look(gn_cluster *c, bool *unfinished)
 {
     gn_local_group *groups;
     gn_placement *p = gn_meta_placement(c);
     size_t n = gn_group_list(c, &groups);
     bool published = false;
+    *unfinished = false;
     for (size_t i = 0; i < n; i++) {
         gn_slots own;
         gn_error err = {0};
         gn_shard_slots(groups[i].shard, &own);
         bool unpublished = is_unpublished(gn_placement_group(p, groups[i].id), &own);
         bool open = own.child == 0 || open_child(c, &groups[i], &own, unpublished && makes_child(c, &own));
+        *unfinished |= !open || unpublished;
         if (!open || !unpublished || !leads(c, groups[i].shard))
             continue;
         gn_code code = publish(c, groups[i].id, &own, &err);

@@ -14,8 +14,8 @@ enum { GN_SPLIT_CHANGES = 1 << 24 };
 gn_code gn_split_group(gn_cluster *cluster, uint64_t group, uint32_t slot, gn_split *out, gn_error *err);
 
 /* Opens what splits have left here, and tells the meta group of splits of groups that this node leads. True: it was
- * told. The warden's. */
-bool gn_splits_look(gn_cluster *cluster);
+ * told. unfinished: there is, or was, something to do, so it is to be called again. The warden's. */
+bool gn_splits_look(gn_cluster *cluster, bool *unfinished);
 /* Splits one group that is led here and larger than the setting allows. The warden's. */
 void gn_splits_large(gn_cluster *cluster);
 

@@ -298,7 +298,8 @@ static bool is_at_rest(const gn_cluster *c)
     return !c->address[0] && c->split_bytes == 0;
 }
 
-static void look_around(gn_warden *w)
+/* False: something did not succeed and is to be tried again. */
+static bool look_around(gn_warden *w)
 {
     gn_cluster *c = w->cluster;
     gn_error err = {0};
@@ -306,13 +307,13 @@ static void look_around(gn_warden *w)
     if (now != w->seen) {
         if (gn_meta_refresh(c, true, &err) != GN_OK) {
             complain("the placement cannot be read", &err);
-            return;
+            return false;
         }
         w->seen = now;
         if (gn_versions_follow(c, &err) != GN_OK) {
             complain("the cluster's version cannot be taken over", &err);
             w->seen = 0;
-            return;
+            return false;
         }
         gn_nodes_tell_peers(c);
         bool postponed = false;
@@ -330,7 +331,8 @@ static void look_around(gn_warden *w)
         if (!w->announced)
             complain("the node could not say where it is", &err);
     }
-    if (gn_splits_look(c))
+    bool unfinished = false;
+    if (gn_splits_look(c, &unfinished))
         wake(w, false); /* there is more to do with the placement as it is now */
     reap_changes(w);
     reconcile_all(w);
@@ -344,10 +346,11 @@ static void look_around(gn_warden *w)
             gn_balance_run(c);
         gn_splits_large(c);
     }
+    return w->seen && !unfinished;
 }
 
-/* False: it is to stop. */
-static bool wait_for_nudge(gn_warden *w)
+/* done: there is nothing to try again. False: it is to stop. */
+static bool wait_for_nudge(gn_warden *w, bool done)
 {
     gn_event event;
     pthread_mutex_lock(&w->lock);
@@ -355,7 +358,8 @@ static bool wait_for_nudge(gn_warden *w)
     bool wait = !w->nudged && !w->stop;
     w->wake = wait ? &event : NULL;
     pthread_mutex_unlock(&w->lock);
-    uint64_t until = is_at_rest(w->cluster) ? UINT64_MAX : gn_now_ns(w->cluster->world) + PERIOD_MS * 1000000ull;
+    uint64_t until =
+        done && is_at_rest(w->cluster) ? UINT64_MAX : gn_now_ns(w->cluster->world) + PERIOD_MS * 1000000ull;
     if (wait && gn_event_wait(&event, until) == GN_TIMEOUT) {
         pthread_mutex_lock(&w->lock);
         bool taken = w->wake == NULL; /* somebody is about to signal */
@@ -374,9 +378,10 @@ static bool wait_for_nudge(gn_warden *w)
 static void watch(void *arg)
 {
     gn_warden *w = arg;
+    bool done;
     do
-        look_around(w);
-    while (wait_for_nudge(w));
+        done = look_around(w);
+    while (wait_for_nudge(w, done));
 }
 
 void gn_warden_nudge(gn_warden *w)
@@ -385,31 +390,29 @@ void gn_warden_nudge(gn_warden *w)
         wake(w, false);
 }
 
-gn_warden *gn_warden_start(gn_cluster *cluster)
+gn_warden *gn_warden_create(gn_cluster *cluster)
 {
     gn_warden *w = gn_xcalloc(1, sizeof *w);
     w->cluster = cluster;
     pthread_mutex_init(&w->lock, NULL);
-    w->strand = gn_strand_start(cluster->world, "warden", watch, w);
-    if (w->strand)
-        return w;
-    pthread_mutex_destroy(&w->lock);
-    free(w);
-    return NULL;
+    return w;
+}
+
+bool gn_warden_start(gn_warden *w)
+{
+    w->strand = gn_strand_start(w->cluster->world, "warden", watch, w);
+    return w->strand != NULL;
 }
 
 void gn_warden_stop(gn_warden *w)
 {
-    if (!w)
-        return;
     wake(w, true);
-    gn_strand_join(w->strand);
+    if (w->strand)
+        gn_strand_join(w->strand);
 }
 
 void gn_warden_free(gn_warden *w)
 {
-    if (!w)
-        return;
     reap_changes(w); /* closing the groups has ended all */
     pthread_mutex_destroy(&w->lock);
     free(w);
