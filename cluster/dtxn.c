@@ -373,6 +373,13 @@ gn_code gn_dtxn_drop_table(gn_dtxn *txn, uint64_t table_id, gn_error *err)
 
 /* ---- what has gathered for other nodes ---- */
 
+/* A row that was in the way is one that was read, which matters if the transaction goes on. */
+static gn_code wrote(gn_part *part, gn_code code)
+{
+    part->reads |= code == GN_UNIQUE;
+    return code;
+}
+
 gn_code gn_dtxn_flush(gn_dtxn *txn, gn_error *err)
 {
     gn_code code = GN_OK;
@@ -381,7 +388,7 @@ gn_code gn_dtxn_flush(gn_dtxn *txn, gn_error *err)
             code = gn_remote_flush(txn->parts[i]->remote, err);
     for (uint32_t i = 1; i < txn->n_parts && code == GN_OK; i++)
         if (txn->parts[i]->remote)
-            code = gn_remote_settle_writes(txn->parts[i]->remote, err);
+            code = wrote(txn->parts[i], gn_remote_settle_writes(txn->parts[i]->remote, err));
     return code;
 }
 
@@ -421,7 +428,7 @@ gn_code gn_dtxn_insert(gn_dtxn *txn, const gn_table_desc *desc, const gn_value *
 {
     gn_part *part;
     gn_code code = part_of_row(txn, desc, values, &part, err);
-    return code == GN_OK ? gn_part_insert(part, desc, values, err) : code;
+    return code == GN_OK ? wrote(part, gn_part_insert(part, desc, values, err)) : code;
 }
 
 /* A row whose shard key changes moves to another group. */

@@ -19,8 +19,8 @@ typedef struct gn_dtxn_options {
      * before it runs whether this node knows the newest definitions: groups judge by their own. So an error before the
      * commit may be due to old ones, and GN_SERIALIZATION comes of it too. */
     bool alone;
-    bool writes; /* besides: it is one that writes, so the commit will validate what it read, which may be old till then
-                  */
+    /* Besides: it is one that writes. Its commit validates what it read, which may be old until then. */
+    bool writes;
     /* If it is read-only: it reads what was there so long ago, without asking anybody where a replica is at hand that
      * will see nothing more of that time. 0 = what is there now. */
     uint64_t staleness_ms;
@@ -33,9 +33,8 @@ typedef struct gn_dtxn_options {
 gn_code gn_dtxn_begin(gn_cluster *cluster, const gn_dtxn_options *options, gn_dtxn **out, gn_error *err);
 /* The SCN that reads are at; 0 while none was needed. */
 gn_scn gn_dtxn_read_scn(const gn_dtxn *txn);
-bool gn_dtxn_unconfirmed(
-    const gn_dtxn *txn); /* something in it is so: with `alone`, where somebody else could know better */
-gn_code gn_dtxn_run_again(gn_error *err); /* GN_SERIALIZATION, with words that say so */
+/* Something in it is so: with `alone`, where another node could know better. */
+bool gn_dtxn_unconfirmed(const gn_dtxn *txn);
 /* Before the answer of a query in a transaction with `alone` is given to anybody: GN_SERIALIZATION if nobody has
  * vouched for what it is based on. */
 gn_code gn_dtxn_vouch(const gn_dtxn *txn, gn_error *err);

@@ -32,6 +32,8 @@ gn_code gn_dtxn_parts(gn_dtxn *txn, const gn_group_place *groups, uint32_t n, gn
 /* It was begun without asking the group's leader, so what is read in it may be old. */
 bool gn_part_unconfirmed(const gn_part *part);
 
+gn_code gn_dtxn_run_again(gn_error *err); /* GN_SERIALIZATION, with words that say so */
+
 /* The groups that a scan of the table must ask: all of its distribution, or the one that the range leads to. The
  * places are the placement's. */
 gn_code gn_dtxn_groups(gn_dtxn *txn, const gn_table_desc *table, const gn_key_range *range,

@@ -184,10 +184,7 @@ static gn_code insert_row(gn_exec *x, const gn_value *values, gn_error *err)
             *err = violation;
         return code;
     }
-    if (plan->conflict.action != GN_CONFLICT_NOTHING)
-        return resolve_conflict(x, values, err);
-    /* The row in the way was not read for the commit to validate; where it may be gone it decides nothing. */
-    return gn_dtxn_unconfirmed(x->txn) ? gn_dtxn_run_again(err) : GN_OK;
+    return plan->conflict.action == GN_CONFLICT_NOTHING ? GN_OK : resolve_conflict(x, values, err);
 }
 
 /* The columns that the statement does not give. */

@@ -95,6 +95,17 @@ static gn_code find_greatest(gn_txn *txn, gn_write_set *ws, gn_error *err)
     return code;
 }
 
+/* A committed row in the way decides what becomes of the transaction, so it was read: whoever goes on in spite of it
+ * (ON CONFLICT DO NOTHING) must not commit when it has gone. */
+static gn_code in_the_way(gn_txn *txn, gn_write_set *ws, const gn_index_desc *index, gn_bytes entry, gn_bytes row,
+                          gn_error *err)
+{
+    gn_space space = gn_row_space(ws->desc, txn->branch);
+    if (gn_txn_records(txn))
+        gn_read_set_point(&txn->reads, &space, row);
+    return gn_unique_error(ws->desc, index, entry, false, err);
+}
+
 static gn_code check_key_free(gn_txn *txn, gn_write_set *ws, gn_bytes key, gn_error *err)
 {
     gn_own_row own;
@@ -118,9 +129,7 @@ static gn_code check_key_free(gn_txn *txn, gn_write_set *ws, gn_bytes key, gn_er
     gn_version version;
     bool exists;
     gn_code code = gn_point_get(&txn->point, &space, &txn->chain, key, &version, &exists, err);
-    if (code == GN_OK && exists)
-        code = gn_unique_error(ws->desc, NULL, key, false, err);
-    return code;
+    return code == GN_OK && exists ? in_the_way(txn, ws, NULL, key, key, err) : code;
 }
 
 /* Another own row with the same index parts? */
@@ -171,7 +180,7 @@ static gn_code check_index_free(gn_txn *txn, gn_write_set *ws, const gn_index_de
     gn_own_row own;
     if (code == GN_OK && exists && !gn_bytes_eq(version.row, but_for) &&
         !gn_own_find(ws, gn_own_now(ws), version.row, &own)) /* the row with the entry is as it was */
-        code = gn_unique_error(ws->desc, index, parts, false, err);
+        code = in_the_way(txn, ws, index, parts, version.row, err);
     if (code == GN_OK && !gn_write_set_empty(ws))
         code = check_own_entries(txn, ws, index, parts, but_for, err);
     return code;

@@ -316,6 +316,80 @@ static void a_listener_that_waits_is_told_what_was_committed(void **state)
     gn_session_close(other);
 }
 
+/* Drivers that close the portal before Sync lose nothing by it. */
+static void a_portal_that_is_closed_early_is_run_again_too(void **state)
+{
+    (void)state;
+    gn_error err = {0};
+    bool suspended;
+    gn_session *other = harness_session(&h);
+    gn_session_expect_one(other);
+    must(prepare(other, "", "update counter set n = n + 1 where id = 1", &err), &err);
+    must(bind(other, "", "", NULL, 0, &err), &err);
+    must(run(other, "", 0, &suspended, &err), &err);
+    must(gn_session_close_portal(other, ""), &err);
+    once(h.session, "update counter set n = 100 where id = 1", NULL, 0);
+    must(gn_session_sync(other, false, &err), &err);
+    assert_string_equal(once(h.session, "select n from counter where id = 1", NULL, 0), "101\nSELECT 1\n");
+    gn_session_close(other);
+}
+
+/* The transaction in which a statement was prepared is not the one that BEGIN opens. */
+static void begin_opens_a_transaction_of_its_own(void **state)
+{
+    (void)state;
+    gn_error err = {0};
+    bool suspended;
+    gn_session *other = harness_session(&h);
+    gn_session_expect_one(other);
+    must(prepare(other, "later", "select n from counter", &err), &err);
+    must(prepare(other, "", "begin", &err), &err);
+    must(bind(other, "", "", NULL, 0, &err), &err);
+    must(run(other, "", 0, &suspended, &err), &err);
+    must(gn_session_sync(other, false, &err), &err);
+    assert_int_equal(gn_session_status(other), 'T');
+    assert_string_equal(once(other, "insert into counter values (7, 7)", NULL, 0), "INSERT 0 1\n");
+    assert_string_equal(once(other, "commit", NULL, 0), "COMMIT\n");
+    assert_string_equal(once(h.session, "delete from counter where id = 7", NULL, 0), "DELETE 1\n");
+    gn_session_close(other);
+}
+
+/* The row came after the statement had run: its second run finds it. */
+static void an_upsert_that_meets_a_new_row_is_run_again(void **state)
+{
+    (void)state;
+    gn_error err = {0};
+    bool suspended;
+    gn_session *other = harness_session(&h);
+    const char *upsert = "insert into counter values (9, 1) on conflict (id) do update set n = counter.n + 1";
+    must(prepare(other, "", upsert, &err), &err);
+    must(bind(other, "", "", NULL, 0, &err), &err);
+    must(run(other, "", 0, &suspended, &err), &err);
+    once(h.session, "insert into counter values (9, 40)", NULL, 0);
+    must(gn_session_sync(other, false, &err), &err);
+    assert_string_equal(once(h.session, "select n from counter where id = 9", NULL, 0), "41\nSELECT 1\n");
+    gn_session_close(other);
+}
+
+/* It was left out since a row was in the way, which has gone by the commit: neither would be there. */
+static void a_row_in_the_way_is_one_that_was_read(void **state)
+{
+    (void)state;
+    gn_error err = {0};
+    gn_session *other = harness_session(&h);
+    assert_string_equal(once(other, "begin", NULL, 0), "BEGIN\n");
+    assert_string_equal(once(other, "insert into counter values (9, 0), (10, 0) on conflict do nothing", NULL, 0),
+                        "INSERT 0 1\n");
+    once(h.session, "delete from counter where id = 9", NULL, 0);
+    bool suspended;
+    must(prepare(other, "", "commit", &err), &err);
+    must(bind(other, "", "", NULL, 0, &err), &err);
+    assert_int_equal(run(other, "", 0, &suspended, &err), GN_SERIALIZATION);
+    must(gn_session_sync(other, true, &err), &err);
+    assert_string_equal(once(h.session, "select id from counter where id > 8", NULL, 0), "SELECT 0\n");
+    gn_session_close(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -331,6 +405,10 @@ int main(void)
         cmocka_unit_test(a_lone_write_is_run_again_after_a_conflict),
         cmocka_unit_test(a_write_whose_answer_would_change_is_not),
         cmocka_unit_test(a_listener_that_waits_is_told_what_was_committed),
+        cmocka_unit_test(a_portal_that_is_closed_early_is_run_again_too),
+        cmocka_unit_test(begin_opens_a_transaction_of_its_own),
+        cmocka_unit_test(an_upsert_that_meets_a_new_row_is_run_again),
+        cmocka_unit_test(a_row_in_the_way_is_one_that_was_read),
     };
     return cmocka_run_group_tests_name("coord/extended", tests, open_all, close_all);
 }
