@@ -175,11 +175,50 @@ gn_code __wrap_gn_shard_open(gn_world *world, gn_raft_host *host, const gn_shard
 
 gn_code __real_gn_apply_split(gn_applier *ap, uint64_t index, const gn_command *command, gn_commit_op *op);
 gn_code __wrap_gn_apply_split(gn_applier *ap, uint64_t index, const gn_command *command, gn_commit_op *op);
+gn_code __real_gn_store_flush(gn_store *store, gn_error *err);
+gn_code __wrap_gn_store_flush(gn_store *store, gn_error *err);
+gn_code __real_gn_snapshot_checkpoint(gn_store *store, const char *path, gn_error *err);
+gn_code __wrap_gn_snapshot_checkpoint(gn_store *store, const char *path, gn_error *err);
+gn_code __real_gn_number_write(const char *dir, const char *name, uint64_t number, gn_error *err);
+gn_code __wrap_gn_number_write(const char *dir, const char *name, uint64_t number, gn_error *err);
 
-/* What is applied here is flushed, and the files outlive the ghost; the log in which it is does not. */
+/* The shards' files lie on the real disk and outlive the ghost, the log in which it goes on does not: what a ghost made
+ * durable, the node that starts again would find without a log for it. So it can make nothing durable. */
+static bool is_a_ghosts(const char *path)
+{
+    for (unsigned i = 1; now && i <= MOST_ID; i++) {
+        const node *n = &now->nodes[i];
+        size_t len = strlen(n->dir);
+        if (len && strncmp(path, n->dir, len) == 0 && path[len] == '/')
+            return n->dying && !n->clean;
+    }
+    return false;
+}
+
+static gn_code gone(gn_error *err)
+{
+    return gn_error_set(err, GN_IO, "the node has crashed");
+}
+
 gn_code __wrap_gn_apply_split(gn_applier *ap, uint64_t index, const gn_command *command, gn_commit_op *op)
 {
     return has_crashed(ap->shard->world) ? GN_IO : __real_gn_apply_split(ap, index, command, op);
+}
+
+gn_code __wrap_gn_store_flush(gn_store *store, gn_error *err)
+{
+    return is_a_ghosts(store->path) ? gone(err) : __real_gn_store_flush(store, err);
+}
+
+gn_code __wrap_gn_snapshot_checkpoint(gn_store *store, const char *path, gn_error *err)
+{
+    return is_a_ghosts(store->path) ? gone(err) : __real_gn_snapshot_checkpoint(store, path, err);
+}
+
+/* Which store is the replica's, for one. */
+gn_code __wrap_gn_number_write(const char *dir, const char *name, uint64_t number, gn_error *err)
+{
+    return is_a_ghosts(dir) ? gone(err) : __real_gn_number_write(dir, name, number, err);
 }
 
 /* ---- planted bugs ---- */
