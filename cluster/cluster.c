@@ -4,6 +4,7 @@
 #include "cluster/catch_up_private.h"
 #include "cluster/parts_private.h"
 #include "cluster/pool_private.h"
+#include "index/vector_index.h"
 #include "shard/txn.h"
 
 #include <stdio.h>
@@ -226,6 +227,53 @@ void gn_cluster_table_stats(gn_cluster *c, const gn_table_desc *table, gn_table_
         gn_group_release(c, shard);
         out->rows_estimate += one.rows_estimate;
         out->bytes_estimate += one.bytes_estimate;
+    }
+    gn_placement_release(p);
+}
+
+static void add_vindex(gn_vindex_stats *sum, const gn_vindex_stats *one, uint64_t *largest)
+{
+    double recall = (double)sum->recall * (double)sum->vectors + (double)one->recall * (double)one->vectors;
+    bool known = (sum->recall > 0 || sum->vectors == 0) && (one->recall > 0 || one->vectors == 0);
+    sum->vectors += one->vectors;
+    sum->tail_vectors += one->tail_vectors;
+    sum->dead_vectors += one->dead_vectors;
+    sum->segments += one->segments;
+    sum->memory_bytes += one->memory_bytes;
+    sum->disk_bytes += one->disk_bytes;
+    sum->building = sum->building || one->building;
+    sum->build_done += one->build_done;
+    sum->build_total += one->build_total;
+    sum->code_bytes += one->code_bytes;
+    sum->link_bytes += one->link_bytes;
+    sum->vector_bytes += one->vector_bytes;
+    sum->other_bytes += one->other_bytes;
+    sum->recall = known && sum->vectors > 0 ? (float)(recall / (double)sum->vectors) : 0;
+    if (one->vectors - one->tail_vectors >= *largest) {
+        *largest = one->vectors - one->tail_vectors;
+        sum->codes = one->codes;
+    }
+}
+
+void gn_cluster_vindex_stats(gn_cluster *c, const gn_table_desc *table, uint64_t index_id, gn_vindex_stats *out,
+                             gn_vindex_presence *where)
+{
+    gn_placement *p = gn_meta_placement(c);
+    const gn_distribution *d = gn_placement_distribution(p, table->distribution_id);
+    uint64_t largest = 0;
+    *out = (gn_vindex_stats){0};
+    *where = (gn_vindex_presence){.groups = d ? d->n : 1};
+    for (uint32_t i = 0; i < where->groups; i++) {
+        gn_shard *shard = d ? gn_group_hold(c, p->groups[d->first + i].id) : c->meta;
+        gn_vindex_stats one;
+        bool live = false;
+        where->groups_here += shard != NULL;
+        if (shard && gn_shard_vindex_stats(shard, index_id, &one, &live) == GN_OK) { /* else it has not heard of it */
+            where->groups_live += live;
+            add_vindex(out, &one, &largest);
+        }
+        if (d)
+            gn_group_release(c, shard);
     }
     gn_placement_release(p);
 }

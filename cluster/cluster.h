@@ -88,6 +88,14 @@ gn_code gn_cluster_sequence_next(gn_cluster *cluster, uint64_t sequence_id, int6
 gn_code gn_cluster_sequence_raise(gn_cluster *cluster, uint64_t sequence_id, int64_t value, gn_error *err);
 /* Live rows and bytes over all groups, estimated. */
 void gn_cluster_table_stats(gn_cluster *cluster, const gn_table_desc *table, gn_table_stats *out);
+/* Sums over what this node's replicas have of a vector index; recall and codes are those of all, and of the largest.
+ * Where a group has no replica here nobody is asked: `where` says of how many this is the sum. */
+typedef struct gn_vindex_presence {
+    uint32_t groups, groups_here, groups_live; /* live: not being filled */
+} gn_vindex_presence;
+struct gn_vindex_stats;
+void gn_cluster_vindex_stats(gn_cluster *cluster, const gn_table_desc *table, uint64_t index_id,
+                             struct gn_vindex_stats *out, gn_vindex_presence *where);
 /* Waits until the vector index has all it was given in segments, in every group. */
 gn_code gn_cluster_vindex_build(gn_cluster *cluster, uint64_t index_id, void (*progress)(void *, uint64_t, uint64_t),
                                 void *ctx, const _Atomic bool *cancel, gn_error *err);

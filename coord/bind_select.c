@@ -92,7 +92,12 @@ static gn_code bind_from(gn_binder *b, const gn_plan_context *context, const gn_
     gn_code code;
     if (from->kind == GN_FROM_FUNCTION) {
         bool series = strcmp(from->call->call.name, "generate_series") == 0;
-        code = series ? bind_series(b, from, q, r) : gn_bind_unnest(b, from, q, r);
+        const char *name = from->call->call.name;
+        code = series                          ? bind_series(b, from, q, r)
+               : gn_is_vector_view(name, true) ? gn_bind_vector_view(b, from, name, q, r)
+                                               : gn_bind_unnest(b, from, q, r);
+    } else if (gn_is_vector_view(from->name.name, false)) {
+        code = gn_bind_vector_view(b, from, from->name.name, q, r);
     } else {
         const gn_table_desc *table;
         code = gn_bind_table(b, context, &from->name, &table);

@@ -140,7 +140,6 @@ static const char *const *result_names(explainer *e, const gn_query *q)
 
 static void explain_vector(explainer *e, node *n, const gn_path *path)
 {
-    static const char *const metrics[] = {[GN_METRIC_L2] = "l2", [GN_METRIC_IP] = "ip", [GN_METRIC_COSINE] = "cosine"};
     const gn_settings *set = &e->s->settings;
     char how[80], codes[40] = "";
     if (set->vector_exact)
@@ -152,7 +151,7 @@ static void explain_vector(explainer *e, node *n, const gn_path *path)
     if (path->index->codes)
         snprintf(codes, sizeof codes, ", quantization=%s", gn_code_kind_name((gn_code_kind)path->index->codes));
     add(n, "Vector Index",
-        text(e, "hnsw, %s, m=%u, ef_construction=%u%s, %s", metrics[path->index->metric], path->index->m,
+        text(e, "hnsw, %s, m=%u, ef_construction=%u%s, %s", gn_metric_text(path->index->metric), path->index->m,
              path->index->ef_construction, codes, how),
         false);
     if (!e->analyze || !n->op)

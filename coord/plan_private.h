@@ -23,6 +23,9 @@ typedef enum gn_path_kind {
     GN_PATH_EMPTY,  /* the condition is never true */
 } gn_path_kind;
 
+struct gn_exec;
+struct gn_array_builder;
+
 /* What one key column is equal to. */
 typedef struct gn_path_part {
     gn_expr **values; /* several: IN */
@@ -53,10 +56,12 @@ typedef struct gn_path {
     uint32_t vector_ordinal; /* the table's column that it is about */
 
     gn_expr *series[3];
-    gn_expr **arrays; /* UNNEST: one a column */
+    gn_expr **arrays; /* UNNEST: one a column; with `fill` its arguments */
     uint32_t n_arrays;
     const char *function; /* UNNEST: as it was called */
-    gn_expr ***rows;      /* VALUES */
+    /* UNNEST: adds what all columns hold, when the function is one that computes them together. */
+    gn_code (*fill)(struct gn_exec *x, const struct gn_path *path, struct gn_array_builder *columns, gn_error *err);
+    gn_expr ***rows; /* VALUES */
     uint32_t n_rows;
 
     gn_expr **conditions; /* that the path fulfils: for EXPLAIN */
@@ -156,6 +161,10 @@ bool gn_plan_valid(const gn_plan *plan, gn_dtxn *txn, uint32_t plan_epoch);
 
 gn_code gn_bind_table(gn_binder *b, const gn_plan_context *context, const gn_ast_name *name, const gn_table_desc **out);
 /* A function in FROM other than generate_series. bind_unnest.c */
+const char *gn_metric_text(uint8_t metric); /* "l2", as EXPLAIN and statistics name it */
+/* Functions in FROM about vector indexes: vector_view.c. Without parentheses: as a view. */
+bool gn_is_vector_view(const char *function, bool parentheses);
+gn_code gn_bind_vector_view(gn_binder *b, const gn_ast_from *from, const char *function, gn_query *q, gn_relation *r);
 gn_code gn_bind_unnest(gn_binder *b, const gn_ast_from *from, gn_query *q, gn_relation *r);
 void gn_bind_relation(gn_relation *r, const gn_table_desc *table, const char *alias);
 gn_code gn_bind_query(gn_binder *b, const gn_plan_context *context, const gn_ast_query *ast, gn_query **out);

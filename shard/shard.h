@@ -154,7 +154,8 @@ typedef struct gn_shard_totals {
 } gn_shard_totals;
 void gn_shard_totals_get(gn_shard *shard, gn_shard_totals *out); /* any thread */
 struct gn_vindex_stats;
-gn_code gn_shard_vindex_stats(gn_shard *shard, uint64_t index_id, struct gn_vindex_stats *out);
+/* live (may be NULL): it is complete; else it is being filled, and nothing is known of it. */
+gn_code gn_shard_vindex_stats(gn_shard *shard, uint64_t index_id, struct gn_vindex_stats *out, bool *live);
 /* Blocks until the index has searched all it was given into segments (CREATE INDEX waits so). */
 gn_code gn_shard_vindex_build(gn_shard *shard, uint64_t index_id, void (*progress)(void *, uint64_t, uint64_t),
                               void *ctx, const _Atomic bool *cancel, gn_error *err);

@@ -900,11 +900,13 @@ static gn_code hold(gn_feeds *feeds, uint64_t index_id, gn_feed **live, gn_error
     return gn_error_set(err, GN_NO_OBJECT, "vector index %llu does not exist", (unsigned long long)index_id);
 }
 
-gn_code gn_shard_vindex_stats(gn_shard *shard, uint64_t index_id, struct gn_vindex_stats *out)
+gn_code gn_shard_vindex_stats(gn_shard *shard, uint64_t index_id, struct gn_vindex_stats *out, bool *live)
 {
     *out = (gn_vindex_stats){.building = true};
     gn_feed *f;
     gn_code code = hold(shard->feeds, index_id, &f, NULL);
+    if (live)
+        *live = f != NULL;
     if (f)
         gn_vindex_stats_get(f->vindex, out);
     gn_feed_release(f);

@@ -603,7 +603,7 @@ static void a_vector_index_holds_no_position_above_the_closed_scn(void **state)
     fixture_reopen(fx, false);
     ASSERT_OK(gn_shard_vindex_build(fx->shard, I_V, NULL, NULL, NULL, &err), &err);
     struct gn_vindex_stats stats;
-    ASSERT_OK(gn_shard_vindex_stats(fx->shard, I_V, &stats), NULL);
+    ASSERT_OK(gn_shard_vindex_stats(fx->shard, I_V, &stats, NULL), NULL);
     assert_int_equal(stats.vectors + stats.tail_vectors - stats.dead_vectors, 5);
 }
 

@@ -48,7 +48,7 @@ static void wait_for_fetches(world *w, uint64_t n)
 static uint64_t segments_of(world *w, unsigned id)
 {
     gn_vindex_stats stats = {0};
-    assert_int_equal(gn_shard_vindex_stats(w->nodes[id].shard, I_V, &stats), GN_OK);
+    assert_int_equal(gn_shard_vindex_stats(w->nodes[id].shard, I_V, &stats, NULL), GN_OK);
     return stats.segments;
 }
 

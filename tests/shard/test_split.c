@@ -253,7 +253,7 @@ static void each_half_has_its_rows(void **state)
         await_clean(h->fx->world, h->child);
     }
     gn_vindex_stats stats; /* what the other half has is dead here */
-    if (gn_shard_vindex_stats(h->fx->shard, I_V, &stats) == GN_OK)
+    if (gn_shard_vindex_stats(h->fx->shard, I_V, &stats, NULL) == GN_OK)
         assert_int_equal(stats.dead_vectors, ROWS - lower);
     assert_true(gn_shard_slots_removed(h->fx->shard) > 0 && gn_shard_slots_removed(h->child) > 0);
 }

@@ -247,7 +247,7 @@ static void an_index_over_rows_that_are_there_is_fed(void **state)
     compare(txn, t, &m, 20);
     gn_txn_abort(txn);
     gn_vindex_stats stats;
-    assert_int_equal(gn_shard_vindex_stats(fx->shard, I_V, &stats), GN_OK);
+    assert_int_equal(gn_shard_vindex_stats(fx->shard, I_V, &stats, NULL), GN_OK);
     assert_true(stats.vectors > 0);
     free(old);
 
