@@ -12,7 +12,7 @@ PREFIX ?= /usr/local
 SEEDS ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo demo-cluster test bench bench-cluster asan tsan fuzz-smoke lint soak ansible-lint ansible-test test-upgrade jepsen-smoke jepsen install clean
+.PHONY: help setup build demo demo-cluster test bench bench-cluster bench-vector asan tsan fuzz-smoke lint soak ansible-lint ansible-test test-upgrade jepsen-smoke jepsen install clean
 
 help: ## this list
 	@echo "GnomonDB: make TARGET"
@@ -49,6 +49,12 @@ bench-cluster: ## three nodes beside a three-node etcd: JSON lines, also under b
 	@tools/setup.sh tools/packages.txt tools/packages-bench.txt
 	@$(MAKE) --no-print-directory build
 	@$(PYTHON) bench/cluster.py --build $(BUILD) --out build/bench
+
+bench-vector: ## the vector index beside FAISS, hnswlib and usearch, with plots: PART=fashion,packages,..., ROWS=n; all takes hours
+	@tools/setup.sh tools/packages.txt tools/packages-bench.txt
+	@$(MAKE) --no-print-directory build
+	@bench/peers.sh build/bench-venv
+	@build/bench-venv/bin/python bench/bench_vector.py --build $(BUILD) --out build/bench $(if $(PART),--part $(PART)) $(if $(ROWS),--rows $(ROWS))
 
 asan: ## all tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory sanitized KIND=address DIR=build/asan

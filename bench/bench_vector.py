@@ -1,343 +1,403 @@
 #!/usr/bin/env python3
-"""The vector index beside its peers, over the same vectors and in turn, one thread each.
+"""`make bench-vector`: the vector index beside FAISS, hnswlib and usearch, over the same vectors and in turn.
 
-    bench/bench_vector.py [--build build] [--data fashion-mnist,clustered,spread] [--n 100000] [--dimensions 384]
-                          [--codes auto,sq8,rabitq4] [--peers faiss,hnswlib,usearch] [--out build/bench] [--quick]
+    bench/bench_vector.py [--part fashion,packages,spread,clustered128,clustered384,budget] [--rows N] [--quick]
+                          [--codes auto,sq8,rabitq4] [--peers faiss-float32,hnswlib] [--build build] [--out build/bench]
 
-Needs numpy; measures those peers that can be imported (faiss-cpu, hnswlib, usearch from the package index, or Debian's
-hnswlib through bench_hnsw). Prints a line of JSON a figure as the other benchmarks do, and draws recall against searches
-a second where matplotlib is there. Rates are by CPU time of the searching thread, the best of three rounds, because
-machines have other work; the rounds of all engines go in turn.
+Prints a line of JSON a figure as the other benchmarks do, also to OUT/vector-PART.jsonl, and draws recall against
+searches a second, OUT/vector-PART.png. Every engine is a process of its own (bench_vector, vector_peers.py) that maps the
+same files of vectors (vector_data.py, kept under OUT/vectors) and is told what to do; the rounds of all go in turn. A
+peer that is not installed is named in the output. Rates are by CPU time of the searching threads, the best of the
+rounds, since machines have other work; times of builds by CPU and by the clock.
 """
+
 import argparse
 import json
 import os
+import pathlib
 import subprocess
 import sys
-import tempfile
+import threading
 import time
 
-import numpy as np
+import vector_data
+import vector_peers
 
+ROOT = vector_data.ROOT
 EFS = [10, 12, 16, 24, 32, 48, 64, 100, 160, 250, 400]
-ROUNDS = 3
+FILTER_EFS = [10, 16, 24, 48, 100, 200, 400]
 RECALLS = [0.90, 0.95, 0.99]
+PARTS = ["fashion", "packages", "spread", "clustered128", "clustered384", "budget"]
+CODES = {"fashion": "auto,sq8,sq4,rabitq4,rabitq2,rabitq1,product98",
+         "packages": "auto,sq8,sq4,rabitq4,rabitq2,rabitq1,product48",
+         "spread": "auto,rabitq4,rabitq1", "clustered128": "auto,rabitq1", "clustered384": "auto,rabitq1"}
+M, EF_CONSTRUCTION = 16, 100
 
 
-# ---- vectors ----
+# ---- engines ----
 
 
-def unzstd(path):
-    return np.frombuffer(subprocess.run(["zstd", "-dc", path], check=True, capture_output=True).stdout, dtype=np.uint8)
+class Engine(threading.Thread):
+    """A process that answers each line by a line of JSON. The thread looks how much memory it takes meanwhile."""
 
+    def __init__(self, name, command, codes=None):
+        super().__init__(daemon=True)
+        self.name_shown, self.codes = name, codes
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.peak = 0
+        self.curve = []
+        self.start()
 
-def fashion_mnist(folder, n):
-    base = unzstd(f"{folder}/fashion-mnist/base.u8.zst").reshape(-1, 784).astype(np.float32)[:n]
-    queries = unzstd(f"{folder}/fashion-mnist/query.u8.zst").reshape(-1, 784).astype(np.float32)[:1000]
-    return base, queries, "l2"
+    def run(self):
+        while self.process.poll() is None:
+            self.peak = max(self.peak, self.private())
+            time.sleep(0.02)
 
+    def private(self):
+        """Megabytes that are the process's own; the files of vectors that all map are not."""
+        try:
+            with open(f"/proc/{self.process.pid}/status", encoding="ascii") as status:
+                return next((int(line.split()[1]) / 1024 for line in status if line.startswith("RssAnon")), 0)
+        except (OSError, ValueError):
+            return 0
 
-def unit(v):
-    return (v / np.linalg.norm(v, axis=1, keepdims=True)).astype(np.float32)
-
-
-def clustered(n, dimensions):
-    """Centers and noise in 32 random directions, with a little noise in all."""
-    r = np.random.default_rng(20260101)
-    directions = r.standard_normal((32, dimensions)).astype(np.float32) / dimensions**0.5
-    centers = r.standard_normal((1000, 32)).astype(np.float32)
-    along = centers[r.integers(0, 1000, n + 1000)] + 0.5 * r.standard_normal((n + 1000, 32), dtype=np.float32)
-    v = along @ directions + 0.1 / dimensions**0.5 * r.standard_normal((n + 1000, dimensions), dtype=np.float32)
-    v = unit(v)
-    return v[:n], v[n:], "cosine"
-
-
-def spread(n, dimensions):
-    """Variance in all dimensions, falling slowly, as that of sentence embeddings does: the hard kind."""
-    r = np.random.default_rng(20260102)
-    scale = (np.arange(1, dimensions + 1) ** -0.5).astype(np.float32)
-    centers = r.standard_normal((2000, dimensions), dtype=np.float32)
-    v = centers[r.integers(0, 2000, n + 1000)] + 0.8 * r.standard_normal((n + 1000, dimensions), dtype=np.float32)
-    v = unit(v * scale)
-    return v[:n], v[n:], "cosine"
-
-
-def exact(base, queries, metric, k=100):
-    best = []
-    norms = (base**2).sum(axis=1)
-    for q in np.array_split(queries, max(1, len(queries) // 100)):
-        d = -(q @ base.T) if metric != "l2" else norms - 2 * (q @ base.T)
-        at = np.argpartition(d, k, axis=1)[:, :k]
-        order = np.argsort(np.take_along_axis(d, at, axis=1), axis=1)
-        best.append(np.take_along_axis(at, order, axis=1))
-    return np.concatenate(best).astype(np.int32)
-
-
-# ---- engines: build(), search(ef) -> (recall, searches a second) ----
-
-
-class Gnomon:
-    def __init__(self, program, files, dimensions, metric, codes):
-        self.name = f"gnomon {codes}"
-        self.codes = codes
-        self.process = subprocess.Popen(
-            [program, *files, str(dimensions), metric], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+    def mapped(self, directory):
+        """Megabytes of files in a directory that the process has mapped and that are in memory."""
+        total, ours = 0, False
+        with open(f"/proc/{self.process.pid}/smaps", encoding="utf-8") as maps:
+            for line in maps:
+                if "-" in line.split(" ", 1)[0] and not line.startswith(("Vm", "Rss")):
+                    ours = directory in line
+                elif ours and line.startswith("Rss:"):
+                    total += int(line.split()[1]) / 1024
+        return total
 
     def ask(self, line):
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
         if not answer:
-            raise RuntimeError(f"bench_vector ended at: {line}")
+            raise RuntimeError(f"{self.name_shown} ended at: {line}")
         return json.loads(answer)
 
-    def build(self, m, ef_construction, threads):
-        return self.ask(f"build {self.codes} {m} {ef_construction} {threads}")["cpu_seconds"]
-
-    def search(self, ef):
-        a = self.ask(f"search {ef} 10 1")
-        return a["recall"], a["qps"]
+    def build(self, threads, budget=0):
+        begins_with, self.peak = self.private(), 0
+        codes = f"{self.codes} " if self.codes else ""
+        end = f" {budget}" if self.codes else ""
+        answer = self.ask(f"build {codes}{M} {EF_CONSTRUCTION} {threads}{end}")
+        answer["peak_mb"], answer["final_mb"] = self.peak - begins_with, self.private() - begins_with
+        return answer
 
     def close(self):
         self.process.stdin.close()
         self.process.wait()
 
 
-class Peer:
-    """One that is called in this process; search_all gives ids of the 10 nearest of each query."""
+class Bench:
+    def __init__(self, args, part):
+        self.args, self.part = args, part
+        self.out = pathlib.Path(args.out)
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.file = open(self.out / f"vector-{part}.jsonl", "w", encoding="utf-8")
+        self.dataset = ""
+        self.rounds = 1 if args.quick else args.rounds
 
-    def __init__(self, base, queries, truth, metric):
-        self.base, self.queries, self.truth, self.metric = base, queries, truth[:, :10], metric
+    def raw(self, line):
+        text = json.dumps(line)
+        print(text, flush=True)
+        self.file.write(text + "\n")
+        self.file.flush()
 
-    def build(self, m, ef_construction, threads):
-        began = time.process_time()
-        self.make(m, ef_construction, threads)
-        return time.process_time() - began
+    def report(self, engine, metric, value, unit):
+        self.raw({"bench": "vector", "engine": engine, "dataset": self.dataset, "metric": metric,
+                  "value": round(value, 4), "unit": unit})
 
-    def search(self, ef):
-        began = time.process_time()
-        ids = self.search_all(ef)
-        seconds = time.process_time() - began
-        hits = sum(len(np.intersect1d(a, b)) for a, b in zip(ids, self.truth))
-        return hits / self.truth.size, len(self.queries) / seconds
+    def progress(self, text):
+        print(f"[{time.strftime('%H:%M:%S')}] {self.part}: {text}", file=sys.stderr, flush=True)
 
-    def close(self):
-        pass
+    # ---- setting up ----
 
+    def prepare(self, name):
+        rows = self.args.rows or (10_000 if self.args.quick else 0)
+        self.folder, self.about = vector_data.prepare(name, rows, self.args.data, self.out / "vectors")
+        self.dataset = self.about["title"]
 
-class Faiss(Peer):
-    def __init__(self, *args, factory="HNSW{m},Flat"):
-        super().__init__(*args)
-        self.factory = factory
-        self.name = "faiss " + ("float32" if "Flat" in factory else "sq8")
+    def ours(self, codes):
+        command = [str(pathlib.Path(self.args.build) / "bench/bench_vector"), str(self.folder),
+                   str(self.about["dimensions"]), self.about["metric"]]
+        return Engine(f"gnomon {codes}", command, codes)
 
-    def make(self, m, ef_construction, threads):
-        import faiss
+    def peers(self):
+        made = []
+        for name in filter(None, self.args.peers.split(",")):
+            if name == "usearch-int8" and self.about["metric"] == "l2":
+                self.raw({"engine": name, "dataset": self.dataset, "left out": "its 8 bits are for unit vectors"})
+                continue
+            command = [sys.executable, str(ROOT / "bench/vector_peers.py"), name]
+            asked = subprocess.run([*command, "-", "8", "l2"], capture_output=True, text=True, check=False)
+            if asked.returncode:
+                reason = asked.stderr.strip().splitlines()[-1:] or ["it failed"]
+                self.raw({"engine": name, "left out": f"not on this machine: {reason[0]}"})
+                continue
+            self.raw({"engine": name, "version": json.loads(asked.stdout)["about"]})
+            made.append(Engine(name, [*command, str(self.folder), str(self.about["dimensions"]), self.about["metric"]]))
+        return made
 
-        faiss.omp_set_num_threads(threads)
-        metric = faiss.METRIC_L2 if self.metric == "l2" else faiss.METRIC_INNER_PRODUCT
-        self.index = faiss.index_factory(self.base.shape[1], self.factory.format(m=m), metric)
-        self.index.hnsw.efConstruction = ef_construction
-        self.index.train(self.base)
-        self.index.add(self.base)
-        faiss.omp_set_num_threads(1)
+    # ---- measuring ----
 
-    def search_all(self, ef):
-        self.index.hnsw.efSearch = ef
-        return self.index.search(self.queries, 10)[1]
+    def build(self, engines, threads):
+        for e in engines:
+            self.progress(f"{e.name_shown} builds with {threads} thread{'s' * (threads > 1)}")
+            a = e.build(threads)
+            with_threads = f"by {threads} thread{'s' * (threads > 1)}"
+            rows = self.about["rows"]
+            self.report(e.name_shown, f"vectors built {with_threads}", rows / a["cpu_seconds"] * threads, "1/s")
+            self.report(e.name_shown, f"build {with_threads}, by the clock", a["seconds"], "s")
+            self.report(e.name_shown, f"memory while built {with_threads}, at most", a["peak_mb"], "MB")
 
+    def curves(self, engines, threads):
+        """Every ef in turn, all engines in turn; returns the curve (recall, searches a second) of each."""
+        curves = {e.name_shown: [] for e in engines}
+        for ef in EFS:
+            self.progress(f"searches at ef {ef} with {threads} thread{'s' * (threads > 1)}")
+            seen = {e.name_shown: [] for e in engines}
+            for _ in range(self.rounds):
+                for e in engines:
+                    seen[e.name_shown].append(e.ask(f"search {ef} {threads}"))
+            for e in engines:
+                best = max(seen[e.name_shown], key=lambda a: a["qps"])
+                curves[e.name_shown].append((best["recall"], best["qps"], best.get("p50_us"), best.get("p99_us")))
+                if threads == 1:
+                    self.report(e.name_shown, f"recall@10 at ef {ef}", best["recall"], "share")
+                    self.report(e.name_shown, f"searches at ef {ef}", best["qps"], "1/s")
+        for name, curve in curves.items():
+            for recall in RECALLS:
+                self.at_recall(name, curve, recall, "" if threads == 1 else f", {threads} threads")
+        return curves
 
-class Hnswlib(Peer):
-    name = "hnswlib float32"
+    def at_recall(self, name, curve, recall, what):
+        rate = rate_at(curve, recall)
+        if rate is None:
+            self.raw({"engine": name, "dataset": self.dataset, "metric": f"searches at recall {recall:.2f}{what}",
+                      "not reached": max(r for r, *_ in curve)})
+            return
+        self.report(name, f"searches at recall {recall:.2f}{what}", rate, "1/s")
+        if not what:
+            _, _, p50, p99 = next((p for p in curve if p[0] >= recall), curve[-1])
+            self.report(name, f"p50 at the first ef of recall {recall:.2f}", p50, "us")
+            self.report(name, f"p99 at the first ef of recall {recall:.2f}", p99, "us")
 
-    def make(self, m, ef_construction, threads):
-        import hnswlib
+    def ratios(self, curves, what):
+        ours = {n: c for n, c in curves.items() if n.startswith("gnomon")}
+        theirs = {n: c for n, c in curves.items() if not n.startswith("gnomon")}
+        for recall in RECALLS:
+            rates = [(rate_at(c, recall) or 0, n) for n, c in theirs.items()]
+            best, name = max(rates, default=(0, ""))
+            for n, c in ours.items():
+                if best and rate_at(c, recall):
+                    self.report(n, f"rate at recall {recall:.2f}{what} over the fastest peer's, {name}",
+                                rate_at(c, recall) / best, "ratio")
 
-        self.index = hnswlib.Index(space="l2" if self.metric == "l2" else "ip", dim=self.base.shape[1])
-        self.index.init_index(max_elements=len(self.base), M=m, ef_construction=ef_construction)
-        self.index.add_items(self.base, num_threads=threads)
+    def memory(self, engines):
+        for e in engines:
+            if not e.codes:
+                self.report(e.name_shown, "memory with the index", e.private(), "MB")
+                continue
+            s = e.ask("stats")
+            floats = 4 * self.about["dimensions"] * s["vectors"]
+            self.report(e.name_shown, "memory with the index, private", e.private(), "MB")
+            self.report(e.name_shown, "memory with the index, of its mapped file", e.mapped(s["dir"]), "MB")
+            self.report(e.name_shown, f"codes ({s['codes']}) a vector", s["code_bytes"] / s["vectors"], "B")
+            self.report(e.name_shown, "codes, of what the floats take", s["code_bytes"] / floats, "share")
+            self.report(e.name_shown, "codes and links, of what the floats take",
+                        (s["code_bytes"] + s["link_bytes"]) / floats, "share")
 
-    def search_all(self, ef):
-        self.index.set_ef(ef)
-        return self.index.knn_query(self.queries, k=10, num_threads=1)[0]
+    def filters(self, engines, unfiltered):
+        for kind in vector_data.KINDS:
+            for permille in vector_data.PERMILLES:
+                self.progress(f"{permille / 10:g} % of the rows match ({kind})")
+                curves = {e.name_shown: [] for e in engines}
+                short = {}
+                for ef in FILTER_EFS:
+                    seen = {e.name_shown: [] for e in engines}
+                    for _ in range(min(2, self.rounds)):
+                        for e in engines:
+                            seen[e.name_shown].append(e.ask(f"filter {ef} {kind} {permille}"))
+                    for name, answers in seen.items():
+                        if answers[0]:
+                            best = max(answers, key=lambda a: a["qps"])
+                            curves[name].append((best["recall"], best["qps"]))
+                            short[name] = max(short.get(name, 0), best["short"])
+                what = f", {permille / 10:g} % match ({kind})"
+                for name, curve in curves.items():
+                    if not curve:
+                        continue
+                    self.report(name, f"searches that gave fewer than 10{what}", short[name], "searches")
+                    for recall in RECALLS:
+                        self.at_recall(name, curve, recall, what)
+                    now, before = rate_at(curve, 0.95), rate_at(unfiltered[name], 0.95)
+                    if now and before:
+                        self.report(name, f"rate at recall 0.95{what}, of the unfiltered", now / before, "share")
+                for e in engines:
+                    if e.codes and permille <= 100:
+                        a = e.ask(f"keys {kind} {permille}")
+                        self.report(e.name_shown, f"searches over a list of the keys{what}", a["qps"], "1/s")
+        for e in engines:
+            if not e.codes and "faiss" not in e.name_shown:
+                self.raw({"engine": e.name_shown, "left out": "filters: its Python has none but a Python function a row"})
 
+    def targets(self, engine):
+        for permille in (900, 950, 990):
+            answers = [engine.ask(f"target {permille}") for _ in range(self.rounds)]
+            best = max(answers, key=lambda a: a["qps"])
+            self.report(engine.name_shown, f"recall@10 for a target of {permille / 1000}", best["recall"], "share")
+            self.report(engine.name_shown, f"searches for a target of {permille / 1000}", best["qps"], "1/s")
 
-class Usearch(Peer):
-    def __init__(self, *args, kind="f32"):
-        super().__init__(*args)
-        self.kind = kind
-        self.name = "usearch " + {"f32": "float32", "i8": "int8"}[kind]
+    def deletes(self, engine, theirs, threads):
+        """Half is deleted; before and after merging; beside a fresh build of the other half, in turn."""
+        self.progress("half of the rows are deleted")
+        fresh = self.ours(engine.codes)
+        fresh.name_shown += ", built anew from that half"
+        fresh.ask("skip 50")
+        fresh.build(threads)
+        engine.ask("delete 50")
+        for e in theirs:
+            if not e.ask("delete 50"):
+                self.raw({"engine": e.name_shown, "left out": "deleting: its graph has none"})
+        theirs = [e for e in theirs if "faiss" not in e.name_shown]
+        self.short_curves([engine, *theirs], ", half deleted")
+        a = engine.ask("merge")
+        self.report(engine.name_shown, "merging after half was deleted, by the clock", a["seconds"], "s")
+        after = self.short_curves([engine, fresh], ", half deleted and merged")
+        for recall in RECALLS:
+            rates = [rate_at(after[e.name_shown], recall) for e in (engine, fresh)]
+            if all(rates):
+                what = f"rate at recall {recall:.2f} after deleting half and merging, of a fresh build's"
+                self.report(engine.name_shown, what, rates[0] / rates[1], "ratio")
+        fresh.close()
 
-    def make(self, m, ef_construction, threads):
-        from usearch.index import Index
+    def short_curves(self, engines, what):
+        curves = {e.name_shown: [] for e in engines}
+        for ef in EFS:
+            seen = {e.name_shown: [] for e in engines}
+            for _ in range(self.rounds):
+                for e in engines:
+                    seen[e.name_shown].append(e.ask(f"search {ef} 1"))
+            for name, answers in seen.items():
+                best = max(answers, key=lambda a: a["qps"])
+                curves[name].append((best["recall"], best["qps"]))
+        for name, curve in curves.items():
+            for recall in RECALLS:
+                self.at_recall(name, curve, recall, what)
+        return curves
 
-        metric = "l2sq" if self.metric == "l2" else "ip"
-        self.index = Index(
-            ndim=self.base.shape[1], metric=metric, dtype=self.kind, connectivity=m, expansion_add=ef_construction
-        )
-        self.index.add(np.arange(len(self.base)), self.base, threads=threads)
+    def openings(self, engines):
+        for e in engines:
+            self.progress(f"{e.name_shown} is opened")
+            self.report(e.name_shown, "opening", min(e.ask("reopen")["open_ms"] for _ in range(3)), "ms")
 
-    def search_all(self, ef):
-        self.index.expansion_search = ef
-        return self.index.search(self.queries, 10, threads=1).keys
+    # ---- parts ----
 
+    def compare(self):
+        self.prepare(self.part)
+        rows = self.about["rows"]
+        ours = [self.ours(c) for c in (self.args.codes or CODES[self.part]).split(",")]
+        theirs = self.peers()
+        engines = ours + theirs
+        if rows <= 200_000:
+            self.build(engines, 1)
+        self.build(engines, 2)
+        curves = self.curves(engines, 1)
+        self.plot(curves)
+        self.ratios(curves, "")
+        self.ratios(self.curves([ours[0], *theirs], 2), ", 2 threads")
+        self.memory(engines)
+        self.targets(ours[0])
+        self.filters([ours[0], *theirs], curves)
+        self.deletes(ours[0], theirs, 2)
+        self.openings([ours[0], *theirs])
+        for e in engines:
+            e.close()
 
-def peers(names, args):
-    made = []
-    for name in names:
+    def budget(self):
+        """1,000,000 vectors of 384 dimensions in codes of 4 bits, all of it within 512 MB."""
+        self.prepare("clustered384")
+        for codes in ("rabitq4", "rabitq1"):
+            engine, mb = self.ours(codes), self.args.budget
+            self.progress(f"{engine.name_shown} builds within {mb} MB")
+            a = engine.build(2, mb)
+            self.report(engine.name_shown, f"build within {mb} MB by 2 threads, by the clock", a["seconds"], "s")
+            self.report(engine.name_shown, f"charged to the budget of {mb} MB, at most", a["budget_peak_mb"], "MB")
+            self.report(engine.name_shown, f"private memory within a budget of {mb} MB, at most", a["peak_mb"], "MB")
+            self.short_curves([engine], f", built within {mb} MB")
+            s = engine.ask("stats")
+            self.report(engine.name_shown, f"segments, built within {mb} MB", s["segments"], "segments")
+            self.report(engine.name_shown, "codes and links", (s["code_bytes"] + s["link_bytes"]) / 1048576, "MB")
+            self.report(engine.name_shown, "opening", engine.ask("reopen")["open_ms"], "ms")
+            engine.close()
+
+    def plot(self, curves):
         try:
-            __import__(name)
-        except ImportError:
-            print(f"{name}: not there, left out", file=sys.stderr)
-            continue
-        if name == "faiss":
-            made += [Faiss(*args), Faiss(*args, factory="HNSW{m},SQ8")]
-        elif name == "hnswlib":
-            made.append(Hnswlib(*args))
-        elif name == "usearch":
-            made.append(Usearch(*args))
-            if args[3] != "l2":  # its int8 is for unit vectors
-                made.append(Usearch(*args, kind="i8"))
-    return made
+            import matplotlib
+        except ImportError as missing:
+            self.raw({"left out": f"plots: {missing}"})
+            return
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
 
-
-# ---- measuring ----
-
-
-def report(engine, dataset, metric, value, unit_name):
-    line = {"bench": "vector", "engine": engine, "dataset": dataset, "metric": metric, "value": value}
-    print(json.dumps({**line, "unit": unit_name}), flush=True)
+        figure, axes = pyplot.subplots(figsize=(9, 5.5))
+        for name, curve in curves.items():
+            shown = [p for p in curve if p[0] >= 0.8]
+            ours = name.startswith("gnomon")
+            axes.plot([p[0] for p in shown], [p[1] for p in shown], "-" if ours else "--", marker="o" if ours else "x",
+                      label=name)
+        axes.set(title=self.dataset, xlabel="recall@10", ylabel="searches/s, one thread", yscale="log")
+        axes.grid(True, which="both", alpha=0.3)
+        axes.legend(fontsize="small")
+        path = self.out / f"vector-{self.part}.png"
+        figure.savefig(path, dpi=120, bbox_inches="tight")
+        self.progress(f"drew {path}")
 
 
 def rate_at(curve, recall):
     """Between two measured points of a curve, by the logarithm of the rate; None where it does not get there."""
     best = None
-    for (r0, q0), (r1, q1) in zip(curve, curve[1:]):
+    for (r0, q0, *_), (r1, q1, *_) in zip(curve, curve[1:]):
         if r0 <= recall <= r1 and r1 > r0:
             share = (recall - r0) / (r1 - r0)
-            rate = float(np.exp(np.log(q0) * (1 - share) + np.log(q1) * share))
+            rate = q0 ** (1 - share) * q1**share
             best = max(best or 0, rate)
     if best is None and curve and curve[0][0] > recall:
         best = curve[0][1]
     return best
 
 
-def measure(engines, dataset, n, m, ef_construction, threads):
-    curves = {}
-    for e in engines:
-        seconds = e.build(m, ef_construction, threads)
-        report(e.name, dataset, "vectors built", round(n / seconds), "1/s")
-        curves[e.name] = []
-    for ef in EFS:
-        rates = {e.name: [] for e in engines}
-        recalls = {}
-        for _ in range(ROUNDS):
-            for e in engines:
-                recalls[e.name], rate = e.search(ef)
-                rates[e.name].append(rate)
-        for e in engines:
-            curves[e.name].append((recalls[e.name], max(rates[e.name])))
-            report(e.name, dataset, f"recall@10 at ef {ef}", round(recalls[e.name], 4), "share")
-            report(e.name, dataset, f"searches at ef {ef}", round(max(rates[e.name])), "1/s")
-    for name, curve in curves.items():
-        for recall in RECALLS:
-            rate = rate_at(curve, recall)
-            if rate:
-                report(name, dataset, f"searches at recall {recall:.2f}", round(rate), "1/s")
-    return curves
-
-
-def plot(curves, dataset, folder):
-    try:
-        import matplotlib
-    except ImportError:
-        return
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(8, 5))
-    for name, curve in curves.items():
-        shown = [(r, q) for r, q in curve if r >= 0.8]
-        axes.plot([r for r, _ in shown], [q for _, q in shown], marker="o", label=name)
-    axes.set(title=dataset, xlabel="recall@10", ylabel="searches/s, one thread", yscale="log")
-    axes.grid(True, which="both", alpha=0.3)
-    axes.legend()
-    path = f"{folder}/{dataset.replace(' ', '-')}.png"
-    figure.savefig(path, dpi=120)
-    print(path, file=sys.stderr)
-
-
-def special(engine, dataset):
-    """What peers do differently or not at all: filters, deletes, opening."""
-    for permille in (900, 950, 990):
-        a = engine.ask(f"target {permille} 10 3")
-        report(engine.name, dataset, f"recall@10 for a target of {permille / 1000}", a["recall"], "share")
-        report(engine.name, dataset, f"searches for a target of {permille / 1000}", a["qps"], "1/s")
-    for percent in (1, 10, 50, 90):
-        for ef in (24, 64):
-            a = engine.ask(f"filter {ef} 10 {percent}")
-            report(engine.name, dataset, f"searches at ef {ef}, {percent} % match", a["qps"], "1/s")
-            report(engine.name, dataset, f"recall@10 at ef {ef}, {percent} % match", a["recall"], "share")
-            report(engine.name, dataset, f"short results, {percent} % match", a["short"], "searches")
-    for percent in (1, 10):
-        a = engine.ask(f"keys 24 10 {percent}")
-        report(engine.name, dataset, f"searches over a list of {percent} %", a["qps"], "1/s")
-    engine.ask("delete 50")
-    engine.ask("merge")
-    for ef in (24, 64):
-        a = engine.ask(f"search {ef} 10 3")
-        report(engine.name, dataset, f"recall@10 at ef {ef}, half deleted and merged", a["recall"], "share")
-        report(engine.name, dataset, f"searches at ef {ef}, half deleted and merged", a["qps"], "1/s")
-    report(engine.name, dataset, "open after a clean stop", engine.ask("reopen")["open_ms"], "ms")
-
-
-def run(dataset, base, queries, metric, args):
-    truth = exact(base, queries, metric)
-    with tempfile.TemporaryDirectory() as folder:
-        files = [f"{folder}/base", f"{folder}/queries", f"{folder}/truth"]
-        for path, data in zip(files, (base, queries, truth)):
-            data.tofile(path)
-        program = f"{args.build}/bench/bench_vector"
-        ours = [Gnomon(program, files, base.shape[1], metric, c) for c in args.codes.split(",")]
-        theirs = peers([p for p in args.peers.split(",") if p], (base, queries, truth, metric))
-        curves = measure(ours + theirs, dataset, len(base), args.m, args.ef_construction, args.threads)
-        plot(curves, dataset, args.out)
-        special(ours[0], dataset)
-        for e in ours + theirs:
-            e.close()
+def machine():
+    with open("/proc/cpuinfo", encoding="utf-8") as cpu:
+        model = next((line.split(":", 1)[1].strip() for line in cpu if line.startswith("model name")), "unknown")
+    return {"machine": model, "cores": os.cpu_count(), "kernel": os.uname().release}
 
 
 def main():
-    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--build", default=f"{here}/build")
-    p.add_argument("--data", default="fashion-mnist,clustered,spread")
-    p.add_argument("--folder", default=os.environ.get("GNOMON_BENCH_DATA", f"{here}/../shared/data"))
-    p.add_argument("--n", type=int, default=100000)
-    p.add_argument("--dimensions", type=int, default=384)
-    p.add_argument("--codes", default="auto")
-    p.add_argument("--peers", default="faiss,hnswlib,usearch")
-    p.add_argument("--m", type=int, default=16)
-    p.add_argument("--ef-construction", type=int, default=100)
-    p.add_argument("--threads", type=int, default=1, help="of a build")
-    p.add_argument("--out", default=f"{here}/build/bench")
-    p.add_argument("--quick", action="store_true")
+    p.add_argument("--part", default=",".join(PARTS))
+    p.add_argument("--rows", type=int, default=0, help="of the sets; 0 = as many as each has or is made with")
+    p.add_argument("--codes", default="", help="of this index; the first is measured in every way")
+    p.add_argument("--peers", default=",".join(vector_peers.ENGINES))
+    p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--budget", type=int, default=512, help="MB, of the part of that name")
+    p.add_argument("--build", default=f"{ROOT}/build")
+    p.add_argument("--data", default=os.environ.get("GNOMON_BENCH_DATA", f"{ROOT}/../shared/data"))
+    p.add_argument("--out", default=f"{ROOT}/build/bench")
+    p.add_argument("--quick", action="store_true", help="10,000 rows and one round: checks that all of it works")
     args = p.parse_args()
-    if args.quick:
-        args.n, args.dimensions = 10000, 128
-    os.makedirs(args.out, exist_ok=True)
-    for name in args.data.split(","):
-        if name == "fashion-mnist":
-            if not os.path.exists(f"{args.folder}/fashion-mnist/base.u8.zst"):
-                print("fashion-mnist: not there, left out", file=sys.stderr)
-                continue
-            base, queries, metric = fashion_mnist(args.folder, 10000 if args.quick else 60000)
-        elif name in ("clustered", "spread"):
-            base, queries, metric = {"clustered": clustered, "spread": spread}[name](args.n, args.dimensions)
-        else:
-            p.error(f"unknown data {name}")
-        run(f"{name} {len(base)} x {base.shape[1]}", base, queries, metric, args)
+    parts = args.part.split(",")
+    if set(parts) - set(PARTS):
+        p.error(f"parts are {', '.join(PARTS)}")
+    for part in parts:
+        bench = Bench(args, part)
+        bench.raw({**machine(), "load": os.getloadavg()[0]})
+        bench.budget() if part == "budget" else bench.compare()
 
 
 if __name__ == "__main__":
