@@ -40,6 +40,7 @@ enum {
 enum {
     GN_SINCE_NODE_PROGRAMS = 2, /* gnomon_nodes.version */
     GN_SINCE_SPLITS = 2,        /* the command GN_COMMAND_SPLIT, and what only groups that were split say */
+    GN_SINCE_LOADS = 2,         /* questions about the sizes and loads of groups */
     GN_SINCE_FRAGMENTS = 2,     /* scans with work to be done on the rows where they lie */
 };
 
@@ -73,6 +74,7 @@ static inline bool gn_version_can(gn_version_range range, uint32_t version)
       "cluster versions that it can do, and its program. 1 is understood, and tried with who refuses 2")          \
     X(CLOCK, 1, "a request for SCNs (cluster/clock.c)")                                                           \
     X(MEMBERS, 1, "a request for a group's members (cluster/balance.c)")                                          \
+    X(LOADS, 1, "a request for the sizes and loads of groups (cluster/loads.c)")                                  \
     X(DECIDE, 1, "decisions about prepared transactions (cluster/group_decide.c)")                                \
     X(PART, 1, "a step of a part of a transaction (cluster/part_wire.c)")                                         \
     X(FRAGMENT, 1, "what is done with rows where they lie (query/fragment.c)")                                    \

@@ -297,14 +297,16 @@ gn_code gn_admin_state(gn_admin_job *job, gn_error *err)
 
 /* ---- where replicas are ---- */
 
-static void write_move(gn_json_writer *j, uint64_t group, gn_node_id from, gn_node_id to, const char *why)
+static void write_move(gn_json_writer *j, const gn_balance_move *move)
 {
     gn_jw_open(j, NULL, '{');
-    gn_jw_u64(j, "group", group);
-    gn_jw_u64(j, "from", from);
-    gn_jw_u64(j, "to", to);
-    if (why)
-        gn_jw_str(j, "why", why);
+    gn_jw_u64(j, "group", move->group);
+    gn_jw_u64(j, "from", move->from);
+    gn_jw_u64(j, "to", move->to);
+    if (move->leads)
+        gn_jw_bool(j, "leads", true);
+    if (move->why)
+        gn_jw_str(j, "why", move->why);
     gn_jw_close(j, '}');
 }
 
@@ -317,12 +319,12 @@ gn_code gn_admin_move(gn_admin_job *job, gn_error *err)
     if (code == GN_OK)
         code = gn_admin_number(job, 2, "a node", &to, err);
     if (code == GN_OK)
-        code = gn_balance_move_replica(job->cluster, group, from, to, err);
+        code = gn_balance_move_now(job->cluster, &(gn_balance_move){.group = group, .from = from, .to = to}, err);
     if (code != GN_OK)
         return code;
     gn_log_info("cluster", "an operator moves a replica", GN_KV_U64("group", group), GN_KV_U64("from", from),
                 GN_KV_U64("to", to));
-    write_move(job->json, group, from, to, NULL);
+    write_move(job->json, &(gn_balance_move){.group = group, .from = from, .to = to});
     return GN_OK;
 }
 
@@ -388,12 +390,15 @@ gn_code gn_admin_rebalance(gn_admin_job *job, gn_error *err)
     gn_error ignored = {0};
     gn_meta_refresh(job->cluster, true, &ignored);
     gn_placement *p = gn_meta_placement(job->cluster);
-    size_t n = gn_balance_plan(p, moves, MAX_PLAN);
+    gn_loads loads = {0};
+    bool known = gn_loads_gather(job->cluster, &loads);
+    size_t n = gn_balance_plan(p, known ? &loads : NULL, moves, MAX_PLAN);
+    free(loads.items);
     (void)err;
     gn_jw_open(job->json, NULL, '{');
     gn_jw_open(job->json, "moves", '[');
     for (size_t i = 0; i < n; i++)
-        write_move(job->json, moves[i].group, moves[i].from, moves[i].to, moves[i].why);
+        write_move(job->json, &moves[i]);
     gn_jw_close(job->json, ']');
     gn_jw_bool(job->json, "more", n == MAX_PLAN);
     gn_jw_close(job->json, '}');

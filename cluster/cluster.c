@@ -86,6 +86,7 @@ static gn_code open_parts(gn_cluster *c, gn_error *err)
     gn_catch_up_serve(c);
     gn_nodes_serve(c);
     gn_balance_serve(c);
+    gn_loads_serve(c);
     gn_versions_serve(c);
     gn_admin_serve(c);
     gn_resolver_serve(c);
@@ -113,6 +114,7 @@ gn_code gn_cluster_open(gn_world *world, const gn_cluster_options *options, gn_c
     c->failure_ctx = options->failed_ctx;
     c->admin = options->host;
     c->split_bytes = options->split_bytes;
+    c->split_rate = options->split_rate;
     c->can = gn_version_range_or_own(options->versions);
     c->opened_ns = gn_now_ns(world);
     c->starting = true;

@@ -22,6 +22,8 @@ typedef struct gn_local_group {
     gn_shard *shard;
     uint32_t held;
     bool leaving;
+    uint64_t sampled_index, sampled_ns; /* loads.c */
+    double rate;
 } gn_local_group;
 
 typedef struct gn_warden gn_warden;
@@ -42,6 +44,7 @@ struct gn_cluster {
     gn_version_range can; /* cluster versions */
     _Atomic uint32_t at;  /* the cluster's, as far as this node has made it its own */
     uint64_t split_bytes; /* a group that is larger is split; 0 = none is */
+    uint64_t split_rate;  /* and one that is busier */
 
     gn_rpc *rpc;
     gn_clock *clock;

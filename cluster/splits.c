@@ -10,6 +10,7 @@
  * Nobody goes to the child before the parent has refused what is now the child's. */
 #include "base/log.h"
 #include "cluster/balance_private.h"
+#include "cluster/loads_private.h"
 #include "cluster/splits_private.h"
 #include "cluster/system_tables_private.h"
 
@@ -351,23 +352,31 @@ gn_code gn_slots_moved(gn_cluster *c, uint64_t group, uint32_t lo, uint32_t hi, 
 
 /* ---- automatic ---- */
 
+static bool is_too_much(const gn_cluster *c, const gn_local_group *g)
+{
+    gn_shard_totals totals;
+    gn_shard_totals_get(g->shard, &totals);
+    return (c->split_bytes && totals.bytes_estimate >= c->split_bytes) ||
+           (c->split_rate && g->rate >= (double)c->split_rate);
+}
+
 void gn_splits_large(gn_cluster *c)
 {
     gn_local_group *groups;
-    if (c->split_bytes == 0)
+    if (c->split_bytes == 0 && c->split_rate == 0)
         return;
     size_t n = gn_group_list(c, &groups);
     for (size_t i = 0; i < n; i++) {
-        gn_shard_totals totals;
         gn_slots own;
         gn_split split;
         gn_error err = {0};
-        gn_shard_totals_get(groups[i].shard, &totals);
         gn_shard_slots(groups[i].shard, &own);
-        if (groups[i].id == GN_META_GROUP || totals.bytes_estimate < c->split_bytes || own.cleaned < own.generation ||
-            !leads(c, groups[i].shard))
+        if (groups[i].id == GN_META_GROUP || own.cleaned < own.generation || !leads(c, groups[i].shard) ||
+            !is_too_much(c, &groups[i]))
             continue;
-        if (gn_split_group(c, groups[i].id, 0, &split, &err) != GN_OK)
+        if (gn_split_group(c, groups[i].id, 0, &split, &err) == GN_OK)
+            gn_loads_halve(c, groups[i].id);
+        else
             gn_log_info("cluster", "a large group is not split yet", GN_KV_U64("group", groups[i].id),
                         GN_KV_STR("why", err.message));
         break; /* one at a time */

@@ -13,6 +13,7 @@
 enum { PERIOD_MS = 500 };
 #define BALANCE_NS 1000000000u
 #define PRESENT_NS 10000000000u
+#define LOADS_NS 5000000000u
 #define HANDOVER_PAUSE_NS 3000000000u
 #define PING_NS 300000000u
 
@@ -38,7 +39,9 @@ struct gn_warden {
     gn_scn seen; /* of the placement that was worked on */
     bool announced;
     uint32_t announced_at; /* the cluster's version then */
-    uint64_t balance_at, no_handover_before, present_at;
+    uint64_t balance_at, no_handover_before, present_at, loads_at;
+    gn_loads loads;
+    bool loads_known;
     uint32_t turn;
     uint64_t leaving; /* a group whose replica here is to go; 0 = none */
     change *changes;
@@ -295,7 +298,21 @@ static void complain(const char *what, const gn_error *err)
 /* Nothing happens by itself on a node without peers whose groups may be as large as they like. */
 static bool is_at_rest(const gn_cluster *c)
 {
-    return !c->address[0] && c->split_bytes == 0;
+    return !c->address[0] && c->split_bytes == 0 && c->split_rate == 0;
+}
+
+/* Sizes and loads are asked for now and then; where not all are known any more, those that were stand. */
+static void balance(gn_warden *w)
+{
+    gn_cluster *c = w->cluster;
+    uint64_t term, now = gn_now_ns(c->world);
+    if (gn_raft_leader(gn_shard_raft_group(c->meta), &term) != gn_net_self(c->world))
+        return;
+    if (now >= w->loads_at) {
+        w->loads_at = now + LOADS_NS;
+        w->loads_known |= gn_loads_gather(c, &w->loads);
+    }
+    gn_balance_run(c, w->loads_known ? &w->loads : NULL);
 }
 
 /* False: something did not succeed and is to be tried again. */
@@ -342,8 +359,9 @@ static bool look_around(gn_warden *w)
     }
     if (gn_now_ns(c->world) >= w->balance_at && !is_at_rest(c)) {
         w->balance_at = gn_now_ns(c->world) + BALANCE_NS;
+        gn_loads_sample(c);
         if (c->address[0])
-            gn_balance_run(c);
+            balance(w);
         gn_splits_large(c);
     }
     return w->seen && !unfinished;
@@ -414,6 +432,7 @@ void gn_warden_stop(gn_warden *w)
 void gn_warden_free(gn_warden *w)
 {
     reap_changes(w); /* closing the groups has ended all */
+    free(w->loads.items);
     pthread_mutex_destroy(&w->lock);
     free(w);
 }

@@ -27,6 +27,7 @@ static gn_code open_cluster(gn_db *db, const gn_db_options *options, gn_error *e
     gn_cluster_options cluster = {.data_dir = options->data_dir,
                                   .retention_ms = options->retention_ms,
                                   .split_bytes = options->split_bytes,
+                                  .split_rate = options->split_rate,
                                   .block_cache_bytes = clamp(memory / 8, 4 * MB, 1024 * MB),
                                   .memtable_bytes = clamp(memory / 16, 4 * MB, 128 * MB),
                                   .account = &db->account,

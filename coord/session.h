@@ -16,6 +16,7 @@ typedef struct gn_db_options {
     uint64_t memory_limit_bytes; /* 0 = 512 MiB: hard budget of everything accounted */
     uint64_t retention_ms;
     uint64_t split_bytes;            /* a group whose rows take more is split in two; 0 = never */
+    uint64_t split_rate;             /* and one with more commits a second; 0 = never */
     uint64_t statement_memory_bytes; /* 0 = a quarter of memory_limit */
     /* This node's place in its cluster, as gn_cluster_options has it. */
     const gn_identity *identity;

@@ -182,6 +182,7 @@ static gn_code open_db(node *n, gn_error *err)
                                    .memory_limit_bytes = (uint64_t)n->config.memory_limit_mb << 20,
                                    .retention_ms = (uint64_t)n->config.retention_s * 1000,
                                    .split_bytes = (uint64_t)n->config.group_split_mb << 20,
+                                   .split_rate = (uint64_t)n->config.group_split_rate,
                                    .statement_memory_bytes = (uint64_t)n->config.statement_memory_mb << 20,
                                    .identity = &n->member.identity,
                                    .address = n->member.address,

@@ -249,7 +249,7 @@ int gn_cmd_move(gn_ctl *ctl)
 
 static void print_moves(const json_t *plan, bool waits)
 {
-    static const char *const HEADS[] = {"GROUP>", "FROM>", "TO>", "WHY"};
+    static const char *const HEADS[] = {"GROUP>", "MOVES", "FROM>", "TO>", "WHY"};
     const json_t *moves = json_object_get(plan, "moves");
     gn_text_table t;
     gn_buf text;
@@ -258,6 +258,7 @@ static void print_moves(const json_t *plan, bool waits)
     for (size_t i = 0; i < json_array_size(moves); i++) {
         const json_t *m = json_array_get(moves, i);
         gn_text_cell(&t, "%" PRIu64, gn_json_u64(m, "group"));
+        gn_text_cell(&t, "%s", gn_json_true(m, "leads") ? "lead" : "replica");
         gn_text_cell(&t, "%" PRIu64, gn_json_u64(m, "from"));
         gn_text_cell(&t, "%" PRIu64, gn_json_u64(m, "to"));
         gn_text_cell(&t, "%s", gn_json_str(m, "why"));
@@ -284,7 +285,17 @@ static uint64_t changing_groups(const gn_model *m)
     return n;
 }
 
-/* Until the plan is empty and every group is what its row says. */
+static uint64_t replicas_to_move(const json_t *plan)
+{
+    uint64_t n = 0;
+    const json_t *moves = json_object_get(plan, "moves");
+    for (size_t i = 0; i < json_array_size(moves); i++)
+        n += !gn_json_true(json_array_get(moves, i), "leads");
+    return n;
+}
+
+/* Until no replica is to be moved and every group is what its row says. Who leads changes with the load, and is not
+ * waited for. */
 static int await_balance(const gn_ctl *ctl, gn_ctl_client *client, uint64_t first)
 {
     int status = GN_EXIT_OK;
@@ -293,7 +304,7 @@ static int await_balance(const gn_ctl *ctl, gn_ctl_client *client, uint64_t firs
         char words[64];
         json_t *plan = gn_ctl_ask(client, 0, GN_ADMIN_REBALANCE, NULL, &status);
         json_t *document = plan ? gn_ctl_look(ctl, client, &model, &status) : NULL;
-        left = json_array_size(json_object_get(plan, "moves"));
+        left = replicas_to_move(plan);
         json_decref(plan);
         if (!document)
             break;
@@ -320,7 +331,7 @@ int gn_cmd_rebalance(gn_ctl *ctl)
     else if (plan)
         print_moves(plan, gn_ctl_has(ctl, GN_OPT_WATCH));
     if (plan && gn_ctl_has(ctl, GN_OPT_WATCH) && !gn_ctl_has(ctl, GN_OPT_DRY_RUN))
-        status = await_balance(ctl, client, json_array_size(json_object_get(plan, "moves")));
+        status = await_balance(ctl, client, replicas_to_move(plan));
     json_decref(plan);
     gn_ctl_disconnect(client);
     return status;

@@ -71,6 +71,14 @@ gn_node_id gn_raft_leader(gn_raft_group *group, uint64_t *term)
     return leader;
 }
 
+uint64_t gn_raft_applied(gn_raft_group *group)
+{
+    pthread_mutex_lock(&group->status_lock);
+    uint64_t index = group->status.applied_index;
+    pthread_mutex_unlock(&group->status_lock);
+    return index;
+}
+
 bool gn_raft_is_member(gn_raft_group *group, gn_node_id id)
 {
     bool found = false;

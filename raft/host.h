@@ -178,6 +178,7 @@ typedef struct gn_raft_status {
 
 /* Who leads as far as is known here (0: nobody), and in which term. Cheap; any thread. */
 gn_node_id gn_raft_leader(gn_raft_group *group, uint64_t *term);
+uint64_t gn_raft_applied(gn_raft_group *group);              /* the index; any thread */
 bool gn_raft_is_member(gn_raft_group *group, gn_node_id id); /* as far as is known here; cheap; any thread */
 bool gn_raft_answers_alone(
     gn_raft_group *group); /* this node leads and needs nobody to confirm a read; cheap; any thread */

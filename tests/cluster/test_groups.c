@@ -19,7 +19,7 @@ enum { SHARDS = 4, ACCOUNTS = 16, START = 100, WORKERS = 4, TRANSFERS = 60 };
 static char dir[256];
 static gn_world *world;
 static gn_cluster *cluster;
-static uint64_t split_bytes; /* of the next open */
+static uint64_t split_bytes, split_rate; /* of the next open */
 
 /* Nothing moves away in these tests. */
 static gn_shard *replica_of(uint64_t group)
@@ -32,7 +32,7 @@ static gn_shard *replica_of(uint64_t group)
 static void open_cluster(void)
 {
     gn_error err = {0};
-    gn_cluster_options options = {.data_dir = dir, .split_bytes = split_bytes};
+    gn_cluster_options options = {.data_dir = dir, .split_bytes = split_bytes, .split_rate = split_rate};
     world = gn_world_real_create(&(gn_world_options){.threads = 2, .node_id = 7});
     gn_code code = gn_cluster_open(world, &options, &cluster, &err);
     assert_string_equal(err.message, "");
@@ -58,7 +58,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    split_bytes = 0;
+    split_bytes = split_rate = 0;
     char command[300];
     close_cluster(true);
     snprintf(command, sizeof command, "rm -rf '%s'", dir);
@@ -528,6 +528,20 @@ static void a_group_that_is_too_large_splits_by_itself(void **state)
         ;
 }
 
+static void a_group_that_is_too_busy_splits_by_itself(void **state)
+{
+    (void)state;
+    uint64_t distribution = make_table()->distribution_id;
+    fill();
+    close_cluster(true);
+    split_rate = 3;
+    open_cluster();
+    uint64_t deadline = gn_now_ns(world) + 20000000000u;
+    while (count_groups(distribution) == SHARDS && gn_now_ns(world) < deadline)
+        transfer(0, 1, 1);
+    assert_in_range(count_groups(distribution), SHARDS + 1, GN_MAX_SHARDS);
+}
+
 /* A coordinator that dies between prepare and decision: nobody waits for ever, nothing of it is seen. */
 /* A row in each of two groups, prepared and not decided. */
 static void prepare(uint64_t txn_id, int64_t row, uint64_t ids[2])
@@ -642,6 +656,7 @@ int main(void)
         TEST(a_split_is_finished_after_a_crash),
         TEST(what_makes_no_sense_is_refused),
         TEST(a_group_that_is_too_large_splits_by_itself),
+        TEST(a_group_that_is_too_busy_splits_by_itself),
         TEST(what_nobody_decides_is_aborted),
         TEST(an_orphan_is_not_waited_for),
         TEST(the_past_can_be_read),
