@@ -23,6 +23,7 @@
     X(DIVISION_BY_ZERO, "22012", "division by zero")                                                                  \
     X(INVALID_ENCODING, "22021", "invalid byte sequence for encoding \"UTF8\"")                                       \
     X(INVALID_PARAMETER, "22023", "invalid parameter value")                                                          \
+    X(LENGTH_MISMATCH, "22026", "string data, length mismatch")                                                       \
     X(INVALID_ESCAPE, "22025", "invalid escape sequence")                                                             \
     X(INVALID_REGEX, "2201B", "invalid regular expression")                                                           \
     X(INVALID_LIMIT, "2201W", "LIMIT must not be negative")                                                           \

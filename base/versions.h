@@ -25,7 +25,7 @@
     X(1, "0.1.0", "the first one")                                                                                    \
     X(2, "0.2.0",                                                                                                     \
       "gnomon_nodes has a column that says which program a node runs; groups can be split; fragments of queries run " \
-      "where the rows are")
+      "where the rows are; columns of halfvec, sparsevec and bit, and vector indexes over them")
 
 enum {
 #define GN_VERSION_LAST(number, release, what) GN_CLUSTER_VERSION_AFTER_##number = (number) + 1,
@@ -42,6 +42,8 @@ enum {
     GN_SINCE_SPLITS = 2,        /* the command GN_COMMAND_SPLIT, and what only groups that were split say */
     GN_SINCE_LOADS = 2,         /* questions about the sizes and loads of groups */
     GN_SINCE_FRAGMENTS = 2,     /* scans with work to be done on the rows where they lie */
+    GN_SINCE_VECTOR_TYPES =
+        2, /* columns of halfvec, sparsevec, bit; vector indexes by other distances than the first three */
 };
 
 /* Which cluster versions a build can do. */

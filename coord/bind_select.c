@@ -128,7 +128,9 @@ static const char *type_column_name(gn_type_id id)
         [GN_T_TIMESTAMP] = "timestamp", [GN_T_TIMESTAMPTZ] = "timestamptz",
         [GN_T_INTERVAL] = "interval",   [GN_T_NUMERIC] = "numeric",
         [GN_T_UUID] = "uuid",           [GN_T_JSONB] = "jsonb",
-        [GN_T_VECTOR] = "vector",
+        [GN_T_VECTOR] = "vector",       [GN_T_HALFVEC] = "halfvec",
+        [GN_T_SPARSEVEC] = "sparsevec", [GN_T_BIT] = "bit",
+        [GN_T_VARBIT] = "varbit",
     };
     return names[id] ? names[id] : "?column?";
 }
@@ -324,7 +326,7 @@ static gn_code by_output_name(gn_binder *b, const gn_ast_expr *ast, const target
 
 static bool has_no_order(gn_type t)
 {
-    return t.id == GN_T_JSON || t.id == GN_T_VECTOR;
+    return t.id == GN_T_JSON;
 }
 
 static gn_code bind_order_key(gn_binder *b, const gn_ast_order *o, gn_query *q, target_list *list, uint32_t *target)

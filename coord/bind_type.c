@@ -1,6 +1,7 @@
 /* Type names, and the casts that the binder puts into trees. */
 #include "base/limits.h"
 #include "coord/bind_private.h"
+#include "query/vector.h"
 
 #include <stdio.h>
 
@@ -37,11 +38,25 @@ static gn_code modifiers_of(const gn_ast_type *ast, gn_type *t, gn_error *err)
         break;
     }
     case GN_T_VECTOR:
+    case GN_T_HALFVEC:
+    case GN_T_SPARSEVEC: {
+        int32_t most = t->id == GN_T_SPARSEVEC ? GN_MAX_SPARSE_DIMENSIONS : (int32_t)GN_MAX_DIMENSIONS;
         if (m < 1)
-            code = gn_error_set(err, GN_INVALID_PARAMETER, "dimensions for type vector must be at least 1");
-        else if (m > GN_MAX_DIMENSIONS)
-            code = gn_error_set(err, GN_INVALID_PARAMETER, "dimensions for type vector cannot exceed %d",
-                                GN_MAX_DIMENSIONS);
+            code =
+                gn_error_set(err, GN_INVALID_PARAMETER, "dimensions for type %s must be at least 1", gn_type_text(*t));
+        else if (m > most)
+            code = gn_error_set(err, GN_INVALID_PARAMETER, "dimensions for type %s cannot exceed %d", gn_type_text(*t),
+                                most);
+        t->typmod = m;
+        break;
+    }
+    case GN_T_BIT:
+    case GN_T_VARBIT:
+        if (m < 1)
+            code = gn_error_set(err, GN_INVALID_PARAMETER, "length for type %s must be at least 1", ast->name.name);
+        else if (m > GN_MAX_BITS)
+            code = gn_error_set(err, GN_INVALID_PARAMETER, "length for type %s cannot exceed %d", ast->name.name,
+                                GN_MAX_BITS);
         t->typmod = m;
         break;
     case GN_T_TIMESTAMP:

@@ -104,9 +104,31 @@ static gn_code check_spread(const gn_draft *d)
     return code;
 }
 
+/* A program of a version that does not know a type, or a distance, could not read the table's definition any more. */
+static gn_code check_versions(const gn_draft *d)
+{
+    const gn_table_desc *t = &d->desc;
+    const gn_cluster *cluster = d->s->db->cluster;
+    const char *what = NULL;
+    uint32_t since = 0;
+    for (uint32_t i = 0; i < t->n_columns && !what; i++)
+        if (!gn_cluster_is_at(cluster, since = gn_type_since(t->columns[i].type)))
+            what = gn_type_text(t->columns[i].type);
+    for (uint32_t i = 0; i < t->n_indexes && !what; i++)
+        if (t->indexes[i].metric > GN_METRIC_COSINE && !gn_cluster_is_at(cluster, since = GN_SINCE_VECTOR_TYPES))
+            what = gn_metric_text(t->indexes[i].metric);
+    if (!what)
+        return GN_OK;
+    gn_error_set(d->err, GN_FEATURE, "%s cannot be used before the cluster is at version %u", what, since);
+    gn_error_hint(d->err, "End the upgrade with \"gnomonctl upgrade --finish\".");
+    return GN_FEATURE;
+}
+
 gn_code gn_draft_put(gn_draft *d)
 {
     gn_code code = check_spread(d);
+    if (code == GN_OK)
+        code = check_versions(d);
     if (code != GN_OK)
         return code;
     d->desc.version++;

@@ -75,7 +75,7 @@ gn_code gn_ddl_define_column(gn_draft *d, const gn_ast_column_def *def, gn_colum
 
 gn_code gn_ddl_check_key_type(gn_type type, gn_error *err)
 {
-    if (type.id != GN_T_JSON && type.id != GN_T_VECTOR)
+    if (type.id != GN_T_JSON && type.id != GN_T_VECTOR && type.id != GN_T_HALFVEC && type.id != GN_T_SPARSEVEC)
         return GN_OK;
     gn_error_set(err, GN_NO_OBJECT, "data type %s has no default operator class for access method \"btree\"",
                  gn_type_text(type));

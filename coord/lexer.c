@@ -542,6 +542,20 @@ static int lex_word(gn_lexer *l, gn_token *t)
     return t->text ? GN_TK_IDENT : out_of_memory(l);
 }
 
+/* B'101' and X'1f': the letter stays in front of the digits, as the type's input takes them. */
+static int bit_string(gn_lexer *l, char letter, gn_token *t)
+{
+    char *text = gn_arena_alloc(l->arena, t->len + 2u);
+    if (!text)
+        return out_of_memory(l);
+    text[0] = letter;
+    memcpy(text + 1, t->text, t->len);
+    text[t->len + 1] = 0;
+    t->text = text;
+    t->len++;
+    return GN_TK_BITS;
+}
+
 /* A word, or one of the letters that begin a special string. */
 static int lex_letter(gn_lexer *l, gn_token *t)
 {
@@ -553,10 +567,9 @@ static int lex_letter(gn_lexer *l, gn_token *t)
     if (next == '\'' && c == 'n')
         return l->at += 2, lex_string(l, start, t);
     if (next == '\'' && (c == 'b' || c == 'x')) {
-        gn_error_set(l->err, GN_FEATURE, "bit strings are not supported");
-        gn_error_hint(l->err, "A bytea literal is written '\\x1f'.");
-        gn_error_at(l->err, (int)start + 1);
-        return fail(l, GN_FEATURE);
+        l->at += 2;
+        int token = lex_string(l, start, t);
+        return token == GN_TK_STRING ? bit_string(l, c, t) : token;
     }
     if (c == 'u' && next == '&' && peek(l, 2) == '\'')
         return l->at += 3, lex_escape_string(l, start, true, t);
@@ -780,6 +793,7 @@ static bool ends_operand(int token)
     switch (token) {
     case GN_TK_IDENT:
     case GN_TK_STRING:
+    case GN_TK_BITS:
     case GN_TK_INTEGER:
     case GN_TK_FLOAT:
     case GN_TK_PARAM:

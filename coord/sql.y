@@ -272,16 +272,18 @@ const_type(A) ::= CHARACTER(N) VARYING. { A = gn_mk_type_named(p, "character var
 const_type(A) ::= CHARACTER(N) VARYING LP INTEGER(P) RP. {
     A = gn_mk_type_named(p, "character varying", &N, gn_mk_int(p, &P));
 }
-const_type(A) ::= BIT(N) opt_varying. { A = gn_mk_type_named(p, "bit", &N, -1); }
-const_type(A) ::= BIT(N) opt_varying LP INTEGER RP. { A = gn_mk_type_named(p, "bit", &N, -1); }
+const_type(A) ::= BIT(N). { A = gn_mk_type_named(p, "bit", &N, 1); }
+const_type(A) ::= BIT(N) LP INTEGER(P) RP. { A = gn_mk_type_named(p, "bit", &N, gn_mk_int(p, &P)); }
+const_type(A) ::= BIT(N) VARYING. { A = gn_mk_type_named(p, "bit varying", &N, -1); }
+const_type(A) ::= BIT(N) VARYING LP INTEGER(P) RP. {
+    A = gn_mk_type_named(p, "bit varying", &N, gn_mk_int(p, &P));
+}
 const_type(A) ::= TIMESTAMP(N) precision(P) zone(Z). {
     A = gn_mk_type_named(p, Z ? "timestamp with time zone" : "timestamp without time zone", &N, P);
 }
 const_type(A) ::= TIME(N) precision(P) zone(Z). {
     A = gn_mk_type_named(p, Z ? "time with time zone" : "time without time zone", &N, P);
 }
-opt_varying ::= .
-opt_varying ::= VARYING.
 precision(A) ::= . { A = -1; }
 precision(A) ::= LP INTEGER(P) RP. { A = gn_mk_int(p, &P); }
 zone(A) ::= . { A = 0; }
@@ -519,6 +521,9 @@ typed_literal(A) ::= IDENT(N) string(S). {
     gn_ast_exprs M;
     GN_LIST_EMPTY(M);
     A = gn_mk_cast(p, S, gn_mk_type(p, NULL, &N, M), N.position);
+}
+typed_literal(A) ::= BITS(S). {
+    A = gn_mk_cast(p, gn_mk_string(p, &S), gn_mk_type_named(p, "bit", &S, -1), S.position);
 }
 typed_literal(A) ::= const_type(T) string(S). { A = gn_mk_cast(p, S, T, T->position); }
 typed_literal(A) ::= INTERVAL(N) STRING(S) interval_fields(F). {

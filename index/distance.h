@@ -32,6 +32,8 @@ typedef struct gn_kernels {
 } gn_kernels;
 
 const gn_kernels *gn_kernels_best(void);          /* for this CPU */
+/* L1, Hamming and Jaccard distance, which are no kernels' part. n: floats, of bit vectors words. */
+gn_distance_fn gn_distance_rare(gn_metric_kind metric);
 const gn_kernels *gn_kernels_named(const char *); /* NULL when not compiled in or not supported by this CPU */
 
 #endif

@@ -48,6 +48,11 @@ static void jaccard_x4(const float *a, const float *const b[4], size_t n, float 
 
 void gn_measure_rare(gn_metric_kind metric, gn_distance_fn *one, gn_distance_x4_fn *four)
 {
-    *one = metric == GN_METRIC_L1 ? l1 : metric == GN_METRIC_HAMMING ? hamming : jaccard;
+    *one = gn_distance_rare(metric);
     *four = metric == GN_METRIC_L1 ? l1_x4 : metric == GN_METRIC_HAMMING ? hamming_x4 : jaccard_x4;
+}
+
+gn_distance_fn gn_distance_rare(gn_metric_kind metric)
+{
+    return metric == GN_METRIC_L1 ? l1 : metric == GN_METRIC_HAMMING ? hamming : jaccard;
 }

@@ -1,6 +1,7 @@
 /* Aggregates that keep what they saw: string_agg, array_agg, and sums of vectors. */
 #include "base/limits.h"
 #include "query/aggregate_private.h"
+#include "query/vector.h"
 
 #include <math.h>
 
@@ -77,7 +78,8 @@ static gn_code vector_update(const gn_aggregation *run)
     for (uint32_t k = 0; k < run->n; k++) {
         vector_state *s = run->states[k];
         gn_bytes v = run->args[0].bytes[run->rows[k]];
-        size_t n = v.len / sizeof(float);
+        gn_type_id id = (gn_type_id)run->args[0].type.id;
+        size_t n = gn_dense_dimensions(id, v);
         if (!s->sums) {
             s->dimensions = n;
             s->sums = gn_eval_alloc(run->eval, n * sizeof *s->sums);
@@ -87,10 +89,13 @@ static gn_code vector_update(const gn_aggregation *run)
         }
         if (n != s->dimensions)
             return gn_error_set(run->eval->err, GN_BAD_VECTOR, "expected %zu dimensions, not %zu", s->dimensions, n);
+        float part[256];
         for (size_t i = 0; i < n; i++) {
-            float f;
-            memcpy(&f, v.data + i * sizeof f, sizeof f);
-            s->sums[i] += f;
+            if (i % 256 == 0) {
+                size_t size = gn_dense_size(id), left = n - i < 256 ? n - i : 256;
+                gn_dense_floats(id, gn_bytes_of(v.data + i * size, left * size), part);
+            }
+            s->sums[i] += (double)part[i % 256];
         }
         s->count++;
     }
@@ -100,30 +105,31 @@ static gn_code vector_update(const gn_aggregation *run)
 static gn_code vector_finish(const gn_aggregation *run, void *state, gn_value *out)
 {
     const vector_state *s = state;
+    gn_type_id id = (gn_type_id)run->result.id;
+    size_t size = gn_dense_size(id), bad;
     uint8_t *to;
     out->is_null = s->count == 0;
     if (out->is_null)
         return GN_OK;
-    gn_code code = gn_eval_bytes(run->eval, s->dimensions * sizeof(float), &to);
+    gn_code code = gn_eval_bytes(run->eval, s->dimensions * size, &to);
     if (code)
         return code;
     for (size_t i = 0; i < s->dimensions; i++) {
         float f = (float)(run->aggregate->op == AVG ? s->sums[i] / (double)s->count : s->sums[i]);
-        if (isinf(f))
+        if (isinf(f) || !gn_dense_put(id, &f, 1, to + i * size, &bad))
             return gn_error_set(run->eval->err, GN_NUMERIC_RANGE, "value out of range: overflow");
-        memcpy(to + i * sizeof f, &f, sizeof f);
     }
-    out->as.bytes = gn_bytes_of(to, s->dimensions * sizeof(float));
+    out->as.bytes = gn_bytes_of(to, s->dimensions * size);
     return GN_OK;
 }
 
 /* clang-format off */
 #define STRINGS(type) {"string_agg", GN_TY(type), 2, GN_A_NULLS | GN_A_ORDER, 0, {GN_TY(type), GN_TY(type)}, sizeof(string_state), string_update, string_finish},
-#define VECTORS(name, op_) {name, GN_TY(VECTOR), 1, 0, op_, {GN_TY(VECTOR)}, sizeof(vector_state), vector_update, vector_finish},
+#define VECTORS(name, type, op_) {name, GN_TY(type), 1, 0, op_, {GN_TY(type)}, sizeof(vector_state), vector_update, vector_finish},
 
 static const gn_aggregate aggregates[] = {
     STRINGS(TEXT) STRINGS(BYTEA)
-    VECTORS("sum", SUM) VECTORS("avg", AVG)
+    VECTORS("sum", VECTOR, SUM) VECTORS("avg", VECTOR, AVG) VECTORS("sum", HALFVEC, SUM) VECTORS("avg", HALFVEC, AVG)
 };
 /* clang-format on */
 

@@ -185,11 +185,7 @@ bool gn_array_at(const gn_value *array, const int32_t *subscripts, uint32_t n, g
 
 static bool item_is_valid(gn_bytes bytes, gn_type element)
 {
-    if (element.id == GN_T_VECTOR)
-        return bytes.len > 0 && bytes.len % sizeof(float) == 0 && bytes.len / sizeof(float) <= GN_MAX_DIMENSIONS;
-    if (element.id == GN_T_NUMERIC)
-        return gn_numeric_is_valid(bytes);
-    return true;
+    return gn_value_bytes_sound(element, bytes);
 }
 
 bool gn_array_is_valid(gn_bytes bytes, gn_type element)

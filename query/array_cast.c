@@ -1,7 +1,6 @@
-/* Casts between arrays, which are those of their elements, and between arrays of numbers and vectors, as pgvector's. */
+/* Casts between arrays, which are those of their elements. */
 #include "query/array_private.h"
 #include "query/value_private.h"
-#include "query/vector.h"
 
 static gn_code cast_items(const gn_value *v, gn_type to, gn_cast_context context, const gn_format *format,
                           gn_arena *arena, gn_value *out, gn_error *err)
@@ -29,41 +28,6 @@ static gn_code cast_items(const gn_value *v, gn_type to, gn_cast_context context
     return code != GN_OK ? code : gn_array_end(&b, out, err);
 }
 
-static gn_code to_vector(const gn_value *v, gn_type to, const gn_format *format, gn_arena *arena, gn_value *out,
-                         gn_error *err)
-{
-    gn_array_iter it = gn_array_open(v);
-    if (it.n_dimensions > 1)
-        return gn_error_set(err, GN_BAD_VECTOR, "array must be 1-D");
-    if (it.nulls)
-        return gn_error_set(err, GN_NULL_NOT_ALLOWED, "array must not contain nulls");
-    if (it.n_items > GN_MAX_DIMENSIONS)
-        return gn_error_set(err, GN_LIMIT, "vector cannot have more than %d dimensions", GN_MAX_DIMENSIONS);
-    float *floats = gn_arena_alloc(arena, it.n_items * sizeof *floats);
-    if (!floats)
-        return gn_error_oom(err, gn_arena_account(arena));
-    gn_code code = GN_OK;
-    for (gn_value item, cast; code == GN_OK && gn_array_next(&it, &item);) {
-        uint64_t at = it.at - 1;
-        code = gn_value_cast(&item, gn_type_of(GN_T_FLOAT4), GN_CAST_EXPLICIT, format, arena, &cast, err);
-        if (code == GN_OK)
-            floats[at] = cast.as.f32;
-    }
-    return code != GN_OK ? code : gn_vector_make(gn_bytes_of(floats, it.n_items * sizeof *floats), to, out, err);
-}
-
-static gn_code from_vector(const gn_value *v, gn_arena *arena, gn_value *out, gn_error *err)
-{
-    gn_array_builder b;
-    gn_code code = GN_OK;
-    gn_array_begin(&b, gn_type_of(GN_T_FLOAT4), arena);
-    for (uint32_t i = 0; i < gn_vector_dimensions(v->as.bytes) && code == GN_OK; i++) {
-        gn_value item = {.type = b.element, .as.f32 = gn_vector_get(v->as.bytes, i)};
-        code = gn_array_add(&b, &item, err);
-    }
-    return code != GN_OK ? code : gn_array_end(&b, out, err);
-}
-
 bool gn_cast_array(const gn_value *v, gn_type to, gn_cast_context context, const gn_format *format, gn_arena *arena,
                    gn_value *out, gn_code *code, gn_error *err)
 {
@@ -75,10 +39,6 @@ bool gn_cast_array(const gn_value *v, gn_type to, gn_cast_context context, const
         } else {
             *code = cast_items(v, to, context, format, arena, &made, err);
         }
-    } else if (v->type.is_array && gn_type_is(to, GN_T_VECTOR)) {
-        *code = to_vector(v, to, format, arena, &made, err);
-    } else if (gn_type_is(v->type, GN_T_VECTOR) && to.is_array && to.id == GN_T_FLOAT4) {
-        *code = from_vector(v, arena, &made, err);
     } else {
         return false;
     }

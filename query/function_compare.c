@@ -134,6 +134,10 @@ static const gn_function functions[] = {
     COMPARE_TYPE(INTERVAL, compare_values)
     COMPARE_TYPE(JSONB, compare_values)
     COMPARE_TYPE(VECTOR, compare_values)
+    COMPARE_TYPE(HALFVEC, compare_values)
+    COMPARE_TYPE(SPARSEVEC, compare_values)
+    COMPARE_TYPE(BIT, compare_values)
+    COMPARE_TYPE(VARBIT, compare_values)
     COMPARE_TYPE(ANYARRAY, compare_values)
 };
 /* clang-format on */

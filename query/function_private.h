@@ -69,9 +69,9 @@ typedef struct gn_function_list {
 } gn_function_list;
 
 extern const gn_function_list gn_functions_compare, gn_functions_math, gn_functions_numeric, gn_functions_vector,
-    gn_functions_text, gn_functions_format, gn_functions_format_number, gn_functions_pattern, gn_functions_datetime,
-    gn_functions_fields, gn_functions_json, gn_functions_json_build, gn_functions_array, gn_functions_session,
-    gn_functions_set;
+    gn_functions_sparse, gn_functions_bit, gn_functions_text, gn_functions_format, gn_functions_format_number,
+    gn_functions_pattern, gn_functions_datetime, gn_functions_fields, gn_functions_json, gn_functions_json_build,
+    gn_functions_array, gn_functions_session, gn_functions_set;
 
 /* All functions of this name, contiguous in the returned array. */
 const gn_function *const *gn_functions_named(gn_bytes name, uint32_t *n);

@@ -24,7 +24,8 @@ static char category(gn_type t)
 bool gn_type_preferred(gn_type t)
 {
     return gn_type_is(t, GN_T_BOOL) || gn_type_is(t, GN_T_FLOAT8) || gn_type_is(t, GN_T_TEXT) ||
-           gn_type_is(t, GN_T_TIMESTAMPTZ) || gn_type_is(t, GN_T_INTERVAL);
+           gn_type_is(t, GN_T_TIMESTAMPTZ) || gn_type_is(t, GN_T_INTERVAL) || gn_type_is(t, GN_T_VARBIT) ||
+           gn_type_is(t, GN_T_VECTOR); /* not PostgreSQL's: so that '[1,2]' <-> '[3,4]' is one of vectors */
 }
 
 bool gn_type_coercible(gn_type from, gn_type to)

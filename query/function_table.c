@@ -10,7 +10,8 @@ static const gn_function_list *const sources[] = {
     &gn_functions_compare,  &gn_functions_math,       &gn_functions_numeric,       &gn_functions_vector,
     &gn_functions_text,     &gn_functions_format,     &gn_functions_pattern,       &gn_functions_session,
     &gn_functions_datetime, &gn_functions_fields,     &gn_functions_format_number, &gn_functions_array,
-    &gn_functions_json,     &gn_functions_json_build, &gn_functions_set,
+    &gn_functions_json,     &gn_functions_json_build, &gn_functions_set,           &gn_functions_sparse,
+    &gn_functions_bit,
 };
 
 static struct {

@@ -5,6 +5,7 @@
  *   text, bytea              the bytes, 00 as 00 FF, ended by 00 01
  *   uuid                     the 16 bytes
  *   numeric                  see numeric.c
+ *   bit strings              their bytes as those of text, then how many bits of the last byte are used
  *   arrays                   each item as a part of its own (NULLs last), 01, then what orders arrays of equal items:
  *                            the number of dimensions, their lengths, their lower bounds; the lengths not of one
  *                            dimension, which the items tell
@@ -17,6 +18,7 @@
 #include "query/key_private.h"
 #include "query/row.h"
 #include "query/value_private.h"
+#include "query/vector.h"
 
 #include <math.h>
 
@@ -88,6 +90,11 @@ static gn_code put_bytes(gn_buf *out, const gn_value *v, gn_error *err)
         return GN_OK;
     case GN_T_NUMERIC:
         gn_numeric_key_put(out, v->as.bytes);
+        return GN_OK;
+    case GN_T_BIT:
+    case GN_T_VARBIT:
+        put_escaped(out, gn_bits_of(v->as.bytes).bytes);
+        gn_buf_append_u8(out, (uint8_t)(8 - v->as.bytes.data[0]));
         return GN_OK;
     default:
         return no_order(v->type, err);
@@ -246,6 +253,25 @@ static gn_code get_text(gn_key_reader *r, gn_arena *arena, gn_value *out, gn_err
     return GN_OK;
 }
 
+static gn_code get_bits(gn_key_reader *r, gn_arena *arena, gn_value *out, gn_error *err)
+{
+    gn_key_reader ahead = *r;
+    size_t len = get_escaped(&ahead, NULL);
+    uint64_t used = gn_key_get_u64(&ahead, 1);
+    if (ahead.failed || used < 1 || used > 8) {
+        r->failed = true;
+        return GN_OK;
+    }
+    uint8_t *to = gn_arena_alloc(arena, len + 1);
+    if (!to)
+        return gn_error_oom(err, gn_arena_account(arena));
+    get_escaped(r, to + 1);
+    to[0] = (uint8_t)(8 - gn_key_get_u64(r, 1));
+    out->as.bytes = gn_bytes_of(to, len + 1);
+    r->failed = !gn_bits_is_valid(out->as.bytes);
+    return GN_OK;
+}
+
 static gn_code get_uuid(gn_key_reader *r, gn_arena *arena, gn_value *out, gn_error *err)
 {
     uint8_t *to = gn_arena_alloc(arena, 16);
@@ -296,6 +322,9 @@ static gn_code get_payload(gn_key_reader *r, gn_type type, gn_arena *arena, gn_v
         return get_uuid(r, arena, out, err);
     case GN_T_NUMERIC:
         return gn_numeric_key_get(r, arena, &out->as.bytes, err);
+    case GN_T_BIT:
+    case GN_T_VARBIT:
+        return get_bits(r, arena, out, err);
     default:
         return no_order(type, err);
     }
@@ -398,6 +427,11 @@ static gn_code skip_payload(gn_key_reader *r, gn_type type, gn_error *err)
     case GN_T_BYTEA:
     case GN_T_UNKNOWN:
         get_escaped(r, NULL);
+        return GN_OK;
+    case GN_T_BIT:
+    case GN_T_VARBIT:
+        get_escaped(r, NULL);
+        gn_key_get_u64(r, 1);
         return GN_OK;
     case GN_T_NUMERIC: {
         gn_bytes ignored;

@@ -1,5 +1,7 @@
 #include "query/type.h"
 
+#include "base/versions.h"
+
 #include <stdio.h>
 #include <strings.h>
 
@@ -28,6 +30,7 @@ static const struct {
     {"float8", GN_T_FLOAT8},   {"float", GN_T_FLOAT8},        {"double", GN_T_FLOAT8},
     {"decimal", GN_T_NUMERIC}, {"dec", GN_T_NUMERIC},         {"varchar", GN_T_VARCHAR},
     {"string", GN_T_TEXT},     {"timestamp", GN_T_TIMESTAMP}, {"timestamptz", GN_T_TIMESTAMPTZ},
+    {"varbit", GN_T_VARBIT},
 };
 
 static const type_row *row_of(gn_type t)
@@ -118,6 +121,11 @@ int32_t gn_type_wire_typmod(gn_type t)
     if (t.id == GN_T_NUMERIC)
         return ((t.typmod >> 16 << 16) | (t.typmod & 0x7ff)) + 4;
     return t.typmod;
+}
+
+uint32_t gn_type_since(gn_type t)
+{
+    return t.id > GN_T_VECTOR ? GN_SINCE_VECTOR_TYPES : 0;
 }
 
 char gn_type_category(gn_type t)

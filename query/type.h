@@ -10,8 +10,10 @@
 typedef enum gn_physical { GN_P_BOOL, GN_P_I16, GN_P_I32, GN_P_I64, GN_P_F32, GN_P_F64, GN_P_BYTES } gn_physical;
 
 /* X(enum suffix, name, oid, array type's oid, physical, wire typlen, category).
- * Category letters are PostgreSQL's pg_type.typcategory. The vector's OID is ours, above PostgreSQL's reserved range;
- * drivers look it up by name. UNKNOWN is an untyped literal; NULLTYPE never appears outside the binder. */
+ * Category letters are PostgreSQL's pg_type.typcategory. The vectors' OIDs are ours, above PostgreSQL's reserved range;
+ * drivers look them up by name. New types are appended: the numbers of the enum go between nodes, and a table may have
+ * columns of types that came later only from the cluster version on that gn_type_since tells. UNKNOWN is an untyped
+ * literal; NULLTYPE never appears outside the binder. */
 #define GN_TYPE_TABLE(X)                                                      \
     X(BOOL, "boolean", 16, 1000, GN_P_BOOL, 1, 'B')                           \
     X(BYTEA, "bytea", 17, 1001, GN_P_BYTES, -1, 'U')                          \
@@ -31,7 +33,11 @@ typedef enum gn_physical { GN_P_BOOL, GN_P_I16, GN_P_I32, GN_P_I64, GN_P_F32, GN
     X(NUMERIC, "numeric", 1700, 1231, GN_P_BYTES, -1, 'N')                    \
     X(UUID, "uuid", 2950, 2951, GN_P_BYTES, 16, 'U')                          \
     X(JSONB, "jsonb", 3802, 3807, GN_P_BYTES, -1, 'U')                        \
-    X(VECTOR, "vector", 70000, 70001, GN_P_BYTES, -1, 'U')
+    X(VECTOR, "vector", 70000, 70001, GN_P_BYTES, -1, 'U')                    \
+    X(HALFVEC, "halfvec", 70002, 70003, GN_P_BYTES, -1, 'U')                  \
+    X(SPARSEVEC, "sparsevec", 70004, 70005, GN_P_BYTES, -1, 'U')              \
+    X(BIT, "bit", 1560, 1561, GN_P_BYTES, -1, 'V')                            \
+    X(VARBIT, "bit varying", 1562, 1563, GN_P_BYTES, -1, 'V')
 
 typedef enum gn_type_id {
     GN_T_NONE = 0,
@@ -41,8 +47,9 @@ typedef enum gn_type_id {
         GN_T_COUNT
 } gn_type_id;
 
-/* A type with its modifier. typmod: varchar's length, numeric's (precision << 16 | scale), vector's dimensions, the
- * fractional digits of a timestamp; -1 = none. Not PostgreSQL's on-wire typmod: gn_type_wire_typmod gives that. */
+/* A type with its modifier. typmod: varchar's length, numeric's (precision << 16 | scale), a vector's dimensions, the
+ * length of a bit string, the fractional digits of a timestamp; -1 = none. Not PostgreSQL's on-wire typmod:
+ * gn_type_wire_typmod gives that. */
 typedef struct gn_type {
     uint8_t id;    /* gn_type_id */
     bool is_array; /* an array of `id`, of any number of dimensions up to 6 */
@@ -77,5 +84,7 @@ gn_physical gn_type_physical(gn_type t); /* arrays are GN_P_BYTES */
 int16_t gn_type_wire_len(gn_type t);     /* typlen of RowDescription */
 int32_t gn_type_wire_typmod(gn_type t);
 char gn_type_category(gn_type t);
+/* The cluster version from which on a table may have it (base/versions.h); 0: it was always there. */
+uint32_t gn_type_since(gn_type t);
 
 #endif

@@ -5,6 +5,7 @@
 #include "query/array.h"
 #include "query/numeric.h"
 #include "query/value_private.h"
+#include "query/vector.h"
 
 #include <strings.h>
 #include <xxhash.h>
@@ -16,7 +17,8 @@ static const gn_type_ops *const scalar_ops[GN_T_COUNT] = {
     [GN_T_FLOAT4] = &gn_float4_ops,     [GN_T_FLOAT8] = &gn_float8_ops,       [GN_T_UNKNOWN] = &gn_text_ops,
     [GN_T_VARCHAR] = &gn_varchar_ops,   [GN_T_VECTOR] = &gn_vector_ops,       [GN_T_NUMERIC] = &gn_numeric_ops,
     [GN_T_DATE] = &gn_date_ops,         [GN_T_TIMESTAMP] = &gn_timestamp_ops, [GN_T_TIMESTAMPTZ] = &gn_timestamptz_ops,
-    [GN_T_INTERVAL] = &gn_interval_ops,
+    [GN_T_INTERVAL] = &gn_interval_ops, [GN_T_HALFVEC] = &gn_vector_ops,      [GN_T_SPARSEVEC] = &gn_sparsevec_ops,
+    [GN_T_BIT] = &gn_bit_ops,           [GN_T_VARBIT] = &gn_bit_ops,
 };
 
 const gn_type_ops *gn_type_ops_of(gn_type type)
@@ -35,8 +37,14 @@ bool gn_value_bytes_sound(gn_type type, gn_bytes bytes)
         return gn_array_is_valid(bytes, gn_type_of((gn_type_id)type.id));
     if (type.id == GN_T_UUID || type.id == GN_T_INTERVAL)
         return len == 16;
-    if (type.id == GN_T_VECTOR)
-        return len > 0 && len % sizeof(float) == 0 && len / sizeof(float) <= GN_MAX_DIMENSIONS;
+    if (type.id == GN_T_VECTOR || type.id == GN_T_HALFVEC) {
+        size_t size = gn_dense_size((gn_type_id)type.id);
+        return len > 0 && len % size == 0 && len / size <= GN_MAX_DIMENSIONS;
+    }
+    if (type.id == GN_T_SPARSEVEC)
+        return gn_sparse_is_valid(bytes);
+    if (type.id == GN_T_BIT || type.id == GN_T_VARBIT)
+        return gn_bits_is_valid(bytes);
     if (type.id == GN_T_NUMERIC)
         return gn_numeric_is_valid(bytes);
     return true;

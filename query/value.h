@@ -8,6 +8,7 @@
  *   interval              months i32, days i32, microseconds i64, host order
  *   numeric               see query/numeric.h: canonical, so that equal values of equal scale have equal bytes
  *   vector                dimensions x float32, host order (the length gives the dimensions)
+ *   halfvec, sparsevec, bit   see query/vector.h
  *   arrays                see query/array.h
  * date: days since 2000-01-01. timestamp(tz): microseconds since 2000-01-01 00:00 (UTC for tz). As PostgreSQL;
  * INT32/INT64 MIN and MAX are -infinity and infinity. */

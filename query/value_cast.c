@@ -46,7 +46,10 @@ static const cast_rule rules[] = {
     {GN_T_JSONB, GN_T_BOOL, E},       {GN_T_JSONB, GN_T_NUMERIC, E},
     {GN_T_JSONB, GN_T_INT2, E},       {GN_T_JSONB, GN_T_INT4, E},
     {GN_T_JSONB, GN_T_INT8, E},       {GN_T_JSONB, GN_T_FLOAT4, E},
-    {GN_T_JSONB, GN_T_FLOAT8, E},
+    {GN_T_JSONB, GN_T_FLOAT8, E},     {GN_T_BIT, GN_T_VARBIT, I},
+    {GN_T_VARBIT, GN_T_BIT, I},       {GN_T_INT4, GN_T_BIT, E},
+    {GN_T_INT8, GN_T_BIT, E},         {GN_T_BIT, GN_T_INT4, E},
+    {GN_T_BIT, GN_T_INT8, E},
 };
 #undef I
 #undef A
@@ -67,25 +70,14 @@ static bool scalar_allowed(uint8_t from, uint8_t to, gn_cast_context context)
     return false;
 }
 
-/* pgvector's: a vector gives real[] by itself; arrays of numbers are assigned to vectors. */
-static bool vector_allowed(gn_type from, gn_type to, gn_cast_context context)
-{
-    if (gn_type_is(from, GN_T_VECTOR))
-        return to.is_array && to.id == GN_T_FLOAT4;
-    if (!gn_type_is(to, GN_T_VECTOR) || !from.is_array || context < GN_CAST_ASSIGNMENT)
-        return false;
-    return from.id == GN_T_INT4 || from.id == GN_T_FLOAT4 || from.id == GN_T_FLOAT8 || from.id == GN_T_NUMERIC;
-}
-
 bool gn_cast_allowed(gn_type from, gn_type to, gn_cast_context context)
 {
     if (gn_type_same(from, to) || gn_type_is(from, GN_T_UNKNOWN))
         return true;
     if (from.is_array && to.is_array) /* as their elements */
         return gn_cast_allowed(gn_type_of((gn_type_id)from.id), gn_type_of((gn_type_id)to.id), context);
-    if (gn_type_is(from, GN_T_VECTOR) || gn_type_is(to, GN_T_VECTOR))
-        if (vector_allowed(from, to, context))
-            return true;
+    if ((gn_is_vector_type(from) || gn_is_vector_type(to)) && gn_cast_vector_allowed(from, to, context))
+        return true;
     if (!from.is_array && !to.is_array && scalar_allowed(from.id, to.id, context))
         return true;
     if (is_string(to)) /* I/O conversion: to text in an assignment, from text only when asked for */
@@ -292,10 +284,13 @@ static gn_code apply_typmod(const gn_value *v, gn_type to, gn_cast_context conte
         out->as.i64 = gn_timestamp_round(v->as.i64, to.typmod);
         return GN_OK;
     case GN_T_VECTOR:
-        if (v->as.bytes.len / sizeof(float) != (size_t)to.typmod)
-            return gn_error_set(err, GN_BAD_VECTOR, "expected %d dimensions, not %zu", to.typmod,
-                                v->as.bytes.len / sizeof(float));
-        return GN_OK;
+    case GN_T_HALFVEC:
+        return gn_vector_check_dimensions(gn_dense_dimensions((gn_type_id)to.id, v->as.bytes), to, err);
+    case GN_T_SPARSEVEC:
+        return gn_vector_check_dimensions(gn_sparse_of(v->as.bytes).dimensions, to, err);
+    case GN_T_BIT:
+    case GN_T_VARBIT:
+        return gn_bits_apply_typmod(v->as.bytes, to, context, arena, &out->as.bytes, err);
     default:
         return GN_OK;
     }
@@ -313,6 +308,10 @@ gn_code gn_value_cast(const gn_value *value, gn_type to, gn_cast_context context
     }
     if (is_string(from) && is_string(to)) {
         v.as = value->as;
+    } else if (gn_cast_vector(value, to, format, arena, out, &code, err)) {
+        return code;
+    } else if (gn_cast_bits(value, to, arena, &v, &code, err)) {
+        /* below */
     } else if (gn_type_is(from, GN_T_JSONB) && !to.is_array && gn_type_category(to) == 'N') {
         return cast_jsonb_number(value, to, context, format, arena, out, err);
     } else if (gn_cast_array(value, to, context, format, arena, out, &code, err)) {

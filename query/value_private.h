@@ -18,6 +18,7 @@ typedef struct gn_type_ops {
 
 extern const gn_type_ops gn_bool_ops, gn_int2_ops, gn_int4_ops, gn_int8_ops, gn_float4_ops, gn_float8_ops;
 extern const gn_type_ops gn_text_ops, gn_varchar_ops, gn_bytea_ops, gn_vector_ops, gn_numeric_ops;
+extern const gn_type_ops gn_sparsevec_ops, gn_bit_ops; /* gn_vector_ops: of halfvec, too */
 extern const gn_type_ops gn_date_ops, gn_timestamp_ops, gn_timestamptz_ops, gn_interval_ops;
 extern const gn_type_ops gn_json_ops, gn_jsonb_ops, gn_uuid_ops, gn_array_ops;
 

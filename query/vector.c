@@ -1,35 +1,48 @@
+/* vector and halfvec: text and binary forms, order. */
 #include "query/vector.h"
 
 #include "query/value_private.h"
 
 #include <math.h>
 
-static gn_code check_finite(float v, gn_error *err)
+bool gn_is_vector_type(gn_type t)
+{
+    return !t.is_array && (t.id == GN_T_VECTOR || t.id == GN_T_HALFVEC || t.id == GN_T_SPARSEVEC);
+}
+
+static const char *name_of(gn_type type)
+{
+    return type.id == GN_T_HALFVEC ? "halfvec" : type.id == GN_T_SPARSEVEC ? "sparsevec" : "vector";
+}
+
+gn_code gn_vector_check_finite(float v, gn_type type, gn_error *err)
 {
     if (isnan(v))
-        return gn_error_set(err, GN_BAD_VECTOR, "NaN not allowed in vector");
+        return gn_error_set(err, GN_BAD_VECTOR, "NaN not allowed in %s", name_of(type));
     if (isinf(v))
-        return gn_error_set(err, GN_BAD_VECTOR, "infinite value not allowed in vector");
+        return gn_error_set(err, GN_BAD_VECTOR, "infinite value not allowed in %s", name_of(type));
     return GN_OK;
 }
 
-static gn_code check_dimensions(size_t n, gn_type type, gn_error *err)
+gn_code gn_vector_check_dimensions(uint64_t n, gn_type type, gn_error *err)
 {
+    uint64_t most = type.id == GN_T_SPARSEVEC ? GN_MAX_SPARSE_DIMENSIONS : GN_MAX_DIMENSIONS;
     if (n < 1)
-        return gn_error_set(err, GN_BAD_VECTOR, "vector must have at least 1 dimension");
-    if (n > GN_MAX_DIMENSIONS)
-        return gn_error_set(err, GN_LIMIT, "vector cannot have more than %d dimensions", GN_MAX_DIMENSIONS);
-    if (type.typmod >= 0 && n != (size_t)type.typmod)
-        return gn_error_set(err, GN_BAD_VECTOR, "expected %d dimensions, not %zu", type.typmod, n);
+        return gn_error_set(err, GN_BAD_VECTOR, "%s must have at least 1 dimension", name_of(type));
+    if (n > most)
+        return gn_error_set(err, GN_LIMIT, "%s cannot have more than %llu dimensions", name_of(type),
+                            (unsigned long long)most);
+    if (type.typmod >= 0 && n != (uint64_t)type.typmod)
+        return gn_error_set(err, GN_BAD_VECTOR, "expected %d dimensions, not %llu", type.typmod, (unsigned long long)n);
     return GN_OK;
 }
 
 gn_code gn_vector_make(gn_bytes floats, gn_type type, gn_value *out, gn_error *err)
 {
     GN_ASSERT(floats.len % sizeof(float) == 0);
-    gn_code code = check_dimensions(floats.len / sizeof(float), type, err);
+    gn_code code = gn_vector_check_dimensions(floats.len / sizeof(float), type, err);
     for (uint32_t i = 0; code == GN_OK && i < gn_vector_dimensions(floats); i++)
-        code = check_finite(gn_vector_get(floats, i), err);
+        code = gn_vector_check_finite(gn_vector_get(floats, i), type, err);
     if (code == GN_OK)
         *out = (gn_value){.type = type, .as.bytes = floats};
     return code;
@@ -42,6 +55,120 @@ gn_code gn_vector_check_same(gn_bytes a, gn_bytes b, gn_error *err)
     return gn_error_set(err, GN_BAD_VECTOR, "different vector dimensions %u and %u", gn_vector_dimensions(a),
                         gn_vector_dimensions(b));
 }
+
+/* ---- elements ---- */
+
+void gn_dense_floats(gn_type_id id, gn_bytes v, float *out)
+{
+    if (id == GN_T_HALFVEC)
+        gn_floats_of_f16(v.data, out, v.len / sizeof(uint16_t));
+    else
+        memcpy(out, v.data, v.len);
+}
+
+static float dense_get(gn_type_id id, gn_bytes v, uint32_t i)
+{
+    uint16_t half;
+    if (id != GN_T_HALFVEC)
+        return gn_vector_get(v, i);
+    memcpy(&half, v.data + (size_t)i * sizeof half, sizeof half);
+    return gn_float_of_f16(half);
+}
+
+bool gn_dense_put(gn_type_id id, const float *floats, size_t n, uint8_t *out, size_t *bad)
+{
+    if (id != GN_T_HALFVEC) {
+        memmove(out, floats, n * sizeof *floats);
+        return true;
+    }
+    for (size_t i = 0; i < n; i++) {
+        uint16_t half = gn_f16_of_float(floats[i]);
+        if (fabsf(floats[i]) >= GN_F16_OVERFLOW) {
+            *bad = i;
+            return false;
+        }
+        memcpy(out + i * sizeof half, &half, sizeof half);
+    }
+    return true;
+}
+
+static gn_code dense_make(const float *floats, size_t n, gn_type type, gn_arena *arena, gn_value *out, gn_error *err)
+{
+    gn_type_id id = (gn_type_id)type.id;
+    size_t bad;
+    gn_code code = gn_vector_check_dimensions(n, type, err);
+    for (size_t i = 0; code == GN_OK && i < n; i++)
+        code = gn_vector_check_finite(floats[i], type, err);
+    if (code != GN_OK)
+        return code;
+    uint8_t *to = gn_arena_alloc(arena, n * gn_dense_size(id));
+    if (!to)
+        return gn_error_oom(err, gn_arena_account(arena));
+    if (!gn_dense_put(id, floats, n, to, &bad)) {
+        char text[GN_FLOAT_TEXT];
+        size_t len = gn_print_f32(floats[bad], 1, text);
+        return gn_error_set(err, GN_NUMERIC_RANGE, "\"%.*s\" is out of range for type halfvec", (int)len, text);
+    }
+    *out = (gn_value){.type = type, .as.bytes = gn_bytes_of(to, n * gn_dense_size(id))};
+    return GN_OK;
+}
+
+static gn_code sparse_make(const float *floats, size_t n, gn_type type, gn_arena *arena, gn_value *out, gn_error *err)
+{
+    uint32_t used = 0;
+    uint8_t *places, *values;
+    gn_bytes bytes;
+    gn_code code = gn_vector_check_dimensions(n, type, err);
+    for (size_t i = 0; code == GN_OK && i < n; i++) {
+        code = gn_vector_check_finite(floats[i], type, err);
+        used += floats[i] != 0;
+    }
+    if (code == GN_OK && used > GN_MAX_SPARSE_ELEMENTS)
+        code =
+            gn_error_set(err, GN_LIMIT, "sparsevec cannot have more than %d non-zero elements", GN_MAX_SPARSE_ELEMENTS);
+    if (code != GN_OK)
+        return code;
+    if (!gn_sparse_create(arena, (uint32_t)n, used, &places, &values, &bytes))
+        return gn_error_oom(err, gn_arena_account(arena));
+    for (uint32_t i = 0; i < n; i++) {
+        if (floats[i] == 0)
+            continue;
+        memcpy(places, &i, 4);
+        memcpy(values, &floats[i], 4);
+        places += 4;
+        values += 4;
+    }
+    *out = (gn_value){.type = type, .as.bytes = bytes};
+    return GN_OK;
+}
+
+gn_code gn_vector_of_floats(const float *floats, size_t n, gn_type type, gn_arena *arena, gn_value *out, gn_error *err)
+{
+    return type.id == GN_T_SPARSEVEC ? sparse_make(floats, n, type, arena, out, err)
+                                     : dense_make(floats, n, type, arena, out, err);
+}
+
+gn_code gn_vector_to_floats(const gn_value *v, gn_arena *arena, const float **out, size_t *n, gn_error *err)
+{
+    bool is_sparse = v->type.id == GN_T_SPARSEVEC;
+    gn_sparse s = {0};
+    if (is_sparse)
+        s = gn_sparse_of(v->as.bytes);
+    *n = is_sparse ? s.dimensions : gn_dense_dimensions((gn_type_id)v->type.id, v->as.bytes);
+    if (*n > GN_MAX_DIMENSIONS)
+        return gn_error_set(err, GN_LIMIT, "vector cannot have more than %d dimensions", GN_MAX_DIMENSIONS);
+    float *to = gn_arena_calloc(arena, *n, sizeof *to);
+    if (!to)
+        return gn_error_oom(err, gn_arena_account(arena));
+    if (!is_sparse)
+        gn_dense_floats((gn_type_id)v->type.id, v->as.bytes, to);
+    for (uint32_t i = 0; i < s.n; i++)
+        to[gn_sparse_place(&s, i)] = gn_sparse_value(&s, i);
+    *out = to;
+    return GN_OK;
+}
+
+/* ---- text ---- */
 
 static const uint8_t *skip_space(const uint8_t *p, const uint8_t *end)
 {
@@ -63,18 +190,40 @@ static gn_code scan_element(gn_bytes text, const uint8_t **p, const uint8_t *end
                             gn_error *err)
 {
     const uint8_t *from = *p;
-    switch (gn_scan_f32(p, end, out)) {
-    case GN_SCAN_SYNTAX:
+    gn_scan_result result = gn_scan_f32(p, end, out);
+    if (result == GN_SCAN_SYNTAX)
         return bad_vector(text, type, NULL, err);
-    case GN_SCAN_RANGE:
-        if (*out == 0)
-            return GN_OK; /* too small for a float is 0 */
-        return gn_error_set(err, GN_NUMERIC_RANGE, "\"%.*s\" is out of range for type vector",
-                            gn_quotable(gn_bytes_of(from, (size_t)(*p - from))), (const char *)from);
-    case GN_SCAN_OK:
-        break;
+    if (result == GN_SCAN_RANGE && *out == 0)
+        return GN_OK; /* too small for a float is 0 */
+    if (result == GN_SCAN_RANGE || (type.id == GN_T_HALFVEC && isfinite(*out) && fabsf(*out) >= GN_F16_OVERFLOW))
+        return gn_error_set(err, GN_NUMERIC_RANGE, "\"%.*s\" is out of range for type %s",
+                            gn_quotable(gn_bytes_of(from, (size_t)(*p - from))), (const char *)from, name_of(type));
+    return gn_vector_check_finite(*out, type, err);
+}
+
+/* The numbers between brackets into `floats`, which has room for `room`; *n counts them all. */
+static gn_code scan_elements(gn_bytes text, const uint8_t **p, const uint8_t *end, gn_type type, float *floats,
+                             size_t room, size_t *n, gn_error *err)
+{
+    for (*n = 0;;) {
+        if (*n == GN_MAX_DIMENSIONS)
+            return gn_vector_check_dimensions(*n + 1, type, err);
+        float v = 0;
+        *p = skip_space(*p, end);
+        gn_code code = scan_element(text, p, end, type, &v, err);
+        if (code != GN_OK)
+            return code;
+        if (*n < room)
+            floats[*n] = v;
+        ++*n;
+        *p = skip_space(*p, end);
+        if (*p < end && **p == ',')
+            ++*p;
+        else if (*p < end && **p == ']')
+            return GN_OK;
+        else
+            return bad_vector(text, type, NULL, err);
     }
-    return check_finite(*out, err);
 }
 
 static gn_code vector_parse(gn_bytes text, gn_type type, const gn_format *format, gn_arena *arena, gn_value *out,
@@ -86,7 +235,7 @@ static gn_code vector_parse(gn_bytes text, gn_type type, const gn_format *format
         return bad_vector(text, type, "Vector contents must start with \"[\".", err);
     p = skip_space(p + 1, end);
     if (p < end && *p == ']')
-        return gn_error_set(err, GN_BAD_VECTOR, "vector must have at least 1 dimension");
+        return gn_vector_check_dimensions(0, type, err);
     /* as many as there can be: a number and its comma are two bytes at least */
     size_t room = type.typmod > 0 ? (size_t)type.typmod : (size_t)(end - p) / 2 + 1, n = 0;
     if (room > GN_MAX_DIMENSIONS)
@@ -94,87 +243,91 @@ static gn_code vector_parse(gn_bytes text, gn_type type, const gn_format *format
     float *floats = gn_arena_alloc(arena, room * sizeof(float));
     if (!floats)
         return gn_error_oom(err, gn_arena_account(arena));
-    for (;;) {
-        if (n == GN_MAX_DIMENSIONS)
-            return check_dimensions(n + 1, type, err);
-        float v = 0;
-        p = skip_space(p, end);
-        gn_code code = scan_element(text, &p, end, type, &v, err);
-        if (code != GN_OK)
-            return code;
-        if (n < room)
-            floats[n] = v;
-        n++;
-        p = skip_space(p, end);
-        if (p < end && *p == ',')
-            p++;
-        else if (p < end && *p == ']')
-            break;
-        else
-            return bad_vector(text, type, NULL, err);
-    }
-    if (skip_space(p + 1, end) != end)
-        return bad_vector(text, type, "Junk after closing right brace.", err);
-    gn_code code = check_dimensions(n, type, err);
+    gn_code code = scan_elements(text, &p, end, type, floats, room, &n, err);
+    if (code == GN_OK && skip_space(p + 1, end) != end)
+        code = bad_vector(text, type, "Junk after closing right brace.", err);
     if (code == GN_OK)
-        *out = (gn_value){.type = type, .as.bytes = gn_bytes_of(floats, n * sizeof(float))};
-    return code;
+        code = gn_vector_check_dimensions(n, type, err);
+    if (code != GN_OK)
+        return code;
+    if (type.id == GN_T_HALFVEC)
+        return dense_make(floats, n, type, arena, out, err);
+    *out = (gn_value){.type = type, .as.bytes = gn_bytes_of(floats, n * sizeof(float))};
+    return GN_OK;
 }
 
 static bool vector_print(const gn_value *v, const gn_format *format, gn_buf *out)
 {
     (void)format; /* always exact, whatever extra_float_digits says: as pgvector */
-    uint32_t n = gn_vector_dimensions(v->as.bytes);
+    gn_type_id id = (gn_type_id)v->type.id;
+    uint32_t n = gn_dense_dimensions(id, v->as.bytes);
     char text[GN_FLOAT_TEXT + 1];
     gn_buf_append_u8(out, '[');
     for (uint32_t i = 0; i < n; i++) {
-        size_t len = gn_print_f32(gn_vector_get(v->as.bytes, i), 1, text);
+        size_t len = gn_print_f32(dense_get(id, v->as.bytes, i), 1, text);
         text[len] = i + 1 < n ? ',' : ']';
         gn_buf_append(out, text, len + 1);
     }
     return !out->failed;
 }
 
+/* ---- wire ---- */
+
 static gn_code vector_recv(gn_bytes wire, gn_type type, gn_arena *arena, gn_value *out, gn_error *err)
 {
+    gn_type_id id = (gn_type_id)type.id;
     gn_reader r = gn_reader_of(wire);
     int16_t n = (int16_t)gn_read_be16(&r), unused = (int16_t)gn_read_be16(&r);
     if (r.failed)
         return gn_bad_wire(type, err);
-    gn_code code = check_dimensions(n < 0 ? 0 : (size_t)n, type, err);
+    gn_code code = gn_vector_check_dimensions(n < 0 ? 0 : (size_t)n, type, err);
     if (code != GN_OK)
         return code;
     if (unused != 0)
         return gn_error_set(err, GN_BAD_VECTOR, "expected unused to be 0, not %d", unused);
-    if (gn_reader_left(&r) != (size_t)n * 4)
+    size_t size = (size_t)n * gn_dense_size(id);
+    if (gn_reader_left(&r) != size)
         return gn_bad_wire(type, err);
-    uint32_t *bits = gn_arena_alloc(arena, (size_t)n * 4);
-    if (!bits)
+    uint8_t *to = gn_arena_alloc(arena, size);
+    if (!to)
         return gn_error_oom(err, gn_arena_account(arena));
-    for (int i = 0; i < n; i++)
-        bits[i] = gn_read_be32(&r);
-    return gn_vector_make(gn_bytes_of(bits, (size_t)n * 4), type, out, err);
+    gn_bytes bytes = gn_bytes_of(to, size);
+    for (int i = 0; i < n; i++) {
+        uint32_t bits = id == GN_T_HALFVEC ? gn_read_be16(&r) : gn_read_be32(&r);
+        memcpy(to + (size_t)i * gn_dense_size(id), &bits, gn_dense_size(id)); /* little endian: the low bytes */
+        code = code == GN_OK ? gn_vector_check_finite(dense_get(id, bytes, (uint32_t)i), type, err) : code;
+    }
+    if (code == GN_OK)
+        *out = (gn_value){.type = type, .as.bytes = bytes};
+    return code;
 }
 
 static bool vector_send(const gn_value *v, gn_buf *out)
 {
-    uint32_t n = gn_vector_dimensions(v->as.bytes);
-    gn_buf_reserve(out, 4 + (size_t)n * 4);
+    gn_type_id id = (gn_type_id)v->type.id;
+    uint32_t n = gn_dense_dimensions(id, v->as.bytes), size = gn_dense_size(id);
+    gn_buf_reserve(out, 4 + (size_t)n * size);
     gn_buf_append_be16(out, (uint16_t)n);
     gn_buf_append_be16(out, 0);
     for (uint32_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, v->as.bytes.data + (size_t)i * 4, 4);
-        gn_buf_append_be32(out, bits);
+        uint32_t bits = 0;
+        memcpy(&bits, v->as.bytes.data + (size_t)i * size, size);
+        if (id == GN_T_HALFVEC)
+            gn_buf_append_be16(out, (uint16_t)bits);
+        else
+            gn_buf_append_be32(out, bits);
     }
     return !out->failed;
 }
 
+/* ---- order ---- */
+
 static int vector_compare(const gn_value *a, const gn_value *b)
 {
-    uint32_t na = gn_vector_dimensions(a->as.bytes), nb = gn_vector_dimensions(b->as.bytes);
+    gn_type_id id = (gn_type_id)a->type.id;
+    uint32_t na = gn_dense_dimensions(id, a->as.bytes), nb = gn_dense_dimensions(id, b->as.bytes);
     for (uint32_t i = 0; i < na && i < nb; i++) {
-        float x = gn_vector_get(a->as.bytes, i), y = gn_vector_get(b->as.bytes, i);
+        float x = dense_get(id, a->as.bytes, i), y = dense_get(id, b->as.bytes, i);
         if (x != y)
             return x < y ? -1 : 1;
     }
@@ -184,12 +337,11 @@ static int vector_compare(const gn_value *a, const gn_value *b)
 /* -0 equals 0, so the bytes alone will not do. */
 static uint64_t vector_hash(const gn_value *v)
 {
+    gn_type_id id = (gn_type_id)v->type.id;
     uint64_t h = v->as.bytes.len;
-    for (uint32_t i = 0; i < gn_vector_dimensions(v->as.bytes); i++) {
-        float x = gn_vector_get(v->as.bytes, i) + 0.0f; /* -0 + 0 = 0 */
-        uint32_t bits;
-        memcpy(&bits, &x, 4);
-        h = (h ^ bits) * 0x9e3779b97f4a7c15u;
+    for (uint32_t i = 0; i < gn_dense_dimensions(id, v->as.bytes); i++) {
+        float x = dense_get(id, v->as.bytes, i) + 0.0f; /* -0 + 0 = 0 */
+        h = (h ^ gn_bits_of_float(x)) * 0x9e3779b97f4a7c15u;
         h ^= h >> 32;
     }
     return h;
