@@ -2,6 +2,7 @@
  * commit.c, scans are in dscan.c. */
 #include "base/assert.h"
 #include "base/limits.h"
+#include "cluster/balance_private.h"
 #include "cluster/catch_up_private.h"
 #include "cluster/dtxn_private.h"
 #include "cluster/parallel_private.h"
@@ -340,7 +341,8 @@ static const gn_distribution *distribution_of(gn_dtxn *txn, uint64_t id, gn_code
     return d;
 }
 
-/* Group by group: what the meta group says of a table, its own groups say too. */
+/* Group by group: what the meta group says of a table, its own groups say too. Of a group that is lost for ever a table
+ * may be dropped, which has nobody to hear of it. */
 static gn_code in_table_groups(gn_dtxn *txn, uint64_t distribution_id, uint64_t table_id, const gn_table_desc *desc,
                                gn_error *err)
 {
@@ -350,7 +352,10 @@ static gn_code in_table_groups(gn_dtxn *txn, uint64_t distribution_id, uint64_t 
     const gn_distribution *d = distribution_of(txn, distribution_id, &code, err);
     for (uint32_t i = 0; code == GN_OK && i < d->n; i++) {
         gn_part *part;
-        code = gn_dtxn_part(txn, txn->placement->groups[d->first + i].id, &part, err);
+        const gn_group_place *group = &txn->placement->groups[d->first + i];
+        if (!desc && gn_group_is_lost(txn->placement, group))
+            continue;
+        code = gn_dtxn_part(txn, group->id, &part, err);
         if (code == GN_OK)
             code = desc ? gn_part_put_table(part, desc, err) : gn_part_drop_table(part, table_id, err);
     }

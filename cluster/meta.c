@@ -1,5 +1,5 @@
 /* The meta group's tables, written and read: what a new database begins with, and this node's copy of the placement. */
-#include "cluster/cluster_private.h"
+#include "cluster/balance_private.h"
 #include "cluster/system_tables_private.h"
 
 #include <inttypes.h>
@@ -219,6 +219,14 @@ static void await_leaders(gn_cluster *c, const gn_group_place *groups, uint32_t 
     }
 }
 
+static bool has_lost_groups(const gn_placement *p, const gn_distribution *d)
+{
+    for (uint32_t i = 0; i < d->n; i++)
+        if (gn_group_is_lost(p, &p->groups[d->first + i]))
+            return true;
+    return false;
+}
+
 static uint64_t find_distribution(gn_cluster *c, uint32_t shards, uint32_t *replicas, uint32_t *n_nodes)
 {
     uint64_t id = 0;
@@ -229,7 +237,8 @@ static uint64_t find_distribution(gn_cluster *c, uint32_t shards, uint32_t *repl
     if (*replicas == 0)
         *replicas = *n_nodes < DEFAULT_REPLICAS ? *n_nodes : DEFAULT_REPLICAS;
     for (uint32_t i = 0; i < p->n_distributions && !id; i++)
-        if (p->distributions[i].shards == shards && p->distributions[i].replicas == *replicas)
+        if (p->distributions[i].shards == shards && p->distributions[i].replicas == *replicas &&
+            !has_lost_groups(p, &p->distributions[i]))
             id = p->distributions[i].id;
     gn_placement_release(p);
     return id;

@@ -384,6 +384,42 @@ static uint32_t count_groups(uint64_t distribution)
     return n;
 }
 
+/* As `gnomonctl recover` leaves it. */
+static void lose_a_group(uint64_t distribution)
+{
+    gn_error err = {0};
+    gn_txn *meta;
+    gn_node_place gone = {.id = 99, .state = "gone"};
+    gn_placement *p = gn_meta_placement(cluster);
+    gn_group_place row = p->groups[gn_placement_distribution(p, distribution)->first];
+    gn_placement_release(p);
+    row.members[0] = gone.id;
+    assert_int_equal(gn_meta_begin(cluster, false, false, &meta, &err), GN_OK);
+    assert_int_equal(gn_meta_put_node(meta, &gone, &err), GN_OK);
+    assert_int_equal(gn_meta_put_group(meta, &row, &err), GN_OK);
+    assert_int_equal(gn_txn_commit(meta, NULL, &err), GN_OK);
+    assert_int_equal(gn_meta_refresh(cluster, false, &err), GN_OK);
+}
+
+/* What it holds is gone; its name need not be. */
+static void a_table_that_has_lost_a_group_can_be_dropped(void **state)
+{
+    (void)state;
+    gn_error err = {0};
+    uint64_t table = make_table()->id, distribution, other;
+    assert_int_equal(gn_cluster_distribution(cluster, SHARDS, 1, &distribution, &err), GN_OK);
+    lose_a_group(distribution);
+    gn_dtxn *txn = begin(false);
+    assert_int_equal(gn_dtxn_drop_table(txn, table, &err), GN_OK);
+    assert_int_equal(gn_dtxn_commit(txn, NULL, &err), GN_OK);
+    txn = begin(true);
+    assert_null(gn_dtxn_table(txn, table));
+    gn_dtxn_abort(txn);
+    assert_int_equal(gn_cluster_distribution(cluster, SHARDS, 1, &other, &err), GN_OK);
+    assert_int_not_equal(other, distribution); /* a new table does not lie there again */
+    assert_int_equal(count_groups(other), SHARDS);
+}
+
 static uint64_t widest_group(uint64_t distribution, gn_group_place *out)
 {
     gn_placement *p = gn_meta_placement(cluster);
@@ -651,6 +687,7 @@ int main(void)
         TEST(rows_are_spread_and_found_again),
         TEST(each_slot_has_one_owner),
         TEST(a_replica_that_is_to_move_away_is_there_after_a_restart),
+        TEST(a_table_that_has_lost_a_group_can_be_dropped),
         TEST(transfers_over_groups_keep_the_total),
         TEST(groups_are_split_while_transfers_go_on),
         TEST(a_split_is_finished_after_a_crash),
