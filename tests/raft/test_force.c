@@ -2,71 +2,36 @@
 #include "base/memory.h"
 #include "raft/force.h"
 #include "tests/base/cmocka_all.h"
-#include "tests/raft/recorder.h"
+#include "tests/raft/alone.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static gn_world *world;
-static char dir[256];
+static alone my;
 static gn_raft_host *host;
-static recorder rec;
 static const gn_raft_member ALL[] = {{1, GN_RAFT_VOTER}, {2, GN_RAFT_VOTER}, {3, GN_RAFT_VOTER}};
-
-typedef struct call {
-    gn_raft_request request;
-    gn_event done;
-    gn_code code;
-} call;
-
-static void on_done(gn_raft_request *request, gn_code code)
-{
-    call *c = GN_CONTAINER(request, call, request);
-    c->code = code;
-    gn_event_signal(&c->done);
-}
-
-static void prepare(call *c, const char *command)
-{
-    *c = (call){.request = {.done = on_done, .command = gn_bytes_str(command)}};
-    gn_event_init(&c->done, world);
-}
-
-static gn_code wait_for(call *c)
-{
-    assert_int_equal(gn_event_wait(&c->done, gn_now_ns(world) + UINT64_C(20000000000)), GN_OK);
-    return c->code;
-}
-
-static gn_code submit(gn_raft_group *group, const char *command)
-{
-    call c;
-    prepare(&c, command);
-    gn_raft_submit(group, &c.request);
-    return wait_for(&c);
-}
 
 static gn_code add(gn_raft_group *group, gn_node_id node)
 {
     call c;
-    prepare(&c, "");
+    call_prepare(&c, my.world, "");
     gn_raft_add(group, node, &c.request);
-    return wait_for(&c);
+    return call_wait(&c, my.world);
 }
 
 static void open_host(void)
 {
     gn_error err = {0};
     gn_raft_options options = {.log_dir = dir};
-    assert_int_equal(gn_raft_host_open(world, &options, &host, &err), GN_OK);
+    assert_int_equal(gn_raft_host_open(my.world, &options, &host, &err), GN_OK);
 }
 
 static gn_raft_group *open_group(uint64_t id, size_t n)
 {
     gn_raft_group *group;
     gn_error err = {0};
-    gn_code code = gn_raft_group_open(host, id, &rec.fsm, 0, ALL, n, &group, &err);
+    gn_code code = gn_raft_group_open(host, id, &my.rec.fsm, 0, ALL, n, &group, &err);
     assert_string_equal(err.message, "");
     assert_int_equal(code, GN_OK);
     return group;
@@ -77,7 +42,7 @@ static gn_raft_force_group *survey(bool apply, size_t expected)
     gn_raft_force_group *groups;
     size_t n;
     gn_error err = {0};
-    gn_code code = gn_raft_force_alone(world, dir, apply, &groups, &n, &err);
+    gn_code code = gn_raft_force_alone(my.world, my.dir, apply, &groups, &n, &err);
     assert_string_equal(err.message, "");
     assert_int_equal(code, GN_OK);
     assert_int_equal(n, expected);
@@ -87,22 +52,14 @@ static gn_raft_force_group *survey(bool apply, size_t expected)
 static int set_up(void **state)
 {
     (void)state;
-    const char *tmp = getenv("TMPDIR");
-    snprintf(dir, sizeof dir, "%s/gnomon-raft-XXXXXX", tmp ? tmp : "/tmp");
-    assert_non_null(mkdtemp(dir));
-    world = gn_world_real_create(&(gn_world_options){.threads = 2, .node_id = 1});
-    recorder_init(&rec, world);
+    alone_set_up(&my);
     return 0;
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    char command[300];
-    recorder_close(&rec);
-    gn_world_real_destroy(world);
-    snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    assert_int_equal(system(command), 0);
+    alone_tear_down(&my);
     return 0;
 }
 
@@ -135,7 +92,7 @@ static void a_group_without_a_majority_goes_on_alone(void **state)
     free(groups);
     open_host();
     gn_raft_group *group = open_group(7, 0);
-    assert_int_equal(submit(group, "after"), GN_OK);
+    assert_int_equal(call_submit(my.world, group, "after"), GN_OK);
     assert_int_equal(gn_raft_leader(group, &term), 1);
     close_all(group, NULL);
 }
@@ -145,9 +102,9 @@ static void what_it_had_is_still_there(void **state)
     (void)state;
     open_host();
     gn_raft_group *group = open_group(7, 1);
-    assert_int_equal(submit(group, "one"), GN_OK);
+    assert_int_equal(call_submit(my.world, group, "one"), GN_OK);
     assert_int_equal(add(group, 2), GN_OK);
-    assert_int_equal(submit(group, "two"), GN_OK);
+    assert_int_equal(call_submit(my.world, group, "two"), GN_OK);
     close_all(group, NULL);
     gn_raft_force_group *groups = survey(true, 1);
     assert_int_equal(groups[0].state, GN_RAFT_FORCE_CAN);
@@ -155,11 +112,11 @@ static void what_it_had_is_still_there(void **state)
     assert_int_equal(groups[0].members[1].role, GN_RAFT_NON_VOTER);
     uint64_t term = groups[0].last_term;
     free(groups);
-    size_t before = recorder_count(&rec);
+    size_t before = recorder_count(&my.rec);
     open_host();
     group = open_group(7, 0); /* applies its log again */
-    assert_int_equal(recorder_count(&rec), before + 2);
-    assert_int_equal(submit(group, "three"), GN_OK);
+    assert_int_equal(recorder_count(&my.rec), before + 2);
+    assert_int_equal(call_submit(my.world, group, "three"), GN_OK);
     gn_raft_status *status = gn_xcalloc(1, sizeof *status);
     gn_raft_status_get(group, status);
     assert_int_equal(status->n_members, 1);
@@ -175,14 +132,14 @@ static void groups_that_are_not_named_are_left_as_they_are(void **state)
     const uint64_t seven = 7, nine = 9;
     open_host();
     close_all(open_group(7, 3), open_group(8, 3));
-    assert_int_equal(gn_raft_force_groups(world, dir, NULL, 0, &err), GN_OK);
-    assert_int_equal(gn_raft_force_groups(world, dir, &nine, 1, &err), GN_NOT_IN_STATE);
+    assert_int_equal(gn_raft_force_groups(my.world, my.dir, NULL, 0, &err), GN_OK);
+    assert_int_equal(gn_raft_force_groups(my.world, my.dir, &nine, 1, &err), GN_NOT_IN_STATE);
     gn_raft_force_group *groups = survey(false, 2);
     assert_int_equal(groups[0].state, GN_RAFT_FORCE_CAN);
     assert_int_equal(groups[1].state, GN_RAFT_FORCE_CAN);
     free(groups);
     for (int i = 0; i < 2; i++) /* which is as good as once */
-        assert_int_equal(gn_raft_force_groups(world, dir, &seven, 1, &err), GN_OK);
+        assert_int_equal(gn_raft_force_groups(my.world, my.dir, &seven, 1, &err), GN_OK);
     groups = survey(false, 2);
     assert_int_equal(groups[0].state, GN_RAFT_FORCE_ALONE);
     assert_int_equal(groups[1].state, GN_RAFT_FORCE_CAN);
@@ -197,7 +154,7 @@ static void a_log_that_is_in_use_is_left_alone(void **state)
     (void)state;
     open_host();
     gn_raft_group *group = open_group(7, 3);
-    assert_int_equal(gn_raft_force_alone(world, dir, true, &groups, &n, &err), GN_LOCKED);
+    assert_int_equal(gn_raft_force_alone(my.world, my.dir, true, &groups, &n, &err), GN_LOCKED);
     close_all(group, NULL);
 }
 
@@ -210,7 +167,7 @@ static void who_is_no_member_is_not_forced(void **state)
     gn_raft_force_group *groups;
     size_t n;
     gn_error err = {0};
-    assert_int_equal(gn_raft_force_alone(other, dir, true, &groups, &n, &err), GN_OK);
+    assert_int_equal(gn_raft_force_alone(other, my.dir, true, &groups, &n, &err), GN_OK);
     assert_int_equal(groups[0].state, GN_RAFT_FORCE_NOT_MEMBER);
     free(groups);
     gn_world_real_destroy(other);
