@@ -23,7 +23,7 @@ static gn_code add(gn_raft_group *group, gn_node_id node)
 static void open_host(void)
 {
     gn_error err = {0};
-    gn_raft_options options = {.log_dir = dir};
+    gn_raft_options options = {.log_dir = my.dir};
     assert_int_equal(gn_raft_host_open(my.world, &options, &host, &err), GN_OK);
 }
 
