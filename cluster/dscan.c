@@ -197,9 +197,12 @@ static gn_code start_remote(gn_dtxn *txn, opening *o, gn_error *err)
         gn_error why = {0};
         if (!part)
             continue;
-        code = o->runs   ? gn_remote_run_start(part, &o->runs[i], gn_buf_bytes(&o->fragment), &scan, &why)
-               : o->rows ? gn_remote_scan_start(part, &rows, &scan, &why)
-                         : gn_remote_vector_scan_start(part, o->vectors, &scan, &why);
+        if (o->vectors)
+            code = gn_remote_vector_scan_start(part, o->vectors, o->runs ? o->runs[i].fragment : NULL,
+                                               gn_buf_bytes(&o->fragment), &scan, &why);
+        else
+            code = o->runs ? gn_remote_run_start(part, &o->runs[i], gn_buf_bytes(&o->fragment), &scan, &why)
+                           : gn_remote_scan_start(part, &rows, &scan, &why);
         if (code == GN_OK)
             o->streams[i] = (gn_stream){.next = remote_stream_next, .close = remote_stream_close, .stream = scan};
         else if (leave_out(txn, o, i, code))
@@ -496,28 +499,52 @@ gn_code gn_dscan_run(gn_dtxn *txn, const gn_dscan_spec *spec, gn_dscan **out, gn
 /* ---- vector scans ---- */
 
 struct gn_dvector_scan {
+    gn_run_spec *runs;  /* that the streams look at; NULL: plain scans */
     gn_stream *streams; /* one for each group; the merge, if there is one, closes them */
     uint32_t n;
     gn_merge *merge;
 };
 
-gn_code gn_dvector_scan_open(gn_dtxn *txn, const gn_vector_scan_spec *spec, gn_dvector_scan **out, gn_error *err)
+bool gn_dvector_scan_takes_fragments(const gn_cluster *cluster)
+{
+    return gn_cluster_is_at(cluster, GN_SINCE_FRAGMENTS);
+}
+
+static gn_code make_vector_runs(const gn_dtxn *txn, opening *o, const gn_fragment *f, gn_error *err)
+{
+    o->runs = gn_xcalloc(o->n, sizeof *o->runs);
+    for (uint32_t i = 0; i < o->n; i++)
+        o->runs[i] = (gn_run_spec){.vectors = o->vectors, .fragment = f};
+    gn_buf_init(&o->fragment, txn->options.account, 2 * (size_t)GN_FRAGMENT_BYTES);
+    return gn_fragment_pack(f, &o->fragment) ? GN_OK
+                                             : gn_error_set(err, GN_LIMIT, "a fragment of a query is too large");
+}
+
+gn_code gn_dvector_scan_open(gn_dtxn *txn, const gn_vector_scan_spec *spec, const gn_fragment *f, gn_dvector_scan **out,
+                             gn_error *err)
 {
     const gn_group_place *groups = NULL;
     opening o = {.vectors = spec, .n = 1};
     gn_code code = GN_OK;
     if (spec->table->distribution_id)
         code = gn_dtxn_groups(txn, spec->table, NULL, &groups, &o.n, err);
+    if (code == GN_OK && f)
+        code = make_vector_runs(txn, &o, f, err);
     if (code == GN_OK)
         code = open_streams(txn, &o, groups, err);
     if (code == GN_OK) {
         gn_dvector_scan *s = *out = gn_xcalloc(1, sizeof *s);
         s->streams = o.streams;
         s->n = o.n;
+        s->runs = o.runs;
         o.streams = NULL;
+        o.runs = NULL;
+        uint32_t n_columns = (f ? f->n_out : spec->n_ordinals) + 1;
         if (s->n > 1)
-            s->merge = gn_merge_open(s->streams, s->n, spec->n_ordinals + 1, GN_MERGE_DISTANCE, txn->options.account);
+            s->merge = gn_merge_open(s->streams, s->n, n_columns, GN_MERGE_DISTANCE, txn->options.account);
     }
+    if (f)
+        free(o.runs);
     opening_close(&o);
     return code;
 }
@@ -538,12 +565,19 @@ void gn_dvector_scan_stats_get(const gn_dvector_scan *s, gn_vector_scan_stats *o
             continue;
         if (inner->next == remote_stream_next)
             gn_remote_scan_stats(inner->stream, &one);
+        else if (s->runs)
+            gn_run_vector_stats(((local_stream *)inner->stream)->run, &one);
         else
             gn_vector_scan_stats_get(((local_stream *)inner->stream)->vectors, &one);
         out->distances += one.distances;
         out->searches += one.searches;
         out->tail_rows += one.tail_rows;
         out->segments += one.segments;
+        out->fetched += one.fetched;
+        out->asked += one.asked;
+        out->passed += one.passed;
+        out->keys += one.keys;
+        out->way = one.way > out->way ? one.way : out->way;
         out->ef = one.ef > out->ef ? one.ef : out->ef;
         out->recall = i == 0 || one.recall < out->recall ? one.recall : out->recall;
     }
@@ -558,5 +592,6 @@ void gn_dvector_scan_close(gn_dvector_scan *s)
     else
         s->streams[0].close(s->streams[0].stream);
     free(s->streams);
+    free(s->runs);
     free(s);
 }

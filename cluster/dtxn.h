@@ -110,7 +110,11 @@ typedef struct gn_group_figures {
 uint32_t gn_dtxn_figures(const gn_dtxn *txn, gn_group_figures *out, uint32_t max);
 
 typedef struct gn_dvector_scan gn_dvector_scan;
-gn_code gn_dvector_scan_open(gn_dtxn *txn, const gn_vector_scan_spec *spec, gn_dvector_scan **out, gn_error *err);
+/* fragment: NULL, or a filter, a limit and a choice of columns for each group to do, of a cluster that does such things
+ * (gn_dvector_scan_takes_fragments); the distance comes last in any case. */
+gn_code gn_dvector_scan_open(gn_dtxn *txn, const gn_vector_scan_spec *spec, const gn_fragment *fragment,
+                             gn_dvector_scan **out, gn_error *err);
+bool gn_dvector_scan_takes_fragments(const gn_cluster *cluster);
 gn_code gn_dvector_scan_next(gn_dvector_scan *scan, gn_batch *batch, gn_bytes *keys, gn_error *err);
 void gn_dvector_scan_stats_get(const gn_dvector_scan *scan, gn_vector_scan_stats *out);
 void gn_dvector_scan_close(gn_dvector_scan *scan); /* NULL is fine */

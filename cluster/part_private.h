@@ -54,8 +54,9 @@ gn_code gn_remote_scan_start(gn_remote_part *part, const gn_scan_spec *spec, gn_
 struct gn_run_spec;
 gn_code gn_remote_run_start(gn_remote_part *part, const struct gn_run_spec *spec, gn_bytes fragment,
                             gn_remote_scan **out, gn_error *err);
-gn_code gn_remote_vector_scan_start(gn_remote_part *part, const gn_vector_scan_spec *spec, gn_remote_scan **out,
-                                    gn_error *err);
+/* packed: the fragment as bytes; empty without one */
+gn_code gn_remote_vector_scan_start(gn_remote_part *part, const gn_vector_scan_spec *spec, const gn_fragment *fragment,
+                                    gn_bytes packed, gn_remote_scan **out, gn_error *err);
 gn_code gn_remote_scan_await(gn_remote_scan *scan, gn_error *err);
 gn_code gn_remote_scan_next(gn_remote_scan *scan, gn_batch *batch, gn_bytes *keys, gn_error *err);
 void gn_remote_scan_stats(const gn_remote_scan *scan, gn_vector_scan_stats *out);

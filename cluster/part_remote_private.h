@@ -64,6 +64,7 @@ struct gn_remote_scan {
     gn_remote_scan *next, *prev;
     uint32_t id;
     bool vector, there; /* there: its node has it */
+    bool fragment;      /* of a vector scan */
     gn_type *types;
     uint32_t n_types;
     bool waiting, ready, ended; /* its rows are asked for; are here; no more come after them */

@@ -93,14 +93,21 @@ gn_code gn_remote_run_start(gn_remote_part *p, const gn_run_spec *spec, gn_bytes
     return opened(s, out, err);
 }
 
-gn_code gn_remote_vector_scan_start(gn_remote_part *p, const gn_vector_scan_spec *spec, gn_remote_scan **out,
-                                    gn_error *err)
+gn_code gn_remote_vector_scan_start(gn_remote_part *p, const gn_vector_scan_spec *spec, const gn_fragment *f,
+                                    gn_bytes packed, gn_remote_scan **out, gn_error *err)
 {
-    gn_code code = gn_remote_request(p, GN_PART_VECTOR_SCAN, true, err);
+    gn_code code = gn_remote_request(p, f ? GN_PART_VECTOR_RUN : GN_PART_VECTOR_SCAN, true, err);
     if (code != GN_OK)
         return code;
     gn_remote_scan *s = scan_alloc(p, spec->table, spec->ordinals, spec->n_ordinals, true);
     gn_wire_vector_scan_write(&p->request, s->id, spec);
+    if (f) {
+        s->fragment = true;
+        s->n_types = f->n_out + 1;
+        memcpy(s->types, f->out_types, f->n_out * sizeof *s->types); /* not more than come in */
+        s->types[f->n_out] = gn_type_of(GN_T_FLOAT8);
+        gn_wire_vector_run_write(&p->request, spec, packed);
+    }
     return opened(s, out, err);
 }
 
@@ -148,7 +155,7 @@ static gn_code ask(gn_remote_scan *s, gn_error *err)
 static gn_code take(gn_remote_scan *s, gn_batch *batch, gn_bytes *keys, gn_error *err)
 {
     gn_reader in = s->body;
-    if (s->vector && !gn_wire_stats_read(&in, &s->stats))
+    if (s->vector && !gn_wire_stats_read(&in, s->fragment, &s->stats))
         return gn_error_set(err, GN_CORRUPT, "rows from another node cannot be read");
     gn_bytes packed = gn_bytes_of(in.p, gn_reader_left(&in));
     gn_code code = gn_batch_unpack(packed, s->types, s->n_types, batch, keys, err);

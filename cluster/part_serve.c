@@ -314,8 +314,7 @@ static gn_code open_run(gn_served_part *part, gn_served_scan *s, const gn_table_
     return code == GN_OK ? gn_run_open(part->txn, &s->run_spec, account, &part->cancel, &s->run, err) : code;
 }
 
-static gn_code open_vectors(gn_served_part *part, gn_served_scan *s, const gn_table_desc *t, gn_wire_scan *w,
-                            gn_error *err)
+static gn_code read_vectors(gn_served_scan *s, const gn_table_desc *t, gn_wire_scan *w, gn_error *err)
 {
     if (w->ef > GN_MAX_EF || !(w->target_recall >= 0 && w->target_recall <= 1))
         return unreadable(err);
@@ -332,13 +331,56 @@ static gn_code open_vectors(gn_served_part *part, gn_served_scan *s, const gn_ta
         code = read_ordinals(s, t, w, &s->vector_spec.ordinals, err);
     if (code == GN_OK)
         code = find_index(t, w->index_id, GN_INDEX_HNSW, &s->vector_spec.index, err);
+    return code;
+}
+
+static gn_code open_vectors(gn_served_part *part, gn_served_scan *s, const gn_table_desc *t, gn_wire_scan *w,
+                            gn_error *err)
+{
+    gn_code code = read_vectors(s, t, w, err);
     return code == GN_OK ? gn_vector_scan_open(part->txn, &s->vector_spec, &s->vector_scan, err) : code;
+}
+
+/* What the index of the ranges leads to is judged by the filter, so any index of the table does no harm. */
+static gn_code read_vector_run(gn_served_scan *s, const gn_table_desc *t, gn_wire_vector_run *w, gn_error *err)
+{
+    gn_vector_scan_spec *spec = &s->vector_spec;
+    gn_key_range *ranges = gn_arena_calloc(s->arena, (size_t)w->n_ranges + 1, sizeof *ranges);
+    if (!ranges)
+        return gn_error_oom(err, gn_arena_account(s->arena));
+    gn_code code = w->within ? find_index(t, w->within, GN_INDEX_BTREE, &spec->within, err) : GN_OK;
+    for (uint32_t i = 0; i < w->n_ranges && code == GN_OK; i++)
+        code = gn_wire_range_read(&w->ranges, &ranges[i]) ? copy_range(s->arena, &ranges[i], err) : unreadable(err);
+    spec->ranges = ranges;
+    spec->n_ranges = w->n_ranges;
+    spec->has_radius = w->has_radius && isfinite(w->radius);
+    spec->radius = w->radius;
+    return code;
+}
+
+static gn_code open_vector_run(gn_served_part *part, gn_served_scan *s, const gn_table_desc *t, gn_wire_scan *w,
+                               gn_reader *body, gn_account *account, gn_error *err)
+{
+    gn_wire_vector_run run;
+    if (!gn_wire_vector_run_read(body, &run))
+        return unreadable(err);
+    gn_code code = read_vectors(s, t, w, err);
+    s->spec = (gn_scan_spec){.table = t, .ordinals = s->vector_spec.ordinals, .n_ordinals = w->n_ordinals};
+    if (code == GN_OK)
+        code = read_vector_run(s, t, &run, err);
+    if (code == GN_OK)
+        code = read_fragment(s, run.fragment, err);
+    if (code == GN_OK && (s->fragment.grouped || s->fragment.n_sort))
+        return unreadable(err);
+    s->batch.n_columns = s->fragment.n_out + 1;
+    s->run_spec.vectors = &s->vector_spec;
+    return code == GN_OK ? gn_run_open(part->txn, &s->run_spec, account, &part->cancel, &s->run, err) : code;
 }
 
 static gn_code open_scan(gn_served_part *part, gn_reader *body, gn_part_action action, gn_account *account,
                          gn_served_scan **out, gn_error *err)
 {
-    bool vector = action == GN_PART_VECTOR_SCAN;
+    bool vector = action == GN_PART_VECTOR_SCAN || action == GN_PART_VECTOR_RUN;
     gn_wire_scan w;
     const gn_table_desc *t = NULL;
     if (!gn_wire_scan_read(body, vector, &w) || *find_scan(part, w.id))
@@ -350,13 +392,16 @@ static gn_code open_scan(gn_served_part *part, gn_reader *body, gn_part_action a
         return code;
     gn_served_scan *s = gn_xcalloc(1, sizeof *s);
     s->id = w.id;
-    s->with_keys = w.with_keys;
+    s->with_keys = w.with_keys && action != GN_PART_VECTOR_RUN;
     s->arena = gn_arena_create(account);
     s->batch = (gn_batch){.arena = gn_arena_create(account), .n_columns = w.n_ordinals + vector};
-    s->keys = w.with_keys ? gn_xcalloc(GN_BATCH_ROWS, sizeof *s->keys) : NULL;
-    code = vector                  ? open_vectors(part, s, t, &w, err)
-           : action == GN_PART_RUN ? open_run(part, s, t, &w, body, account, err)
-                                   : open_rows(part, s, t, &w, err);
+    s->keys = s->with_keys ? gn_xcalloc(GN_BATCH_ROWS, sizeof *s->keys) : NULL;
+    if (action == GN_PART_VECTOR_RUN)
+        code = open_vector_run(part, s, t, &w, body, account, err);
+    else if (action == GN_PART_RUN)
+        code = open_run(part, s, t, &w, body, account, err);
+    else
+        code = vector ? open_vectors(part, s, t, &w, err) : open_rows(part, s, t, &w, err);
     if (code != GN_OK) {
         scan_free(s);
         return code;
@@ -392,10 +437,14 @@ static gn_code fetch(gn_served_scan *s, gn_error *err)
 static gn_code give_rows(gn_served_part *part, gn_served_scan *s, gn_buf *body, gn_part_answer *a, gn_error *err)
 {
     gn_code code = s->at < s->batch.n_rows || s->ended ? GN_OK : fetch(s, err);
-    if (code == GN_OK && s->vector_scan) {
+    bool run = s->run_spec.vectors;
+    if (code == GN_OK && (s->vector_scan || run)) {
         gn_vector_scan_stats stats;
-        gn_vector_scan_stats_get(s->vector_scan, &stats);
-        gn_wire_stats_write(body, &stats);
+        if (run)
+            gn_run_vector_stats(s->run, &stats);
+        else
+            gn_vector_scan_stats_get(s->vector_scan, &stats);
+        gn_wire_stats_write(body, run, &stats);
     }
     if (code == GN_OK)
         s->at += gn_batch_pack(&s->batch, s->keys, s->at, GN_WIRE_BATCH_BYTES, body);
@@ -479,6 +528,7 @@ static gn_code act(gn_served_part *part, gn_part_request *r, gn_account *account
     case GN_PART_SCAN:
     case GN_PART_VECTOR_SCAN:
     case GN_PART_RUN:
+    case GN_PART_VECTOR_RUN:
         code = open_scan(part, &r->body, r->action, account, &s, err);
         break;
     case GN_PART_NEXT:

@@ -164,7 +164,7 @@ bool gn_part_request_read(gn_bytes bytes, gn_part_request *out)
         return false;
     out->closed = gn_reader_of(gn_read_bytes(&in, n_closed * 4));
     out->writes = gn_reader_of(gn_wire_bytes_read(&in));
-    if (in.failed || version != WIRE_VERSION || action < GN_PART_FLUSH || action > GN_PART_RUN || out->part == 0)
+    if (in.failed || version != WIRE_VERSION || action < GN_PART_FLUSH || action > GN_PART_VECTOR_RUN || out->part == 0)
         return false;
     out->body = rest_of(&in);
     return true;
@@ -373,6 +373,18 @@ bool gn_wire_range_read(gn_reader *in, gn_key_range *out)
     return !in->failed && lo.len <= GN_WIRE_MAX_RANGE && hi.len <= GN_WIRE_MAX_RANGE;
 }
 
+static bool ranges_read(gn_reader *in, uint32_t n, gn_reader *out)
+{
+    gn_key_range range;
+    if (in->failed || n >= GN_WIRE_MAX_RANGES || (size_t)n * RANGE_MIN_BYTES > gn_reader_left(in))
+        return false;
+    *out = *in;
+    for (uint32_t i = 0; i < n; i++)
+        if (!gn_wire_range_read(in, &range))
+            return false;
+    return true;
+}
+
 void gn_wire_run_write(gn_buf *out, const gn_key_range *more, uint32_t n_more, gn_bytes fragment)
 {
     gn_buf_append_be32(out, n_more);
@@ -383,19 +395,40 @@ void gn_wire_run_write(gn_buf *out, const gn_key_range *more, uint32_t n_more, g
 
 bool gn_wire_run_read(gn_reader *in, gn_wire_run *out)
 {
-    gn_key_range range;
     *out = (gn_wire_run){.n_more = gn_read_be32(in)};
-    if (in->failed || out->n_more >= GN_WIRE_MAX_RANGES || (size_t)out->n_more * RANGE_MIN_BYTES > gn_reader_left(in))
+    if (!ranges_read(in, out->n_more, &out->more))
         return false;
-    out->more = *in;
-    for (uint32_t i = 0; i < out->n_more; i++)
-        if (!gn_wire_range_read(in, &range))
-            return false;
     out->fragment = gn_wire_bytes_read(in);
     return !in->failed && gn_reader_left(in) == 0;
 }
 
-void gn_wire_stats_write(gn_buf *out, const gn_vector_scan_stats *s)
+void gn_wire_vector_run_write(gn_buf *out, const gn_vector_scan_spec *s, gn_bytes fragment)
+{
+    uint64_t radius;
+    memcpy(&radius, &s->radius, sizeof radius);
+    gn_buf_append_u8(out, s->has_radius);
+    gn_buf_append_be64(out, radius);
+    gn_buf_append_be64(out, s->within ? s->within->id : 0);
+    gn_buf_append_be32(out, s->n_ranges);
+    for (uint32_t i = 0; i < s->n_ranges; i++)
+        range_write(out, &s->ranges[i]);
+    gn_wire_bytes_write(out, fragment);
+}
+
+bool gn_wire_vector_run_read(gn_reader *in, gn_wire_vector_run *out)
+{
+    *out = (gn_wire_vector_run){.has_radius = gn_read_u8(in) != 0};
+    uint64_t radius = gn_read_be64(in);
+    memcpy(&out->radius, &radius, sizeof radius);
+    out->within = gn_read_be64(in);
+    out->n_ranges = gn_read_be32(in);
+    if (!ranges_read(in, out->n_ranges, &out->ranges))
+        return false;
+    out->fragment = gn_wire_bytes_read(in);
+    return !in->failed && gn_reader_left(in) == 0;
+}
+
+void gn_wire_stats_write(gn_buf *out, bool whole, const gn_vector_scan_stats *s)
 {
     uint32_t recall;
     memcpy(&recall, &s->recall, sizeof recall);
@@ -405,9 +438,16 @@ void gn_wire_stats_write(gn_buf *out, const gn_vector_scan_stats *s)
     gn_buf_append_be32(out, s->segments);
     gn_buf_append_be32(out, s->ef);
     gn_buf_append_be32(out, recall);
+    if (!whole)
+        return;
+    gn_buf_append_u8(out, (uint8_t)s->way);
+    gn_buf_append_be64(out, s->fetched);
+    gn_buf_append_be64(out, s->asked);
+    gn_buf_append_be64(out, s->passed);
+    gn_buf_append_be64(out, s->keys);
 }
 
-bool gn_wire_stats_read(gn_reader *in, gn_vector_scan_stats *out)
+bool gn_wire_stats_read(gn_reader *in, bool whole, gn_vector_scan_stats *out)
 {
     *out = (gn_vector_scan_stats){.distances = gn_read_be64(in)};
     out->searches = gn_read_be64(in);
@@ -416,6 +456,14 @@ bool gn_wire_stats_read(gn_reader *in, gn_vector_scan_stats *out)
     out->ef = gn_read_be32(in);
     uint32_t recall = gn_read_be32(in);
     memcpy(&out->recall, &recall, sizeof recall);
+    if (whole) {
+        uint8_t way = gn_read_u8(in);
+        out->way = way <= GN_VECTOR_BY_ROWS ? (gn_vector_way)way : GN_VECTOR_BY_INDEX;
+        out->fetched = gn_read_be64(in);
+        out->asked = gn_read_be64(in);
+        out->passed = gn_read_be64(in);
+        out->keys = gn_read_be64(in);
+    }
     return !in->failed;
 }
 

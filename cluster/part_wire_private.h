@@ -30,8 +30,9 @@ typedef enum gn_part_action {
     GN_PART_ROLLBACK_TO,
     GN_PART_SCAN,
     GN_PART_VECTOR_SCAN,
-    GN_PART_NEXT, /* of either */
-    GN_PART_RUN,  /* a scan with more ranges and a fragment; since GN_SINCE_FRAGMENTS */
+    GN_PART_NEXT,       /* of either */
+    GN_PART_RUN,        /* a scan with more ranges and a fragment; since GN_SINCE_FRAGMENTS, as: */
+    GN_PART_VECTOR_RUN, /* a vector scan with a fragment */
 } gn_part_action;
 
 typedef struct gn_part_request {
@@ -121,8 +122,22 @@ typedef struct gn_wire_run {
 bool gn_wire_run_read(gn_reader *in, gn_wire_run *out);
 bool gn_wire_range_read(gn_reader *in, gn_key_range *out);
 
-void gn_wire_stats_write(gn_buf *out, const gn_vector_scan_stats *stats);
-bool gn_wire_stats_read(gn_reader *in, gn_vector_scan_stats *out);
+/* What follows a vector scan in GN_PART_VECTOR_RUN:
+ *   has a radius (1)  radius (8)  index of the ranges (8)  count (4)  range*  length (4)  fragment */
+void gn_wire_vector_run_write(gn_buf *out, const gn_vector_scan_spec *spec, gn_bytes fragment);
+typedef struct gn_wire_vector_run {
+    bool has_radius;
+    double radius;
+    uint64_t within; /* 0: the primary key */
+    uint32_t n_ranges;
+    gn_reader ranges;
+    gn_bytes fragment;
+} gn_wire_vector_run;
+bool gn_wire_vector_run_read(gn_reader *in, gn_wire_vector_run *out);
+
+/* whole: with what GN_PART_VECTOR_RUN tells */
+void gn_wire_stats_write(gn_buf *out, bool whole, const gn_vector_scan_stats *stats);
+bool gn_wire_stats_read(gn_reader *in, bool whole, gn_vector_scan_stats *out);
 
 void gn_wire_groups_write(gn_buf *out, const uint64_t *groups, uint32_t n);
 /* *groups: to be freed. */

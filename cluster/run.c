@@ -6,10 +6,13 @@ struct gn_run {
     gn_operator source; /* the scan as an operator: the fragment's input */
     gn_txn *txn;
     gn_run_spec spec;
-    uint32_t done;  /* ranges */
-    gn_scan *scan;  /* of the next one, */
-    bool over;      /* or of the last one that is done: it tells whether its transaction is still there */
-    gn_batch batch; /* of the scan; of several ranges, its rows from `at` on are still to be given */
+    uint32_t done;           /* ranges */
+    gn_vector_scan *vectors; /* instead, with: */
+    gn_vector_scan_spec vector_spec;
+    gn_fragment fragment; /* what is left of it to be done here */
+    gn_scan *scan;        /* of the next one, */
+    bool over;            /* or of the last one that is done: it tells whether its transaction is still there */
+    gn_batch batch;       /* of the scan; of several ranges, its rows from `at` on are still to be given */
     uint32_t at;
     gn_batch given;
     gn_arena *bytes, *kept; /* of either */
@@ -89,11 +92,13 @@ static gn_code source_next(gn_operator *op, gn_batch **out, gn_error *err)
 {
     gn_run *r = (gn_run *)op;
     *out = &r->given;
-    if (r->spec.n_ranges > 1)
+    if (!r->vectors && r->spec.n_ranges > 1)
         return gather(r, err);
-    gn_code code = next_of_ranges(r, err);
-    r->given =
-        (gn_batch){.n_rows = r->batch.n_rows, .n_columns = op->n_columns, .columns = r->columns, .arena = r->bytes};
+    gn_code code = r->vectors ? gn_vector_scan_next(r->vectors, &r->batch, NULL, err) : next_of_ranges(r, err);
+    r->given = (gn_batch){.n_rows = r->batch.n_rows,
+                          .n_columns = op->n_columns,
+                          .columns = r->vectors ? r->batch.columns : r->columns,
+                          .arena = r->bytes};
     return code;
 }
 
@@ -105,23 +110,26 @@ static void source_close(gn_operator *op)
 static gn_code make_source(gn_run *r, gn_account *account, gn_error *err)
 {
     static const gn_operator_ops ops = {.name = "Scan", .next = source_next, .close = source_close};
-    const gn_scan_spec *rows = &r->spec.rows;
-    uint32_t n = rows->n_ordinals;
+    const gn_vector_scan_spec *vectors = r->spec.vectors;
+    const gn_table_desc *table = vectors ? vectors->table : r->spec.rows.table;
+    const uint32_t *ordinals = vectors ? vectors->ordinals : r->spec.rows.ordinals;
+    uint32_t n = vectors ? vectors->n_ordinals : r->spec.rows.n_ordinals;
     r->columns = gn_arena_calloc(r->arena, n + 1, sizeof *r->columns);
     r->types = gn_arena_calloc(r->arena, n + 1, sizeof *r->types);
     if (!r->columns || !r->types)
         return gn_error_oom(err, account);
     for (uint32_t i = 0; i < n; i++)
-        r->types[i] = rows->table->columns[rows->ordinals[i]].type;
-    r->types[n] = r->columns[n].type = gn_type_of(GN_T_BYTEA);
+        r->types[i] = table->columns[ordinals[i]].type;
+    r->types[n] = r->columns[n].type = gn_type_of(vectors ? GN_T_FLOAT8 : GN_T_BYTEA);
     if (r->spec.keyed) {
         r->columns[n].bytes = gn_arena_alloc(r->arena, GN_BATCH_ROWS * sizeof(gn_bytes));
         r->columns[n].nulls = gn_arena_calloc(r->arena, GN_BATCH_ROWS / 64, sizeof(uint64_t));
         if (!r->columns[n].bytes || !r->columns[n].nulls)
             return gn_error_oom(err, account);
     }
-    r->source = (gn_operator){.ops = &ops, .n_columns = n + r->spec.keyed, .types = r->types, .eval = &r->eval};
-    r->batch = (gn_batch){.n_columns = n, .arena = r->bytes};
+    uint32_t more = r->spec.keyed || vectors;
+    r->source = (gn_operator){.ops = &ops, .n_columns = n + more, .types = r->types, .eval = &r->eval};
+    r->batch = (gn_batch){.n_columns = n + (vectors ? 1 : 0), .arena = r->bytes};
     return GN_OK;
 }
 
@@ -138,6 +146,27 @@ static gn_code make_nothing(gn_run *r, gn_error *err)
     return GN_OK;
 }
 
+static gn_code open_vectors(gn_run *r, gn_error *err)
+{
+    r->vector_spec = *r->spec.vectors;
+    if (r->spec.fragment) {
+        r->vector_spec.filter = r->spec.fragment->filter;
+        r->vector_spec.format = &r->spec.fragment->format;
+    }
+    return gn_vector_scan_open(r->txn, &r->vector_spec, &r->vectors, err);
+}
+
+static gn_operator *make_operators(gn_run *r, gn_account *account)
+{
+    if (!r->spec.fragment)
+        return &r->source;
+    r->fragment = *r->spec.fragment;
+    if (r->spec.vectors)
+        r->fragment.filter = NULL;
+    return gn_fragment_operators(&r->fragment, &r->eval, account, &r->source, r->spec.keyed || r->spec.vectors,
+                                 r->arena);
+}
+
 gn_code gn_run_open(gn_txn *txn, const gn_run_spec *spec, gn_account *account, const _Atomic bool *cancel, gn_run **out,
                     gn_error *err)
 {
@@ -149,13 +178,11 @@ gn_code gn_run_open(gn_txn *txn, const gn_run_spec *spec, gn_account *account, c
     r->kept = gn_arena_create(account);
     r->eval = (gn_eval){.format = spec->fragment ? &spec->fragment->format : NULL, .arena = r->arena, .cancel = cancel};
     gn_code code = make_source(r, account, err);
-    r->root = &r->source;
-    if (code == GN_OK && spec->fragment)
-        r->root = gn_fragment_operators(spec->fragment, &r->eval, account, &r->source, spec->keyed, r->arena);
+    r->root = code == GN_OK ? make_operators(r, account) : NULL;
     if (code == GN_OK)
         code = r->root ? make_nothing(r, err) : gn_error_oom(err, account);
     if (code == GN_OK) /* what cannot be read is heard of when it is opened */
-        code = open_range(r, err);
+        code = spec->vectors ? open_vectors(r, err) : open_range(r, err);
     if (code != GN_OK) {
         gn_run_close(r);
         return code;
@@ -187,14 +214,22 @@ bool gn_run_ended(const gn_run *r)
     bool gathers = f && (f->grouped || f->n_sort); /* more may come though all has been read */
     if (r->n_last == 0 || (f && !f->grouped && r->rows >= f->keep))
         return true;
+    if (r->vectors)
+        return false;
     return r->done == r->spec.n_ranges && r->at == (r->spec.n_ranges > 1 ? r->batch.n_rows : 0) &&
            !(gathers && r->n_last == GN_BATCH_ROWS);
+}
+
+void gn_run_vector_stats(const gn_run *r, gn_vector_scan_stats *out)
+{
+    gn_vector_scan_stats_get(r->vectors, out);
 }
 
 void gn_run_close(gn_run *r)
 {
     if (!r)
         return;
+    gn_vector_scan_close(r->vectors);
     gn_operator_close(r->root);
     gn_scan_close(r->scan);
     gn_arena_destroy(r->bytes);

@@ -13,6 +13,9 @@ typedef struct gn_run_spec {
     uint32_t n_ranges;
     const gn_fragment *fragment; /* NULL: the rows as they are */
     bool keyed;                  /* the rows' keys will be asked for; not of an aggregation */
+    /* Instead of rows and ranges: in order of distance, which is one column more than what the fragment gives, the
+     * last. The fragment's filter becomes the scan's. Without keys, and the fragment neither groups nor sorts. */
+    const gn_vector_scan_spec *vectors;
 } gn_run_spec;
 
 typedef struct gn_run gn_run;
@@ -22,6 +25,7 @@ gn_code gn_run_open(gn_txn *txn, const gn_run_spec *spec, gn_account *account, c
 /* As gn_scan_next; the batch's columns lie in the run's memory. */
 gn_code gn_run_next(gn_run *run, gn_batch *batch, gn_bytes *keys, gn_error *err);
 bool gn_run_ended(const gn_run *run); /* surely nothing comes after what it gave last */
-void gn_run_close(gn_run *run);       /* NULL is fine */
+void gn_run_vector_stats(const gn_run *run, gn_vector_scan_stats *out);
+void gn_run_close(gn_run *run); /* NULL is fine */
 
 #endif

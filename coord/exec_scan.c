@@ -198,7 +198,7 @@ static gn_code compute_bound(scan_source *s, const gn_expr *e, bool inclusive, b
     return GN_OK;
 }
 
-static gn_code compute(scan_source *s, gn_error *err)
+static gn_code compute_ends(scan_source *s, gn_error *err)
 {
     gn_code code = GN_OK;
     s->started = true;
@@ -211,6 +211,12 @@ static gn_code compute(scan_source *s, gn_error *err)
         code = compute_bound(s, s->path->lo, s->path->lo_inclusive, true, &s->lo, err);
     if (code == GN_OK)
         code = compute_bound(s, s->path->hi, s->path->hi_inclusive, false, &s->hi, err);
+    return code;
+}
+
+static gn_code compute(scan_source *s, gn_error *err)
+{
+    gn_code code = compute_ends(s, err);
     bool several = false; /* ranges, each of which may be another group's */
     for (uint32_t i = 0; i < s->path->n_parts; i++)
         several |= s->parts[i].n > 1;
@@ -329,6 +335,30 @@ static gn_code make_ranges(scan_source *s, gn_error *err)
     return code;
 }
 
+static void init_keys(scan_source *s, gn_exec *x, const gn_path *path)
+{
+    s->x = x;
+    s->path = path;
+    gn_buf_init(&s->lo_key, x->account, 2 * (size_t)GN_MAX_KEY * GN_MAX_INDEX_COLUMNS);
+    gn_buf_init(&s->hi_key, x->account, 2 * (size_t)GN_MAX_KEY * GN_MAX_INDEX_COLUMNS);
+}
+
+gn_code gn_scan_ranges(gn_exec *x, const gn_path *path, uint32_t most, gn_arena *arena, const gn_key_range **out,
+                       uint32_t *n, bool *fits, gn_error *err)
+{
+    scan_source s = {.ranges = arena};
+    init_keys(&s, x, path);
+    gn_code code = compute_ends(&s, err);
+    *fits = code == GN_OK && !s.finished && count_ranges(&s) <= most;
+    if (*fits)
+        code = make_ranges(&s, err);
+    *out = s.run.ranges;
+    *n = !*fits ? 0 : s.run.n_ranges ? s.run.n_ranges : 1;
+    gn_buf_close(&s.lo_key);
+    gn_buf_close(&s.hi_key);
+    return code;
+}
+
 /* ---- the operator ---- */
 
 static gn_code open_scan(scan_source *s, gn_error *err)
@@ -385,6 +415,21 @@ static void scan_close(gn_operator *op)
 
 static const gn_operator_ops scan_ops = {.name = "Scan", .next = scan_next, .close = scan_close};
 
+gn_code gn_exec_null_batch(gn_exec *x, const gn_type *types, uint32_t n, gn_batch *out, gn_error *err)
+{
+    gn_column *columns = gn_arena_calloc(x->arena, (size_t)n + 1, sizeof *columns);
+    *out = (gn_batch){.n_columns = n, .columns = columns, .arena = x->arena};
+    for (uint32_t i = 0; i < n && columns; i++) {
+        columns[i] = (gn_column){.type = types[i], .has_nulls = true};
+        columns[i].nulls = gn_arena_alloc(x->arena, GN_BATCH_ROWS / 64 * sizeof(uint64_t));
+        columns[i].data = gn_arena_calloc(x->arena, GN_BATCH_ROWS, sizeof(gn_bytes));
+        if (!columns[i].nulls || !columns[i].data)
+            return gn_error_oom(err, x->account);
+        memset(columns[i].nulls, 0xff, GN_BATCH_ROWS / 64 * sizeof(uint64_t));
+    }
+    return columns ? GN_OK : gn_error_oom(err, x->account);
+}
+
 /* What a fragment gives: groups, or rows some of whose columns do not come. */
 static gn_code init_run(scan_source *s, gn_error *err)
 {
@@ -396,14 +441,12 @@ static gn_code init_run(scan_source *s, gn_error *err)
     if (!f)
         return GN_OK;
     s->batch.n_columns = f->n_out;
-    for (uint32_t i = 0; i < s->path->n_ordinals && !f->grouped; i++) {
-        s->columns[i] = (gn_column){.type = s->path->types[i], .has_nulls = true};
-        s->columns[i].nulls = gn_arena_alloc(s->x->arena, GN_BATCH_ROWS / 64 * sizeof(uint64_t));
-        s->columns[i].data = gn_arena_calloc(s->x->arena, GN_BATCH_ROWS, sizeof(gn_bytes));
-        if (!s->columns[i].nulls || !s->columns[i].data)
-            return gn_error_oom(err, s->x->account);
-        memset(s->columns[i].nulls, 0xff, GN_BATCH_ROWS / 64 * sizeof(uint64_t));
-    }
+    gn_batch nulls;
+    gn_code code = f->grouped ? GN_OK : gn_exec_null_batch(s->x, s->path->types, s->path->n_ordinals, &nulls, err);
+    if (code != GN_OK)
+        return code;
+    if (!f->grouped && s->path->n_ordinals)
+        memcpy(s->columns, nulls.columns, s->path->n_ordinals * sizeof *s->columns);
     if (!f->grouped)
         return GN_OK;
     s->columns = gn_arena_calloc(s->x->arena, f->n_out + 1, sizeof *s->columns);
@@ -443,13 +486,10 @@ gn_code gn_scan_source(gn_exec *x, const gn_path *path, bool with_keys, uint64_t
     if (!s)
         return gn_error_oom(err, x->account);
     s->op = (gn_operator){.ops = &scan_ops, .eval = &x->eval, .timed = x->timed};
-    s->x = x;
-    s->path = path;
+    init_keys(s, x, path);
     s->with_keys = with_keys;
     s->finished = path->kind == GN_PATH_EMPTY;
     s->bytes = gn_arena_create(x->account);
-    gn_buf_init(&s->lo_key, x->account, 2 * (size_t)GN_MAX_KEY * GN_MAX_INDEX_COLUMNS);
-    gn_buf_init(&s->hi_key, x->account, 2 * (size_t)GN_MAX_KEY * GN_MAX_INDEX_COLUMNS);
     s->spec = (gn_scan_spec){.table = path->table,
                              .index = path->index,
                              .reverse = path->reverse,

@@ -113,8 +113,11 @@ typedef struct vector_source {
     const gn_path *path;
     uint64_t limit_hint;
     gn_value query;
-    gn_batch batch;
+    const gn_fragment *fragment; /* what is done where the rows are; NULL: nothing */
+    gn_batch batch;              /* what the scan fills, */
+    gn_batch out;                /* and with a fragment: its columns where the path has them */
     gn_arena *bytes;
+    gn_arena *ranges;
     gn_vector_scan_spec spec;
     gn_dvector_scan *scan;
     gn_vector_scan_stats stats;
@@ -187,7 +190,11 @@ static gn_code rest_path(vector_source *v, gn_path *path, uint32_t *vector_at, g
     gn_type *types = gn_arena_alloc(v->x->arena, (n + 1) * sizeof *types);
     if (!ordinals || !types)
         return gn_error_oom(err, v->x->account);
-    *path = (gn_path){.kind = GN_PATH_SCAN, .table = t, .ordinals = ordinals, .types = types};
+    *path = v->path->within ? *v->path->within : (gn_path){.kind = GN_PATH_SCAN, .table = t};
+    path->ordered = false;
+    path->ordinals = ordinals;
+    path->types = types;
+    path->n_ordinals = 0;
     bool placed = false;
     for (uint32_t i = 0; i <= n; i++) {
         if (!placed && (i == n || v->path->ordinals[i] >= v->path->vector_ordinal)) {
@@ -240,7 +247,30 @@ static gn_code open_rest(vector_source *v, gn_error *err)
     if (condition)
         v->rest = gn_op_filter(&v->x->eval, v->x->account, v->rest, condition);
     v->rest = gn_op_project(&v->x->eval, v->x->account, v->rest, exprs, v->path->n_ordinals + 1);
+    if (v->fragment)
+        v->rest = gn_op_filter(&v->x->eval, v->x->account, v->rest, v->fragment->filter);
     return GN_OK;
+}
+
+/* Where all that match are, if they may be few; and how far from the query. */
+static gn_code bound_search(vector_source *v, gn_error *err)
+{
+    enum { MOST_RANGES = 1024 };
+    gn_value radius;
+    gn_code code = GN_OK;
+    bool fits;
+    if (v->fragment && v->path->within) {
+        v->ranges = gn_arena_create(v->x->account);
+        v->spec.within = v->path->within->index;
+        code = gn_scan_ranges(v->x, v->path->within, MOST_RANGES, v->ranges, &v->spec.ranges, &v->spec.n_ranges, &fits,
+                              err);
+    }
+    if (code != GN_OK || !v->fragment || !v->path->radius)
+        return code;
+    code = gn_exec_value(v->x, v->path->radius, &radius, err);
+    v->spec.has_radius = code == GN_OK && !radius.is_null && isfinite(radius.as.f64);
+    v->spec.radius = v->spec.has_radius ? radius.as.f64 : 0;
+    return code;
 }
 
 static gn_code open_search(vector_source *v, gn_error *err)
@@ -270,7 +300,8 @@ static gn_code open_search(vector_source *v, gn_error *err)
                                     .ordinals = v->path->ordinals,
                                     .n_ordinals = v->path->n_ordinals};
     v->phase = V_SEARCH;
-    return gn_dvector_scan_open(v->x->txn, &v->spec, &v->scan, err);
+    code = bound_search(v, err);
+    return code == GN_OK ? gn_dvector_scan_open(v->x->txn, &v->spec, v->fragment, &v->scan, err) : code;
 }
 
 static void end_search(vector_source *v)
@@ -290,13 +321,28 @@ static gn_code next_phase(vector_source *v, gn_error *err)
     end_search(v);
     gn_operator_close(v->rest);
     v->rest = NULL;
-    if (v->phase == V_SEARCH)
+    if (v->phase == V_SEARCH && v->spec.has_radius) /* what has no distance is within none */
+        v->phase = V_END;
+    else if (v->phase == V_SEARCH)
         v->phase = undefined ? V_UNDEFINED : c->not_null ? V_END : V_NULL;
     else if (v->phase == V_UNDEFINED)
         v->phase = c->not_null ? V_END : V_NULL;
     else
         v->phase = V_END;
     return v->phase == V_END ? GN_OK : open_rest(v, err);
+}
+
+/* Columns that stay where the rows are, since nothing here looks at them, are NULL. */
+static gn_batch *give_found(vector_source *v)
+{
+    const gn_fragment *f = v->fragment;
+    if (!f)
+        return &v->batch;
+    for (uint32_t i = 0; i < f->n_out; i++)
+        v->out.columns[f->columns[i]] = v->batch.columns[i];
+    v->out.columns[v->path->n_ordinals] = v->batch.columns[f->n_out];
+    v->out.n_rows = v->batch.n_rows;
+    return &v->out;
 }
 
 static gn_code vector_next(gn_operator *op, gn_batch **out, gn_error *err)
@@ -311,7 +357,7 @@ static gn_code vector_next(gn_operator *op, gn_batch **out, gn_error *err)
         if (code != GN_OK)
             return code;
         if (batch && batch->n_rows) {
-            *out = batch;
+            *out = v->phase == V_SEARCH ? give_found(v) : batch;
             return GN_OK;
         }
         code = next_phase(v, err);
@@ -325,6 +371,7 @@ static void vector_close(gn_operator *op)
     end_search(v);
     gn_operator_close(v->rest);
     gn_arena_destroy(v->bytes);
+    gn_arena_destroy(v->ranges);
 }
 
 static const gn_operator_ops vector_ops = {.name = "Vector Scan", .next = vector_next, .close = vector_close};
@@ -342,7 +389,11 @@ gn_code gn_vector_source(gn_exec *x, const gn_path *path, uint64_t limit_hint, g
     v->bytes = gn_arena_create(x->account);
     v->batch = (gn_batch){.n_columns = path->n_types, .arena = v->bytes}; /* the scan makes its columns */
     *out = &v->op;
-    return GN_OK;
+    if (x->push.path != path || !x->push.fragment)
+        return GN_OK;
+    v->fragment = x->push.fragment;
+    v->batch.n_columns = v->fragment->n_out + 1;
+    return gn_exec_null_batch(x, path->types, path->n_types, &v->out, err);
 }
 
 void gn_vector_source_stats(const gn_operator *op, gn_vector_scan_stats *out)

@@ -138,6 +138,13 @@ static const char *const *result_names(explainer *e, const gn_query *q)
 
 /* ---- nodes ---- */
 
+static const char *way_of(explainer *e, const gn_vector_scan_stats *stats)
+{
+    if (stats->way == GN_VECTOR_BY_KEYS)
+        return text(e, "exact among %llu keys", (unsigned long long)stats->keys);
+    return stats->way == GN_VECTOR_BY_ROWS ? "exact by all rows" : "nearest first";
+}
+
 static void explain_vector(explainer *e, node *n, const gn_path *path)
 {
     const gn_settings *set = &e->s->settings;
@@ -162,6 +169,12 @@ static void explain_vector(explainer *e, node *n, const gn_path *path)
         text(e, "distances=%llu searches=%llu segments=%u tail=%llu ef=%u", (unsigned long long)stats.distances,
              (unsigned long long)stats.searches, stats.segments, (unsigned long long)stats.tail_rows, stats.ef),
         false);
+    add(n, "Rows Fetched", text(e, "%llu", (unsigned long long)stats.fetched), true);
+    if (stats.asked)
+        add(n, "Filtered Search",
+            text(e, "%s, %llu of %llu rows matched", way_of(e, &stats), (unsigned long long)stats.passed,
+                 (unsigned long long)stats.asked),
+            false);
     if (e->s->settings.target_recall > 0 && stats.recall > 0)
         add(n, "Recall", text(e, "at least %.3f by calibration", (double)stats.recall), false);
 }
@@ -187,6 +200,8 @@ static void explain_push(explainer *e, node *n, const gn_query *q)
     const gn_fragment *f = push->path == &q->path ? push->fragment : NULL;
     if (!f)
         return;
+    if (!q->path.table->distribution_id)
+        return;
     uint32_t left = q->path.n_ordinals - f->n_columns;
     char *what = text(e, "%s", push->filters ? "filter" : "");
     if (push->groups)
@@ -205,6 +220,9 @@ static void explain_filter(explainer *e, node *n, const gn_query *q, const gn_ex
     if (!q->filter)
         return;
     add(n, "Filter", one_expr(e, q->filter, q->path_names, q->path.n_types), false);
+    if (q->path.within)
+        add(n, "Few Matches By",
+            text(e, "%s", q->path.within->index ? q->path.within->index->name : q->path.table->key_name), false);
     if (!e->analyze || !o->filter)
         return;
     add(n, "Rows Removed by Filter",
@@ -587,7 +605,7 @@ static gn_code foresee(explainer *e)
     gn_exec *x = &e->p->exec;
     bool writes = e->plan->kind == GN_PLAN_UPDATE || e->plan->kind == GN_PLAN_DELETE;
     uint64_t limit = UINT64_MAX, offset = 0;
-    if (!q || q->path.kind != GN_PATH_SCAN)
+    if (!q || (q->path.kind != GN_PATH_SCAN && q->path.kind != GN_PATH_VECTOR))
         return GN_OK;
     gn_code code = gn_portal_exec_init(e->s, e->p, e->plan, false, e->err);
     if (code == GN_OK && !writes)

@@ -367,15 +367,19 @@ static bool metric_matches(const char *op, uint8_t metric)
            (strcmp(op, "<=>") == 0 && metric == GN_METRIC_COSINE);
 }
 
-/* ORDER BY column <op> constant LIMIT k, and an index on the column with the operator's metric. */
-static const gn_index_desc *vector_index(const planner *p, const gn_expr **column, gn_expr **query)
+/* What a vector index can be asked for. */
+typedef struct nearness {
+    const gn_index_desc *index;
+    gn_expr *order, *query; /* the distance; what to */
+    const gn_expr *column;
+    gn_expr *radius; /* NULL: none */
+} nearness;
+
+/* column <op> constant, and an index on the column with the operator's metric. */
+static const gn_index_desc *index_of_distance(const planner *p, const gn_expr *e, const gn_expr **column,
+                                              gn_expr **query)
 {
-    const gn_query *q = p->q;
-    const gn_table_desc *t = q->path.table;
-    if (q->n_sort != 1 || q->grouped || q->distinct || q->sort_projected || !q->limit || q->sort[0].descending ||
-        q->sort[0].nulls_first)
-        return NULL;
-    const gn_expr *e = q->sort[0].expr;
+    const gn_table_desc *t = p->q->path.table;
     if (e->kind != GN_E_CALL || e->n_args != 2)
         return NULL;
     int at = e->args[0]->kind == GN_E_COLUMN ? 0 : 1;
@@ -393,33 +397,86 @@ static const gn_index_desc *vector_index(const planner *p, const gn_expr **colum
     return NULL;
 }
 
-/* Exact order over few rows is cheaper than a graph whose neighbours the filter mostly refuses. */
+/* A condition that the distance is below something, of rows that need not come in another order. Distances by inner
+ * product have no scale to say by how much the index's may be off. */
+static void find_radius(const planner *p, nearness *to)
+{
+    for (uint32_t i = 0; i < p->n_conjuncts; i++) {
+        const gn_expr *e = p->conjuncts[i].expr;
+        if (e->kind != GN_E_CALL || e->n_args != 2)
+            continue;
+        enum conjunct_kind kind = comparison(gn_function_name(e->function), false);
+        int at = kind == C_LT || kind == C_LE ? 0 : kind == C_GT || kind == C_GE ? 1 : -1;
+        if (at < 0 || !gn_expr_is_constant(e->args[1 - at]) || !gn_type_is(e->args[1 - at]->type, GN_T_FLOAT8))
+            continue;
+        nearness found = {.order = e->args[at]};
+        found.index = index_of_distance(p, e->args[at], &found.column, &found.query);
+        if (!found.index || found.index->metric == GN_METRIC_IP ||
+            (to->order && !gn_expr_equal(to->order, found.order)))
+            continue;
+        *to = found;
+        to->radius = e->args[1 - at];
+        return;
+    }
+}
+
+/* ORDER BY distance LIMIT k, or WHERE distance < radius of a query that asks for no other order. */
+static bool find_nearness(const planner *p, nearness *out)
+{
+    const gn_query *q = p->q;
+    *out = (nearness){0};
+    if (q->n_sort > 1 || q->grouped || q->distinct || q->sort_projected || q->n_targets == 0)
+        return false;
+    if (q->n_sort == 1) {
+        if (q->sort[0].descending || q->sort[0].nulls_first)
+            return false;
+        out->order = (gn_expr *)q->sort[0].expr;
+        out->index = index_of_distance(p, out->order, &out->column, &out->query);
+        if (!out->index)
+            return false;
+    }
+    find_radius(p, out);
+    return out->index && (out->radius || (q->n_sort && q->limit));
+}
+
+/* The way to few rows is found out when they are read: they are many only where the index is left to say so. Before
+ * nodes knew of that, exact order over few rows was thought cheaper than a graph whose neighbours the filter mostly
+ * refuses. */
 static bool vector_is_better(const planner *p, const candidate *best)
 {
     if (best->n_used == 0 || !p->context->enable_seqscan)
         return true;
+    if (gn_dvector_scan_takes_fragments(p->context->cluster))
+        return !best->path.unique;
     double exact = best->path.cost + best->path.rows_estimate * DISTANCE_COST;
     candidate all = {.selectivity = 1};
     double wanted = fmax(40, p->limit / fmax(1e-6, filter_selectivity(p, &all)));
     return !best->path.unique && wanted * VECTOR_ROW < exact;
 }
 
-static void consider_vector(planner *p, candidate *best)
+static gn_code consider_vector(planner *p, candidate *best)
 {
-    const gn_expr *column;
-    gn_expr *query;
-    const gn_index_desc *index = vector_index(p, &column, &query);
-    if (!index || !p->context->enable_indexscan || !vector_is_better(p, best))
-        return;
+    nearness near;
+    if (!find_nearness(p, &near) || !p->context->enable_indexscan || !vector_is_better(p, best))
+        return GN_OK;
     candidate c = {.path = p->q->path, .selectivity = 1, .ordered = true};
     c.path.kind = GN_PATH_VECTOR;
-    c.path.index = index;
-    c.path.query = query;
-    c.path.order = (gn_expr *)p->q->sort[0].expr;
-    c.path.vector_ordinal = column->column;
+    c.path.index = near.index;
+    c.path.query = near.query;
+    c.path.radius = near.radius;
+    c.path.order = near.order;
+    c.path.vector_ordinal = near.column->column;
+    if (best->n_used > 0 && gn_dvector_scan_takes_fragments(p->context->cluster)) {
+        gn_path *within = gn_arena_memdup(p->b->arena, &best->path, sizeof best->path);
+        if (!within)
+            return oom(p);
+        within->reverse = false;
+        c.path.within = within;
+    }
     c.path.rows_estimate = fmin(p->table_rows, p->limit / fmax(1e-6, filter_selectivity(p, &c)));
     c.path.cost = c.path.rows_estimate * VECTOR_ROW;
     *best = c;
+    return GN_OK;
 }
 
 /* ---- what the scan gives ---- */
@@ -525,7 +582,9 @@ static gn_code choose(planner *p)
     for (uint32_t i = 0; i < t->n_indexes && p->context->enable_indexscan; i++)
         if (t->indexes[i].kind == GN_INDEX_BTREE)
             consider(p, &t->indexes[i], &best, &any);
-    consider_vector(p, &best);
+    gn_code code = consider_vector(p, &best);
+    if (code != GN_OK)
+        return code;
     p->q->path = best.path;
     p->q->presorted = p->q->path.ordered = best.ordered;
     p->q->rows = fmax(1, best.path.rows_estimate * filter_selectivity(p, &best));
@@ -581,6 +640,8 @@ static void fold_all(planner *p)
         fold_list(p, &q->offset, 1);
     if (q->path.query)
         fold_list(p, &q->path.query, 1);
+    if (q->path.radius)
+        fold_list(p, &q->path.radius, 1);
 }
 
 static double wanted_rows(const gn_query *q)

@@ -51,9 +51,11 @@ typedef struct gn_path {
     const gn_type *types; /* of its output columns; with the distance last for vectors */
     uint32_t n_types;
 
-    gn_expr *query;          /* vector: what to search for */
-    gn_expr *order;          /* vector: the whole distance expression */
-    uint32_t vector_ordinal; /* the table's column that it is about */
+    gn_expr *query;               /* vector: what to search for */
+    gn_expr *radius;              /* vector: nothing farther away is wanted; NULL: no bound */
+    const struct gn_path *within; /* vector: a path to all rows that match, which may be few; NULL: none */
+    gn_expr *order;               /* vector: the whole distance expression */
+    uint32_t vector_ordinal;      /* the table's column that it is about */
 
     gn_expr *series[3];
     gn_expr **arrays; /* UNNEST: one a column; with `fill` its arguments */

@@ -188,6 +188,14 @@ static gn_code fits(const pusher *p, bool *out)
     return GN_OK;
 }
 
+static bool may_push(const gn_exec *x, const gn_query *q)
+{
+    const gn_path *path = &q->path;
+    if (path->kind == GN_PATH_VECTOR) /* what the filter needs it for; all else is in the search's specification */
+        return q->filter && gn_dvector_scan_takes_fragments(x->cluster);
+    return path->kind == GN_PATH_SCAN && !is_point(path) && gn_dscan_takes_fragments(x->cluster, path->table);
+}
+
 gn_code gn_exec_push(gn_exec *x, const gn_query *q, uint64_t keep, bool writes, gn_error *err)
 {
     const gn_path *path = &q->path;
@@ -196,7 +204,7 @@ gn_code gn_exec_push(gn_exec *x, const gn_query *q, uint64_t keep, bool writes, 
     bool fit = false;
     p.eval.err = err;
     x->push = (gn_push){0};
-    if (path->kind != GN_PATH_SCAN || is_point(path) || !gn_dscan_takes_fragments(x->cluster, path->table))
+    if (!may_push(x, q))
         return GN_OK;
     p.f = take(&p, 0, sizeof *p.f, &code);
     if (code)
@@ -207,6 +215,10 @@ gn_code gn_exec_push(gn_exec *x, const gn_query *q, uint64_t keep, bool writes, 
     push->path = path;
     bool filtered = push_filter(&p, &code);
     push->filters = p.f->filter != NULL;
+    if (!code && path->kind == GN_PATH_VECTOR && !push->filters) {
+        *push = (gn_push){0};
+        return GN_OK;
+    }
     push->groups = filtered && !code && q->grouped && !writes && push_groups(&p, &code);
     push->sorts = filtered && !code && !q->grouped && !writes && push_sort(&p, &code);
     push->limits = filtered && !code && !q->grouped && !writes && !push->sorts && push_limit(&p);
@@ -216,6 +228,6 @@ gn_code gn_exec_push(gn_exec *x, const gn_query *q, uint64_t keep, bool writes, 
     if (fit)
         push->fragment = p.f;
     else
-        *push = (gn_push){.path = path};
+        *push = (gn_push){.path = path->kind == GN_PATH_VECTOR ? NULL : path};
     return code;
 }

@@ -64,15 +64,13 @@ static gn_code set_value(gn_column *c, uint32_t row, gn_value *v, gn_arena *aren
     return GN_OK;
 }
 
-gn_code gn_batch_fill_row(gn_batch_fill *f, gn_batch *batch, gn_bytes row, gn_bytes key, gn_bytes *key_out,
-                          double distance, gn_error *err)
+gn_code gn_batch_fill_values(gn_batch_fill *f, gn_batch *batch, gn_value *values, gn_bytes key, gn_bytes *key_out,
+                             double distance, gn_error *err)
 {
     GN_ASSERT(batch->n_rows < GN_BATCH_ROWS);
     gn_code code = GN_OK;
-    if (f->n > 0)
-        code = gn_row_decode(f->desc, row, f->ordinals, f->n, f->values, batch->arena, err);
     for (uint32_t i = 0; code == GN_OK && i < f->n; i++)
-        code = set_value(&batch->columns[i], batch->n_rows, &f->values[i], batch->arena, err);
+        code = set_value(&batch->columns[i], batch->n_rows, &values[i], batch->arena, err);
     if (code == GN_OK && f->distance)
         batch->columns[f->n].f64[batch->n_rows] = distance;
     if (code == GN_OK && key_out) {
@@ -84,4 +82,37 @@ gn_code gn_batch_fill_row(gn_batch_fill *f, gn_batch *batch, gn_bytes row, gn_by
     if (code == GN_OK)
         batch->n_rows++;
     return code;
+}
+
+gn_code gn_batch_fill_row(gn_batch_fill *f, gn_batch *batch, gn_bytes row, gn_bytes key, gn_bytes *key_out,
+                          double distance, gn_error *err)
+{
+    gn_code code = GN_OK;
+    if (f->n > 0)
+        code = gn_row_decode(f->desc, row, f->ordinals, f->n, f->values, batch->arena, err);
+    return code == GN_OK ? gn_batch_fill_values(f, batch, f->values, key, key_out, distance, err) : code;
+}
+
+static void move_item(gn_column *c, uint32_t from, uint32_t to)
+{
+    size_t size = item_size(c->type);
+    uint64_t bit = (uint64_t)1 << (to & 63);
+    memmove((char *)c->data + size * to, (char *)c->data + size * from, size);
+    if (gn_column_is_null(c, from))
+        c->nulls[to >> 6] |= bit;
+    else if (c->has_nulls)
+        c->nulls[to >> 6] &= ~bit;
+}
+
+void gn_batch_keep(gn_batch *batch, gn_bytes *keys, const uint16_t *rows, uint32_t n)
+{
+    if (n == batch->n_rows)
+        return;
+    for (uint32_t i = 0; i < n; i++) {
+        for (uint32_t c = 0; c < batch->n_columns; c++)
+            move_item(&batch->columns[c], rows[i], i);
+        if (keys)
+            keys[i] = keys[rows[i]];
+    }
+    batch->n_rows = n;
 }

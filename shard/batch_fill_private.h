@@ -20,5 +20,10 @@ gn_code gn_batch_fill_begin(gn_batch_fill *fill, gn_batch *batch, gn_error *err)
 /* Adds a row; what it refers to is copied. key_out may be NULL. */
 gn_code gn_batch_fill_row(gn_batch_fill *fill, gn_batch *batch, gn_bytes row, gn_bytes key, gn_bytes *key_out,
                           double distance, gn_error *err);
+/* The same with its values at hand: fill->n of them; they are changed. */
+gn_code gn_batch_fill_values(gn_batch_fill *fill, gn_batch *batch, gn_value *values, gn_bytes key, gn_bytes *key_out,
+                             double distance, gn_error *err);
+/* The rows at these places alone stay, of a batch without keys if `keys` is NULL. */
+void gn_batch_keep(gn_batch *batch, gn_bytes *keys, const uint16_t *rows, uint32_t n);
 
 #endif

@@ -49,11 +49,10 @@ static gn_code check_spec(gn_txn *txn, const gn_scan_spec *spec, gn_error *err)
     return GN_OK;
 }
 
-/* Has a committed index at the read SCN? One of this transaction's own making has no entries in the store. */
-static bool index_is_committed(const gn_txn *txn, const gn_scan_spec *spec)
+bool gn_txn_index_is_committed(const gn_txn *txn, const gn_table_desc *table, uint64_t index_id)
 {
-    const gn_schema_table *t = gn_schema_find(txn->schema, spec->table->id);
-    return t && t->desc->data_epoch == spec->table->data_epoch && gn_table_index(t->desc, spec->index->id);
+    const gn_schema_table *t = gn_schema_find(txn->schema, table->id);
+    return t && t->desc->data_epoch == table->data_epoch && gn_table_index(t->desc, index_id);
 }
 
 /* The rows that were committed before, for an index that is not. */
@@ -88,7 +87,7 @@ static gn_code open_own(gn_scan *s, gn_error *err)
     gn_txn *txn = s->txn;
     const gn_scan_spec *spec = s->spec;
     gn_write_set *ws = gn_txn_find_set(txn, spec->table->id);
-    bool uncommitted = spec->index && !index_is_committed(txn, spec);
+    bool uncommitted = spec->index && !gn_txn_index_is_committed(txn, spec->table, spec->index->id);
     if (uncommitted && !ws)
         ws = gn_txn_set(txn, gn_txn_table(txn, spec->table->id));
     if (!uncommitted && (!ws || gn_write_set_empty(ws)))

@@ -162,7 +162,10 @@ void gn_scan_close(gn_scan *scan);           /* NULL is fine */
 
 /* Rows in order of distance to a vector, through a vector index: the first calls give about k_hint rows, further calls
  * widen the search until every row with a vector has come; none comes twice. The last column of the batch, after
- * `ordinals`, is the distance (double precision). Own uncommitted writes are seen. */
+ * `ordinals`, is the distance (double precision). Own uncommitted writes are seen.
+ *
+ * With a filter the rows that come are those for which it is true: k_hint of them whenever there are so many. Which way
+ * is cheapest is found out on the way, by how many of the nearest rows match (vector_search.c). */
 typedef struct gn_vector_scan_spec {
     const gn_table_desc *table;
     const gn_index_desc *index;
@@ -174,13 +177,32 @@ typedef struct gn_vector_scan_spec {
     bool exact;
     const uint32_t *ordinals;
     uint32_t n_ordinals;
+    const struct gn_expr *filter; /* NULL: none. Settled (query/expr_pack.h), over the batch's columns */
+    const gn_format *format;      /* the session's; with a filter */
+    /* Optional: rows for which the filter is true are all in these ranges of a btree index, or with `within` NULL of
+     * the primary key. Where that turns out to be few, they alone are looked at, and all of them. */
+    const gn_index_desc *within;
+    const gn_key_range *ranges;
+    uint32_t n_ranges;
+    bool has_radius; /* rows farther away than `radius` may be left out */
+    double radius;
 } gn_vector_scan_spec;
+
+typedef enum gn_vector_way {
+    GN_VECTOR_BY_INDEX, /* nearest first, more and more of them */
+    GN_VECTOR_BY_KEYS,  /* all that are in the ranges */
+    GN_VECTOR_BY_ROWS,  /* by a pass over the rows */
+} gn_vector_way;
 
 typedef struct gn_vector_scan gn_vector_scan;
 typedef struct gn_vector_scan_stats {
     uint64_t distances, searches, tail_rows;
     uint32_t segments, ef;
-    float recall; /* what the index's calibration says of the search; 0 = unknown, 1 = exact */
+    float recall;           /* what the index's calibration says of the search; 0 = unknown, 1 = exact */
+    gn_vector_way way;      /* the last that was taken */
+    uint64_t fetched;       /* rows that were read */
+    uint64_t asked, passed; /* rows that the filter was computed for; for which it was true */
+    uint64_t keys;          /* of the list of BY_KEYS */
 } gn_vector_scan_stats;
 gn_code gn_vector_scan_open(gn_txn *txn, const gn_vector_scan_spec *spec, gn_vector_scan **out, gn_error *err);
 gn_code gn_vector_scan_next(gn_vector_scan *scan, gn_batch *batch, gn_bytes *keys, gn_error *err);

@@ -67,6 +67,10 @@ static inline gn_code gn_txn_await_key(gn_txn *txn, const gn_space *space, gn_by
     return txn->pending ? gn_txn_await_key_slow(txn, space, key, err) : GN_OK;
 }
 
+/* ---- scan.c ---- */
+/* Is the index there at the read SCN? One of this transaction's own making has no entries in the store. */
+bool gn_txn_index_is_committed(const gn_txn *txn, const gn_table_desc *table, uint64_t index_id);
+
 /* ---- txn_catalog.c ---- */
 /* Remembers that the outcome depends on this table's definition. */
 void gn_txn_use_table(gn_txn *txn, uint64_t table_id);

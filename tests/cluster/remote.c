@@ -349,7 +349,7 @@ char *nearest(gn_dtxn *txn, const char *name, const float *v, uint32_t k, gn_cod
     gn_batch batch = {.n_columns = 2, .arena = gn_arena_create(NULL)};
     gn_buf out;
     gn_buf_init(&out, NULL, 1 << 20);
-    *code = gn_dvector_scan_open(txn, &spec, &scan, err);
+    *code = gn_dvector_scan_open(txn, &spec, NULL, &scan, err);
     for (uint32_t n = 0; *code == GN_OK && n < k;) {
         *code = gn_dvector_scan_next(scan, &batch, NULL, err);
         for (uint32_t i = 0; *code == GN_OK && i < batch.n_rows && n < k; i++, n++)

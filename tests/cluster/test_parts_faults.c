@@ -247,7 +247,8 @@ static gn_code ask(remote *r, gn_node_id from, uint16_t method, gn_bytes request
 }
 
 /* id > 5, the three with the first texts. */
-static void append_fragment(const gn_table_desc *t, const uint32_t *ordinals, gn_buf *out)
+static void append_fragment(const gn_table_desc *t, const uint32_t *ordinals, const gn_vector_scan_spec *vectors,
+                            gn_buf *out)
 {
     const gn_type int8 = gn_type_of(GN_T_INT8);
     gn_type types[3], wanted[2], result;
@@ -266,7 +267,7 @@ static void append_fragment(const gn_table_desc *t, const uint32_t *ordinals, gn
                      .n_types = 3,
                      .filter = &filter,
                      .sort = &sort,
-                     .n_sort = 1,
+                     .n_sort = vectors ? 0 : 1,
                      .keep = 3,
                      .columns = columns,
                      .n_columns = 2};
@@ -274,7 +275,14 @@ static void append_fragment(const gn_table_desc *t, const uint32_t *ordinals, gn
     gn_buf_init(&packed, NULL, 1 << 20);
     assert_true(gn_fragment_pack(&f, &packed));
     gn_key_range more[2] = {{.lo = gn_bytes_str("\x80\1"), .hi = gn_bytes_str("\x80\2")}, {.lo_exclusive = true}};
-    gn_wire_run_write(out, more, 2, gn_buf_bytes(&packed));
+    if (vectors) {
+        gn_vector_scan_spec spec = *vectors;
+        spec.ranges = more;
+        spec.n_ranges = 2;
+        gn_wire_vector_run_write(out, &spec, gn_buf_bytes(&packed));
+    } else {
+        gn_wire_run_write(out, more, 2, gn_buf_bytes(&packed));
+    }
     gn_buf_close(&packed);
 }
 
@@ -317,14 +325,14 @@ static void make_request(remote *r, const gn_table_desc *t, int action, uint64_t
                                   .n_ordinals = 3};
     if (action == GN_PART_SCAN || action == GN_PART_RUN)
         gn_wire_scan_write(out, 1, &scan);
-    else if (action == GN_PART_VECTOR_SCAN)
+    else if (action == GN_PART_VECTOR_SCAN || action == GN_PART_VECTOR_RUN)
         gn_wire_vector_scan_write(out, 1, &vector);
     else if (action == GN_PART_PREPARE || action == GN_PART_ROLLBACK_TO)
         gn_buf_append_be64(out, 1);
     else if (action == GN_PART_NEXT)
         gn_buf_append_be32(out, 1);
-    if (action == GN_PART_RUN)
-        append_fragment(t, ordinals, out);
+    if (action == GN_PART_RUN || action == GN_PART_VECTOR_RUN)
+        append_fragment(t, ordinals, action == GN_PART_VECTOR_RUN ? &vector : NULL, out);
     if (action == GN_PART_PREPARE)
         gn_wire_groups_write(out, (uint64_t[]){4, 4}, 2);
     gn_buf_close(&writes);
@@ -342,7 +350,7 @@ static void hostile_requests_do_no_harm(void **state)
     gn_dtxn *txn = begin(r);
     const gn_table_desc *t = table(txn, "t");
     uint64_t part = 100;
-    for (int action = GN_PART_FLUSH; action <= GN_PART_RUN; action++) {
+    for (int action = GN_PART_FLUSH; action <= GN_PART_VECTOR_RUN; action++) {
         gn_buf request;
         part += 1000; /* no row has the number yet */
         make_request(r, t, action, part++, &request);

@@ -12,6 +12,7 @@ static void read_body(gn_part_request *r)
 {
     gn_wire_scan scan;
     gn_wire_run run;
+    gn_wire_vector_run vectors;
     gn_key_range range;
     uint64_t *groups = NULL;
     uint32_t n;
@@ -25,6 +26,13 @@ static void read_body(gn_part_request *r)
         if (gn_wire_scan_read(&r->body, false, &scan) && gn_wire_run_read(&r->body, &run))
             for (uint32_t i = 0; i < run.n_more; i++) {
                 bool sound = gn_wire_range_read(&run.more, &range);
+                GN_ASSERT(sound);
+            }
+        break;
+    case GN_PART_VECTOR_RUN:
+        if (gn_wire_scan_read(&r->body, true, &scan) && gn_wire_vector_run_read(&r->body, &vectors))
+            for (uint32_t i = 0; i < vectors.n_ranges; i++) {
+                bool sound = gn_wire_range_read(&vectors.ranges, &range);
                 GN_ASSERT(sound);
             }
         break;
