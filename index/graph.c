@@ -7,6 +7,7 @@
  * own list in a lower layer may then get links before it writes its own: it adds to them. */
 #include "base/assert.h"
 #include "index/graph_private.h"
+#include "index/table_private.h"
 
 #include <math.h>
 #include <sched.h>
@@ -72,19 +73,14 @@ gn_code gn_graph_create(const gn_graph_options *o, gn_graph **out, gn_error *err
                     .n_upper = n_upper,
                     .account = o->account,
                     .charged = bytes};
-    if (codes) {
-        g->codes = aligned_alloc(64, (codes + 63) / 64 * 64);
-        GN_ASSERT(g->codes != NULL);
-    }
+    g->codes = codes ? gn_table_alloc(codes, 0) : NULL;
     g->level = gn_xcalloc(n + 1, 1);
     memcpy(g->level, o->levels, n);
     g->absent = gn_xcalloc(n + 1, sizeof *g->absent);
     g->locks = gn_xcalloc(n + 1, 1);
     g->upper_at = gn_xcalloc(n + 1, sizeof *g->upper_at);
-    g->links0 = gn_xmalloc(links0 + 1);
-    g->upper = gn_xmalloc(upper + 1);
-    memset((void *)g->links0, 0xff, links0); /* GN_NO_LINK */
-    memset((void *)g->upper, 0xff, upper);
+    g->links0 = gn_table_alloc(links0, 0xff); /* GN_NO_LINK */
+    g->upper = gn_table_alloc(upper, 0xff);
     for (uint32_t i = 0, at = 0; i < n; at += g->level[i++])
         g->upper_at[i] = at;
     atomic_init(&g->entry, UINT64_MAX);
@@ -122,7 +118,7 @@ gn_graph_worker *gn_graph_worker_create(gn_graph *g)
     w->query = gn_code_query_create(g->codec);
     w->linked = gn_code_query_create(g->codec);
     w->other = gn_code_query_create(g->codec);
-    w->visited = gn_xcalloc((size_t)g->n + 1, sizeof *w->visited);
+    w->visited = gn_table_alloc((size_t)g->n * sizeof *w->visited, 0);
     w->pool = (gn_pool){.items = gn_xmalloc(pool * sizeof(gn_candidate)), .cap = pool};
     w->list = gn_xmalloc(list * sizeof(gn_candidate));
     w->list_cap = list;

@@ -11,6 +11,7 @@
  * candidate left is likely to belong to the k nearest: how far estimates are off is learned from those measured. */
 #include "base/assert.h"
 #include "index/segment_private.h"
+#include "index/table_private.h"
 
 #include <math.h>
 #include <stdatomic.h>
@@ -56,7 +57,7 @@ static gn_walk *walk_take(gn_segment *s)
         if (!gn_account_charge(s->account, bytes))
             return NULL;
         walk = gn_xcalloc(1, sizeof *walk);
-        walk->visited = gn_xcalloc(s->header->n_nodes, sizeof(uint16_t));
+        walk->visited = gn_table_alloc((size_t)s->header->n_nodes * sizeof(uint16_t), 0);
         walk->query = gn_code_query_create(s->codec);
         walk->pool = gn_xmalloc(MAX_POOL_EF * sizeof *walk->pool);
         walk->charged = bytes;

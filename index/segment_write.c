@@ -12,7 +12,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { BUFFER = 1 << 20 };
+/* A huge page: what is written at once lies together in the page cache where the file system can do that, and is then
+ * mapped as one, which spares walks the look-up of an address for every node. */
+enum { BUFFER = 2 << 20 };
 
 typedef struct gn_segment_writer {
     int fd;
