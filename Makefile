@@ -61,7 +61,7 @@ asan: ## all tests under AddressSanitizer and UndefinedBehaviorSanitizer
 
 # What runs in one thread has no races to find, and takes twenty times as long. What an operator's tool says is looked at
 # in the other builds; its races are looked for in ops/recover.
-ONE_THREAD := ^(sim/|index/(codes|vindex_codes|vindex_recall|segment|distance|neon)|shard/(groups|savepoint)|cluster/parts|raft/without|query/|jepsen/|ops/(gnomonctl|outcast|partial))
+ONE_THREAD := ^(sim/|index/(codes|vindex_codes|vindex_recall|vindex_search|segment|distance|neon)|shard/(groups|savepoint)|cluster/parts|raft/without|query/|jepsen/|ops/(gnomonctl|outcast|partial))
 tsan: ## tests of code with threads under ThreadSanitizer
 	@$(MAKE) --no-print-directory sanitized KIND=thread DIR=build/tsan SKIP='$(ONE_THREAD)'
 

@@ -63,6 +63,13 @@ void fixture_reopen(fixture *f, bool clean)
     fixture_open(f);
 }
 
+void fixture_build(fixture *f)
+{
+    gn_error err = {0};
+    if (gn_vindex_build(f->index, NULL, NULL, NULL, &err) != GN_OK)
+        fail_msg("build: %s", err.message);
+}
+
 gn_bytes key_of(uint32_t id, char buffer[16])
 {
     snprintf(buffer, 16, "k%08u", id);
@@ -109,7 +116,43 @@ float *clustered_vectors(uint64_t seed, size_t n, uint32_t dimensions, uint32_t 
     return v;
 }
 
+float *skewed_vectors(uint64_t seed, size_t n, uint32_t dimensions)
+{
+    float *v = clustered_vectors(seed, n, dimensions, 30);
+    for (size_t i = 0; i < n * dimensions; i++)
+        v[i] = v[i] / (1 + (float)(i % dimensions) / 4) + 0.05f;
+    return v;
+}
+
+size_t vector_words(gn_metric_kind metric, uint32_t dimensions)
+{
+    return metric == GN_METRIC_HAMMING || metric == GN_METRIC_JACCARD ? (dimensions + 31) / 32 : dimensions;
+}
+
+float *bit_vectors(uint64_t seed, size_t n, uint32_t bits)
+{
+    uint32_t words = (bits + 31) / 32, last = bits % 32 ? (1u << (bits % 32)) - 1 : UINT32_MAX;
+    float *v = malloc(n * words * sizeof *v);
+    for (size_t i = 0; i < n * words; i++) {
+        uint32_t center = (uint32_t)(i / words % 20 + 1) * 2654435761u * (uint32_t)(i % words + 1);
+        uint32_t word = center ^ (uint32_t)(next_u64(&seed) & next_u64(&seed));
+        word = i / words % 50 == 7 ? UINT32_MAX : word; /* a NaN, taken as a float */
+        word &= i % words == words - 1 ? last : UINT32_MAX;
+        memcpy(&v[i], &word, sizeof word);
+    }
+    return v;
+}
+
 /* ---- the model ---- */
+
+static void add_to_model(model *m, model_row row)
+{
+    if (m->n == m->cap) {
+        m->cap = m->cap ? 2 * m->cap : 256;
+        m->rows = realloc(m->rows, m->cap * sizeof *m->rows);
+    }
+    m->rows[m->n++] = row;
+}
 
 void insert_row(fixture *f, model *m, uint32_t id, uint64_t branch, uint64_t scn, const float *vector)
 {
@@ -117,13 +160,8 @@ void insert_row(fixture *f, model *m, uint32_t id, uint64_t branch, uint64_t scn
     gn_error err = {0};
     if (gn_vindex_insert(f->index, key_of(id, key), branch, scn, vector, &err) != GN_OK)
         fail_msg("insert: %s", err.message);
-    if (!m)
-        return;
-    if (m->n == m->cap) {
-        m->cap = m->cap ? 2 * m->cap : 256;
-        m->rows = realloc(m->rows, m->cap * sizeof *m->rows);
-    }
-    m->rows[m->n++] = (model_row){.id = id, .branch = branch, .begin = scn, .end = OPEN_END, .vector = vector};
+    if (m)
+        add_to_model(m, (model_row){.id = id, .branch = branch, .begin = scn, .end = OPEN_END, .vector = vector});
 }
 
 void end_row(fixture *f, model *m, uint32_t id, uint64_t branch, uint64_t scn)
@@ -137,14 +175,40 @@ void end_row(fixture *f, model *m, uint32_t id, uint64_t branch, uint64_t scn)
     }
 }
 
+void hide_row(fixture *f, model *m, uint32_t id, uint64_t branch, uint64_t scn)
+{
+    char key[16];
+    assert_int_equal(gn_vindex_hide(f->index, key_of(id, key), branch, scn, NULL), GN_OK);
+    if (m)
+        add_to_model(m, (model_row){.id = id, .branch = branch, .begin = scn, .end = OPEN_END});
+}
+
 void model_close(model *m)
 {
     free(m->rows);
     *m = (model){0};
 }
 
+static float bit_distance(const model *m, const float *a, const float *b)
+{
+    uint32_t differ = 0, both = 0, either = 0;
+    for (size_t i = 0; i < vector_words(m->metric, m->dimensions); i++) {
+        uint32_t x, y;
+        memcpy(&x, &a[i], sizeof x);
+        memcpy(&y, &b[i], sizeof y);
+        differ += (uint32_t)__builtin_popcount(x ^ y);
+        both += (uint32_t)__builtin_popcount(x & y);
+        either += (uint32_t)__builtin_popcount(x | y);
+    }
+    if (m->metric == GN_METRIC_HAMMING)
+        return (float)differ;
+    return either ? 1 - (float)both / (float)either : 0;
+}
+
 static float model_distance(const model *m, const float *a, const float *b)
 {
+    if (vector_words(m->metric, m->dimensions) != m->dimensions)
+        return bit_distance(m, a, b);
     double l1 = 0, l2 = 0, dot = 0, na = 0, nb = 0;
     for (uint32_t i = 0; i < m->dimensions; i++) {
         l1 += fabs((double)a[i] - b[i]);
@@ -165,21 +229,36 @@ static float model_distance(const model *m, const float *a, const float *b)
     }
 }
 
-static bool model_visible(const model *m, const model_row *r, const gn_branch_at *chain, size_t n_chain)
+static size_t place_in_chain(const model_row *r, const gn_branch_at *chain, size_t n_chain)
 {
     size_t i = 0;
     while (i < n_chain && chain[i].branch != r->branch)
         i++;
-    if (i == n_chain || r->begin > chain[i].scn || r->end <= chain[i].scn)
-        return false;
-    for (size_t j = 0; i > 0 && j < m->n; j++) {
-        const model_row *o = &m->rows[j];
-        for (size_t c = 0; o->id == r->id && c < i; c++) {
-            if (o->branch == chain[c].branch && o->begin <= chain[c].scn)
-                return false;
-        }
+    return i;
+}
+
+/* For each id, the first branch of the chain that has a version of it, which hides those of the later ones. */
+static size_t *first_places(const model *m, const gn_branch_at *chain, size_t n_chain)
+{
+    uint32_t most = 0;
+    for (size_t i = 0; i < m->n; i++)
+        most = m->rows[i].id > most ? m->rows[i].id : most;
+    size_t *first = malloc((most + 1) * sizeof *first);
+    for (uint32_t id = 0; id <= most; id++)
+        first[id] = n_chain;
+    for (size_t i = 0; i < m->n; i++) {
+        const model_row *r = &m->rows[i];
+        size_t at = place_in_chain(r, chain, n_chain);
+        if (at < first[r->id] && r->begin <= chain[at].scn)
+            first[r->id] = at;
     }
-    return true;
+    return first;
+}
+
+static bool model_visible(const model_row *r, const gn_branch_at *chain, size_t n_chain, const size_t *first)
+{
+    size_t i = place_in_chain(r, chain, n_chain);
+    return i < n_chain && r->begin <= chain[i].scn && r->end > chain[i].scn && first[r->id] == i;
 }
 
 static int nearer(const void *a, const void *b)
@@ -194,10 +273,10 @@ size_t model_search(const model *m, const float *query, uint32_t k, const gn_bra
                     uint32_t filter_modulo, result *out)
 {
     result *all = malloc((m->n + 1) * sizeof *all);
-    size_t n = 0;
+    size_t n = 0, *first = first_places(m, chain, n_chain);
     for (size_t i = 0; i < m->n; i++) {
         const model_row *r = &m->rows[i];
-        if (!r->vector || (filter_modulo && r->id % filter_modulo) || !model_visible(m, r, chain, n_chain))
+        if (!r->vector || (filter_modulo && r->id % filter_modulo) || !model_visible(r, chain, n_chain, first))
             continue;
         all[n++] = (result){
             .id = r->id, .branch = r->branch, .begin = r->begin, .distance = model_distance(m, query, r->vector)};
@@ -206,6 +285,7 @@ size_t model_search(const model *m, const float *query, uint32_t k, const gn_bra
     n = n < k ? n : k;
     memcpy(out, all, n * sizeof *out);
     free(all);
+    free(first);
     return n;
 }
 
@@ -251,26 +331,47 @@ size_t search(fixture *f, const float *query, uint32_t k, uint32_t ef, bool exac
     return n;
 }
 
+/* Is it among all that this reader may see, at this distance? */
+static bool is_right(const result *r, const result *seen, size_t n_seen)
+{
+    for (size_t i = 0; i < n_seen; i++) {
+        const result *s = &seen[i];
+        if (s->id == r->id && s->branch == r->branch && s->begin == r->begin)
+            return fabsf(s->distance - r->distance) <= 1e-4f * (1 + fabsf(s->distance));
+    }
+    return false;
+}
+
+double recall_in(fixture *f, const model *m, const float *queries, size_t n, uint32_t k, uint32_t ef,
+                 const gn_branch_at *chain, size_t n_chain, uint32_t filter_modulo)
+{
+    result *seen = malloc((m->n + 1) * sizeof *seen), *got = malloc(k * sizeof *got);
+    size_t hits = 0, all = 0;
+    for (size_t q = 0; q < n; q++) {
+        const float *query = queries + q * vector_words(m->metric, m->dimensions);
+        size_t n_seen = model_search(m, query, (uint32_t)m->n, chain, n_chain, filter_modulo, seen);
+        size_t n_got = search(f, query, k, ef, false, chain, n_chain, filter_modulo, got);
+        size_t want = n_seen < k ? n_seen : k;
+        assert_int_equal(n_got, want); /* never short */
+        all += want;
+        for (size_t i = 0; i < n_got; i++) {
+            if (!is_right(&got[i], seen, n_seen))
+                fail_msg("k%u of branch %lu from %lu should not be there, at %g", got[i].id,
+                         (unsigned long)got[i].branch, (unsigned long)got[i].begin, (double)got[i].distance);
+            float farthest = seen[want - 1].distance;
+            hits += got[i].distance <= farthest + 1e-5f * fabsf(farthest);
+        }
+    }
+    free(seen);
+    free(got);
+    return all ? (double)hits / (double)all : 1;
+}
+
 double recall(fixture *f, const model *m, const float *queries, size_t n, uint32_t k, uint32_t ef, uint64_t scn,
               uint32_t filter_modulo)
 {
     gn_branch_at at = {.branch = 0, .scn = scn};
-    result *want = malloc(k * sizeof *want), *got = malloc(k * sizeof *got);
-    size_t hits = 0, all = 0;
-    for (size_t q = 0; q < n; q++) {
-        const float *query = queries + q * m->dimensions;
-        size_t n_want = model_search(m, query, k, &at, 1, filter_modulo, want);
-        size_t n_got = search(f, query, k, ef, false, &at, 1, filter_modulo, got);
-        assert_int_equal(n_got, n_want); /* never short */
-        all += n_want;
-        for (size_t i = 0; i < n_got; i++) {
-            for (size_t j = 0; j < n_want; j++)
-                hits += got[i].id == want[j].id && got[i].begin == want[j].begin;
-        }
-    }
-    free(want);
-    free(got);
-    return all ? (double)hits / (double)all : 1;
+    return recall_in(f, m, queries, n, k, ef, &at, 1, filter_modulo);
 }
 
 void assert_same_as_model(fixture *f, const model *m, const float *query, uint32_t k, const gn_branch_at *chain,

@@ -39,14 +39,21 @@ int fixture_teardown(void **state); /* closes the index without saving and remov
 void fixture_open(fixture *f);      /* asserts success */
 void fixture_close(fixture *f, bool clean);
 void fixture_reopen(fixture *f, bool clean);
+void fixture_build(fixture *f);                /* asserts success */
 gn_bytes key_of(uint32_t id, char buffer[16]); /* "k00000042" */
 
 /* Normally distributed around some centers, as embeddings are. */
 float *clustered_vectors(uint64_t seed, size_t n, uint32_t dimensions, uint32_t clusters);
 float *uniform_vectors(uint64_t seed, size_t n, uint32_t dimensions);
+/* Variance that falls with the coordinate, most of it in half of them, and a mean that is not zero. */
+float *skewed_vectors(uint64_t seed, size_t n, uint32_t dimensions);
+/* Bits, as words: some of one of a few centers' turned over, a few rows all ones. */
+float *bit_vectors(uint64_t seed, size_t n, uint32_t bits);
+size_t vector_words(gn_metric_kind metric, uint32_t dimensions); /* floats that one takes */
 
 void insert_row(fixture *f, model *m, uint32_t id, uint64_t branch, uint64_t scn, const float *vector);
 void end_row(fixture *f, model *m, uint32_t id, uint64_t branch, uint64_t scn);
+void hide_row(fixture *f, model *m, uint32_t id, uint64_t branch, uint64_t scn);
 void model_close(model *m);
 
 /* Returns the number of results; fails the test on an error. filter_modulo 0: none; else only ids divisible by it. */
@@ -54,7 +61,10 @@ size_t search(fixture *f, const float *query, uint32_t k, uint32_t ef, bool exac
               size_t n_chain, uint32_t filter_modulo, result *out);
 size_t model_search(const model *m, const float *query, uint32_t k, const gn_branch_at *chain, size_t n_chain,
                     uint32_t filter_modulo, result *out);
-/* Share of the model's k nearest that the index gives, over n queries. */
+/* Share of results as near as the model's k nearest, over n queries. Fails the test where fewer come than there are,
+ * one is not to be seen by this reader, or has another distance than it should. */
+double recall_in(fixture *f, const model *m, const float *queries, size_t n, uint32_t k, uint32_t ef,
+                 const gn_branch_at *chain, size_t n_chain, uint32_t filter_modulo);
 double recall(fixture *f, const model *m, const float *queries, size_t n, uint32_t k, uint32_t ef, uint64_t scn,
               uint32_t filter_modulo);
 /* Results as the model has them, in order, with equal distances in any order. */
