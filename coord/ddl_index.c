@@ -70,32 +70,74 @@ static gn_code hnsw_options(const gn_ast_options *options, gn_index_desc *index,
     return code;
 }
 
-static gn_code hnsw_metric(const gn_ast_index_column *c, gn_type type, gn_index_desc *index, gn_error *err)
+/* An operator class is a type and a distance. */
+static const struct {
+    const char *name;
+    gn_type_id type;
+    uint8_t metric;
+} classes[] = {
+    {"vector_l2_ops", GN_T_VECTOR, GN_METRIC_L2},
+    {"vector_ip_ops", GN_T_VECTOR, GN_METRIC_IP},
+    {"vector_cosine_ops", GN_T_VECTOR, GN_METRIC_COSINE},
+    {"vector_l1_ops", GN_T_VECTOR, GN_METRIC_L1},
+    {"halfvec_l2_ops", GN_T_HALFVEC, GN_METRIC_L2},
+    {"halfvec_ip_ops", GN_T_HALFVEC, GN_METRIC_IP},
+    {"halfvec_cosine_ops", GN_T_HALFVEC, GN_METRIC_COSINE},
+    {"halfvec_l1_ops", GN_T_HALFVEC, GN_METRIC_L1},
+    {"sparsevec_l2_ops", GN_T_SPARSEVEC, GN_METRIC_L2},
+    {"sparsevec_ip_ops", GN_T_SPARSEVEC, GN_METRIC_IP},
+    {"sparsevec_cosine_ops", GN_T_SPARSEVEC, GN_METRIC_COSINE},
+    {"sparsevec_l1_ops", GN_T_SPARSEVEC, GN_METRIC_L1},
+    {"bit_hamming_ops", GN_T_BIT, GN_METRIC_HAMMING},
+    {"bit_jaccard_ops", GN_T_BIT, GN_METRIC_JACCARD},
+};
+
+static gn_code no_class(gn_type type, const char *method, gn_error *err)
 {
-    static const struct {
-        const char *name;
-        uint8_t metric;
-    } classes[] = {
-        {"vector_l2_ops", GN_METRIC_L2}, {"vector_ip_ops", GN_METRIC_IP}, {"vector_cosine_ops", GN_METRIC_COSINE}};
-    if (!c->opclass) {
-        gn_error_set(err, GN_NO_OBJECT, "data type %s has no default operator class for access method \"hnsw\"",
-                     gn_type_text(type));
-        gn_error_hint(err, "Name one: vector_l2_ops, vector_ip_ops or vector_cosine_ops.");
-        return GN_NO_OBJECT;
-    }
-    for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++)
-        if (strcmp(c->opclass, classes[i].name) == 0)
-            index->metric = classes[i].metric;
-    if (!index->metric) {
-        gn_error_set(err, GN_NO_OBJECT, "operator class \"%s\" does not exist for access method \"hnsw\"", c->opclass);
+    char names[200] = "";
+    for (size_t i = 0, at = 0; i < sizeof classes / sizeof classes[0]; i++)
+        if (gn_type_is(type, classes[i].type))
+            at += (size_t)snprintf(names + at, sizeof names - at, "%s%s", at ? ", " : "", classes[i].name);
+    gn_error_set(err, GN_NO_OBJECT, "data type %s has no default operator class for access method \"%s\"",
+                 gn_type_text(type), method);
+    if (*names)
+        gn_error_hint(err, "Name one of %s.", names);
+    return GN_NO_OBJECT;
+}
+
+static gn_code hnsw_metric(const gn_ast_index_column *c, gn_type type, const char *method, gn_index_desc *index,
+                           gn_error *err)
+{
+    if (!c->opclass)
+        return no_class(type, method, err);
+    size_t i = 0, n = sizeof classes / sizeof classes[0];
+    while (i < n && strcmp(c->opclass, classes[i].name) != 0)
+        i++;
+    if (i == n) {
+        gn_error_set(err, GN_NO_OBJECT, "operator class \"%s\" does not exist for access method \"%s\"", c->opclass,
+                     method);
         return fail(err, c->opclass_position, GN_NO_OBJECT);
     }
-    if (!gn_type_is(type, GN_T_VECTOR)) {
+    if (!gn_type_is(type, classes[i].type)) {
         gn_error_set(err, GN_TYPE_MISMATCH, "operator class \"%s\" does not accept data type %s", c->opclass,
                      gn_type_text(type));
         return fail(err, c->opclass_position, GN_TYPE_MISMATCH);
     }
-    return type.typmod > 0 ? GN_OK : gn_error_set(err, GN_INVALID_PARAMETER, "column does not have dimensions");
+    index->metric = classes[i].metric;
+    return GN_OK;
+}
+
+static gn_code check_dimensions(gn_type type, const gn_index_desc *index, const char *method, gn_error *err)
+{
+    uint32_t most = gn_metric_max_dimensions((gn_metric_kind)index->metric);
+    if (type.typmod <= 0)
+        return gn_error_set(err, GN_INVALID_PARAMETER, "column does not have dimensions");
+    if ((uint32_t)type.typmod <= most)
+        return GN_OK;
+    gn_error_set(err, type.id == GN_T_SPARSEVEC ? GN_FEATURE : GN_LIMIT,
+                 "column cannot have more than %u dimensions for %s index", most, method);
+    gn_error_hint(err, "Without an index, ORDER BY reads all rows and is exact.");
+    return type.id == GN_T_SPARSEVEC ? GN_FEATURE : GN_LIMIT;
 }
 
 static gn_code define_hnsw(gn_draft *d, const gn_ast_create_index *ast, gn_index_desc *index)
@@ -111,7 +153,10 @@ static gn_code define_hnsw(gn_draft *d, const gn_ast_create_index *ast, gn_index
     if (c->nulls_given)
         return gn_error_set(d->err, GN_FEATURE, "access method \"hnsw\" does not support NULLS FIRST/LAST options");
     int at = gn_table_column_by_id(&d->desc, index->columns[0]);
-    gn_code code = hnsw_metric(c, d->desc.columns[at].type, index, d->err);
+    gn_type type = d->desc.columns[at].type;
+    gn_code code = hnsw_metric(c, type, "hnsw", index, d->err);
+    if (code == GN_OK)
+        code = check_dimensions(type, index, "hnsw", d->err);
     if (code == GN_OK)
         code = hnsw_options(&ast->options, index, d->err);
     return code == GN_OK ? check_codes(index, (uint32_t)d->desc.columns[at].type.typmod, d->err) : code;

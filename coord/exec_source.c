@@ -1,5 +1,6 @@
 /* Sources of rows other than tables, and vector search as a source. */
 #include "coord/exec_private.h"
+#include "query/vector.h"
 
 #include <math.h>
 
@@ -149,7 +150,7 @@ static gn_code rest_condition(vector_source *v, uint32_t at, gn_expr **out, gn_e
 {
     gn_exec *x = v->x;
     gn_expr *column, *query, *distance, *nan;
-    gn_type boolean = gn_type_of(GN_T_BOOL), vector = gn_type_of(GN_T_VECTOR);
+    gn_type boolean = gn_type_of(GN_T_BOOL), vector = v->query.type;
     gn_code code = expr_node(x, GN_E_COLUMN, vector, 0, &column, err);
     if (code != GN_OK)
         return code;
@@ -273,6 +274,20 @@ static gn_code bound_search(vector_source *v, gn_error *err)
     return code;
 }
 
+/* In the words of the operator. */
+static gn_code other_dimensions(gn_type column, gn_bytes query, gn_error *err)
+{
+    uint64_t n = column.id == GN_T_BIT         ? gn_bits_of(query).n
+                 : column.id == GN_T_SPARSEVEC ? gn_sparse_of(query).dimensions
+                                               : gn_dense_dimensions((gn_type_id)column.id, query);
+    return gn_error_set(err, GN_BAD_VECTOR, "different %s %d and %llu",
+                        column.id == GN_T_BIT         ? "bit lengths"
+                        : column.id == GN_T_SPARSEVEC ? "sparsevec dimensions"
+                        : column.id == GN_T_HALFVEC   ? "halfvec dimensions"
+                                                      : "vector dimensions",
+                        column.typmod, (unsigned long long)n);
+}
+
 static gn_code open_search(vector_source *v, gn_error *err)
 {
     gn_code code = gn_exec_value(v->x, v->path->query, &v->query, err);
@@ -282,13 +297,13 @@ static gn_code open_search(vector_source *v, gn_error *err)
         v->phase = V_NULL;
         return open_rest(v, err);
     }
-    uint32_t dimensions = (uint32_t)(v->query.as.bytes.len / sizeof(float));
-    uint32_t expected = (uint32_t)v->path->table->columns[v->path->vector_ordinal].type.typmod;
-    if (dimensions != expected)
-        return gn_error_set(err, GN_BAD_VECTOR, "different vector dimensions %u and %u", expected, dimensions);
-    float *copy = gn_arena_memdup(v->x->arena, v->query.as.bytes.data, v->query.as.bytes.len); /* aligned */
+    gn_type column = v->path->table->columns[v->path->vector_ordinal].type;
+    uint32_t dimensions = gn_index_words(column);
+    float *copy = gn_arena_alloc(v->x->arena, dimensions * sizeof *copy); /* aligned */
     if (!copy)
         return gn_error_oom(err, v->x->account);
+    if (!gn_index_vector(column, v->query.as.bytes, copy))
+        return other_dimensions(column, v->query.as.bytes, err);
     v->spec = (gn_vector_scan_spec){.table = v->path->table,
                                     .index = v->path->index,
                                     .query = copy,

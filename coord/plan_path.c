@@ -363,8 +363,10 @@ static void consider(planner *p, const gn_index_desc *index, candidate *best, bo
 
 static bool metric_matches(const char *op, uint8_t metric)
 {
-    return (strcmp(op, "<->") == 0 && metric == GN_METRIC_L2) || (strcmp(op, "<#>") == 0 && metric == GN_METRIC_IP) ||
-           (strcmp(op, "<=>") == 0 && metric == GN_METRIC_COSINE);
+    static const char *const operators[GN_METRIC_KNOWN] = {
+        [GN_METRIC_L2] = "<->", [GN_METRIC_IP] = "<#>",      [GN_METRIC_COSINE] = "<=>",
+        [GN_METRIC_L1] = "<+>", [GN_METRIC_HAMMING] = "<~>", [GN_METRIC_JACCARD] = "<%>"};
+    return metric < GN_METRIC_KNOWN && operators[metric] && strcmp(op, operators[metric]) == 0;
 }
 
 /* What a vector index can be asked for. */
@@ -386,7 +388,7 @@ static const gn_index_desc *index_of_distance(const planner *p, const gn_expr *e
     *column = e->args[at];
     *query = e->args[1 - at];
     if ((*column)->kind != GN_E_COLUMN || ((*column)->column & GN_AGGREGATE_REF) || !gn_expr_is_constant(*query) ||
-        !gn_type_is((*query)->type, GN_T_VECTOR))
+        !gn_type_same((*query)->type, (*column)->type))
         return NULL;
     for (uint32_t i = 0; i < t->n_indexes; i++) {
         const gn_index_desc *x = &t->indexes[i];

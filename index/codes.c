@@ -158,7 +158,7 @@ static bool head_is_possible(const gn_codec_head *h)
 {
     if (h->magic != GN_CODEC_MAGIC || h->kind < GN_CODES_FLOAT32 || h->kind >= GN_CODES_KNOWN ||
         h->metric < GN_METRIC_L2 || h->metric >= GN_METRIC_KNOWN || h->dimensions < 1 ||
-        h->dimensions > GN_MAX_DIMENSIONS)
+        h->dimensions > gn_metric_max_dimensions((gn_metric_kind)h->metric))
         return false;
     if (!metric_is_coded((gn_metric_kind)h->metric) && h->kind != GN_CODES_FLOAT32)
         return false;
@@ -224,7 +224,7 @@ gn_code gn_code_options_check(const gn_code_options *o, gn_error *err)
 {
     if (o->kind < GN_CODES_AUTO || o->kind >= GN_CODES_KNOWN)
         return gn_error_set(err, GN_INVALID_PARAMETER, "unknown quantization %d", (int)o->kind);
-    if (o->dimensions < 1 || o->dimensions > GN_MAX_DIMENSIONS || o->metric < GN_METRIC_L2 ||
+    if (o->dimensions < 1 || o->dimensions > gn_metric_max_dimensions(o->metric) || o->metric < GN_METRIC_L2 ||
         o->metric >= GN_METRIC_KNOWN)
         return gn_error_set(err, GN_INVALID_PARAMETER, "impossible dimensions or metric of a quantizer");
     if (!metric_is_coded(o->metric) && o->kind != GN_CODES_AUTO && o->kind != GN_CODES_FLOAT32)

@@ -1,4 +1,5 @@
 /* Distances that are measured by kernels over codes: L1, and those of bit vectors. */
+#include "base/limits.h"
 #include "index/code_kernels_private.h"
 #include "index/measure_private.h"
 
@@ -50,6 +51,12 @@ void gn_measure_rare(gn_metric_kind metric, gn_distance_fn *one, gn_distance_x4_
 {
     *one = gn_distance_rare(metric);
     *four = metric == GN_METRIC_L1 ? l1_x4 : metric == GN_METRIC_HAMMING ? hamming_x4 : jaccard_x4;
+}
+
+uint32_t gn_metric_max_dimensions(gn_metric_kind metric)
+{
+    enum { MAX_BITS = 64000 };
+    return gn_metric_of_bits(metric) ? MAX_BITS : GN_MAX_DIMENSIONS;
 }
 
 gn_distance_fn gn_distance_rare(gn_metric_kind metric)

@@ -39,10 +39,11 @@ static gn_code check_header(const gn_segment_header *h, uint64_t file_bytes, con
                             path);
     if (h->file_bytes != file_bytes)
         return corrupt(err, path, "it was cut short or extended");
-    if (h->dimensions < 1 || h->dimensions > GN_MAX_DIMENSIONS || h->metric < GN_METRIC_L2 ||
-        h->metric >= GN_METRIC_KNOWN || h->stride != gn_vector_stride((gn_metric_kind)h->metric, h->dimensions) ||
-        h->n_nodes > h->n_rows || h->n_rows > GN_SEGMENT_MAX_ROWS || h->n_ended > h->n_rows ||
-        h->n_sections > GN_SEGMENT_MAX_SECTIONS || h->levels > GN_SEGMENT_MAX_LEVELS)
+    if (h->dimensions < 1 || h->dimensions > gn_metric_max_dimensions((gn_metric_kind)h->metric) ||
+        h->metric < GN_METRIC_L2 || h->metric >= GN_METRIC_KNOWN ||
+        h->stride != gn_vector_stride((gn_metric_kind)h->metric, h->dimensions) || h->n_nodes > h->n_rows ||
+        h->n_rows > GN_SEGMENT_MAX_ROWS || h->n_ended > h->n_rows || h->n_sections > GN_SEGMENT_MAX_SECTIONS ||
+        h->levels > GN_SEGMENT_MAX_LEVELS)
         return corrupt(err, path, "impossible sizes in the header");
     if (h->graph == GN_GRAPH_HNSW) {
         if (h->m < 2 || h->m > GN_MAX_HNSW_M || h->m0 < h->m || h->m0 > 2 * GN_MAX_HNSW_M || h->levels < 1 ||

@@ -39,9 +39,9 @@ gn_code gn_vindex_fill_options(gn_vindex_options *o, gn_error *err)
     o->build_threads = o->build_threads ? o->build_threads : 1;
     if (o->metric < GN_METRIC_L2 || o->metric >= GN_METRIC_KNOWN)
         return gn_error_set(err, GN_INVALID_PARAMETER, "unknown vector metric %d", (int)o->metric);
-    if (o->dimensions < 1 || o->dimensions > GN_MAX_DIMENSIONS)
+    if (o->dimensions < 1 || o->dimensions > gn_metric_max_dimensions(o->metric))
         return gn_error_set(err, GN_INVALID_PARAMETER, "a vector index needs 1 to %u dimensions, not %u",
-                            GN_MAX_DIMENSIONS, o->dimensions);
+                            gn_metric_max_dimensions(o->metric), o->dimensions);
     if (o->m < 2 || o->m > GN_MAX_HNSW_M)
         return gn_error_set(err, GN_INVALID_PARAMETER, "m must be between 2 and %u, not %u", GN_MAX_HNSW_M, o->m);
     if (o->ef_construction > GN_MAX_EF_CONSTRUCTION)

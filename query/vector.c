@@ -168,6 +168,48 @@ gn_code gn_vector_to_floats(const gn_value *v, gn_arena *arena, const float **ou
     return GN_OK;
 }
 
+/* ---- as an index takes them ---- */
+
+bool gn_type_can_be_indexed(gn_type column)
+{
+    return (gn_is_vector_type(column) || gn_type_is(column, GN_T_BIT)) && column.typmod > 0;
+}
+
+uint32_t gn_index_words(gn_type column)
+{
+    uint32_t n = (uint32_t)column.typmod;
+    return column.id == GN_T_BIT ? (n + 31) / 32 : n;
+}
+
+bool gn_index_vector(gn_type column, gn_bytes v, float *out)
+{
+    uint32_t n = (uint32_t)column.typmod;
+    gn_sparse s;
+    gn_bits bits;
+    switch (column.id) {
+    case GN_T_SPARSEVEC:
+        s = gn_sparse_of(v);
+        if (s.dimensions != n)
+            return false;
+        memset(out, 0, n * sizeof *out);
+        for (uint32_t i = 0; i < s.n; i++)
+            out[gn_sparse_place(&s, i)] = gn_sparse_value(&s, i);
+        return true;
+    case GN_T_BIT:
+        bits = gn_bits_of(v);
+        if (bits.n != n)
+            return false;
+        memset(out, 0, gn_index_words(column) * sizeof *out);
+        memcpy(out, bits.bytes.data, bits.bytes.len);
+        return true;
+    default:
+        if (gn_dense_dimensions((gn_type_id)column.id, v) != n)
+            return false;
+        gn_dense_floats((gn_type_id)column.id, v, out);
+        return true;
+    }
+}
+
 /* ---- text ---- */
 
 static const uint8_t *skip_space(const uint8_t *p, const uint8_t *end)

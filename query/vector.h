@@ -99,6 +99,15 @@ uint8_t *gn_sparse_create(gn_arena *arena, uint32_t dimensions, uint32_t n, uint
 bool gn_sparse_is_valid(gn_bytes v);
 gn_code gn_sparse_check_same(const gn_sparse *a, const gn_sparse *b, gn_error *err);
 
+/* ---- as an index takes them ---- */
+
+/* What a vector index is given of a value of this type and length: float32 of the three kinds of vectors, of bits whole
+ * 32-bit words with zeros behind the last. */
+bool gn_type_can_be_indexed(gn_type column);
+uint32_t gn_index_words(gn_type column); /* 32-bit words */
+/* False: the value has another length than the column. */
+bool gn_index_vector(gn_type column, gn_bytes v, float *out);
+
 /* ---- bit ---- */
 
 typedef struct gn_bits {

@@ -170,7 +170,7 @@ typedef struct gn_vector_scan_spec {
     const gn_table_desc *table;
     const gn_index_desc *index;
     const float *query;
-    uint32_t dimensions;
+    uint32_t dimensions; /* floats of the query; of bits, 32-bit words of them (gn_index_words) */
     uint64_t k_hint;     /* 0 = 100 */
     uint32_t ef;         /* 0 = default */
     float target_recall; /* instead of ef; 0 = none. As gn_vsearch has it */

@@ -1,6 +1,7 @@
 /* The catalog as a transaction sees it: the schema at its read SCN, with its own changes over it. */
 #include "base/assert.h"
 #include "index/distance.h"
+#include "query/vector.h"
 #include "shard/txn_private.h"
 
 #include <stdlib.h>
@@ -128,12 +129,13 @@ static gn_code check_index(const gn_table_desc *desc, const gn_index_desc *index
     if (index->kind != GN_INDEX_HNSW)
         return GN_OK;
     gn_type type = desc->columns[gn_table_column_by_id(desc, index->columns[0])].type;
-    if (!gn_type_is(type, GN_T_VECTOR) || index->n_columns != 1)
-        return gn_error_set(err, GN_WRONG_OBJECT_TYPE, "an hnsw index is over one column of type vector");
-    if (type.typmod <= 0)
-        return gn_error_set(err, GN_INVALID_PARAMETER, "column does not have dimensions");
-    if (index->metric < GN_METRIC_L2 || index->metric > GN_METRIC_COSINE || index->m > GN_MAX_HNSW_M ||
-        index->ef_construction > GN_MAX_EF_CONSTRUCTION)
+    if (!gn_type_can_be_indexed(type) || index->n_columns != 1)
+        return gn_error_set(err, GN_WRONG_OBJECT_TYPE, "an hnsw index is over one column of vectors with dimensions");
+    bool bits = index->metric == GN_METRIC_HAMMING || index->metric == GN_METRIC_JACCARD;
+    if ((uint32_t)type.typmod > gn_metric_max_dimensions((gn_metric_kind)index->metric))
+        return gn_error_set(err, GN_LIMIT, "column has too many dimensions for an hnsw index");
+    if (index->metric < GN_METRIC_L2 || index->metric >= GN_METRIC_KNOWN || bits != gn_type_is(type, GN_T_BIT) ||
+        index->m > GN_MAX_HNSW_M || index->ef_construction > GN_MAX_EF_CONSTRUCTION)
         return gn_error_set(err, GN_INVALID_PARAMETER, "index \"%s\" has a parameter out of its range", index->name);
     return GN_OK;
 }

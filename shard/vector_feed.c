@@ -6,6 +6,7 @@
  * The last step to LIVE is a task on the shard's queue, so that no commit falls between. What a feeder has to know
  * after a restart is in the store: the SCN from which on the index has all versions (its floor). */
 #include "base/assert.h"
+#include "query/vector.h"
 #include "shard/apply_private.h"
 #include "shard/files_private.h"
 #include "shard/vector_feed_private.h"
@@ -59,7 +60,10 @@ struct gn_feeds {
 
 static const char *metric_name(uint8_t metric)
 {
-    return metric == GN_METRIC_L2 ? "l2" : metric == GN_METRIC_IP ? "ip" : "cosine";
+    static const char *const names[GN_METRIC_KNOWN] = {
+        [GN_METRIC_L2] = "l2", [GN_METRIC_IP] = "ip",           [GN_METRIC_COSINE] = "cosine",
+        [GN_METRIC_L1] = "l1", [GN_METRIC_HAMMING] = "hamming", [GN_METRIC_JACCARD] = "jaccard"};
+    return metric < GN_METRIC_KNOWN && names[metric] ? names[metric] : "?";
 }
 
 static gn_feed *feed_create(gn_feeds *feeds, const gn_table_desc *desc, const gn_index_desc *index)
@@ -75,7 +79,7 @@ static gn_feed *feed_create(gn_feeds *feeds, const gn_table_desc *desc, const gn
     f->index = *index;
     f->column_id = index->columns[0];
     f->dimensions = (uint32_t)desc->columns[ordinal].type.typmod;
-    f->vector = gn_xmalloc(f->dimensions * sizeof(float));
+    f->vector = gn_xmalloc(gn_index_words(desc->columns[ordinal].type) * sizeof(float));
     f->state = FEED_STALE;
     if (asprintf(&f->dir, "%s/%llu-%llu", feeds->dir, (unsigned long long)index->id,
                  (unsigned long long)desc->data_epoch) < 0)
@@ -278,12 +282,10 @@ static gn_code read_vector(gn_feed *f, const gn_table_desc *desc, gn_bytes row, 
     gn_arena *arena = gn_arena_create(NULL);
     gn_code code = gn_row_decode(desc, row, &wanted, 1, &value, arena, err);
     if (code == GN_OK && !value.is_null) {
-        if (value.as.bytes.len == f->dimensions * sizeof(float)) {
-            memcpy(f->vector, value.as.bytes.data, value.as.bytes.len);
+        if (gn_index_vector(desc->columns[ordinal].type, value.as.bytes, f->vector))
             *vector = f->vector;
-        } else {
+        else
             code = gn_error_set(err, GN_CORRUPT, "a stored vector has a wrong length");
-        }
     }
     gn_arena_destroy(arena);
     return code;

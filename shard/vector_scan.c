@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/limits.h"
 #include "index/distance.h"
+#include "query/vector.h"
 #include "shard/vector_scan_private.h"
 
 #include <math.h>
@@ -24,10 +25,11 @@ static gn_code check_spec(gn_txn *txn, const gn_vector_scan_spec *spec, gn_error
         return gn_error_set(err, GN_SERIALIZATION, "the definition of table \"%s\" has changed", spec->table->name);
     GN_ASSERT(spec->index->kind == GN_INDEX_HNSW);
     int ordinal = gn_table_column_by_id(spec->table, spec->index->columns[0]);
-    if (ordinal < 0 || spec->table->columns[ordinal].type.typmod != (int32_t)spec->dimensions)
-        return gn_error_set(err, GN_BAD_VECTOR, "different vector dimensions %d and %u",
-                            ordinal < 0 ? 0 : spec->table->columns[ordinal].type.typmod, spec->dimensions);
-    for (uint32_t i = 0; i < spec->dimensions; i++)
+    uint32_t words = ordinal < 0 ? 0 : gn_index_words(spec->table->columns[ordinal].type);
+    bool bits = ordinal >= 0 && gn_type_is(spec->table->columns[ordinal].type, GN_T_BIT);
+    if (words != spec->dimensions)
+        return gn_error_set(err, GN_BAD_VECTOR, "different vector dimensions %u and %u", words, spec->dimensions);
+    for (uint32_t i = 0; i < spec->dimensions && !bits; i++)
         if (!isfinite(spec->query[i]))
             return gn_error_set(err, GN_BAD_VECTOR, "NaN and infinity are not allowed in a vector");
     return GN_OK;
@@ -116,7 +118,8 @@ gn_code gn_vector_scan_open(gn_txn *txn, const gn_vector_scan_spec *spec, gn_vec
     s->spec = spec;
     s->vector_ordinal = (uint32_t)gn_table_column_by_id(spec->table, spec->index->columns[0]);
     s->vector = gn_xmalloc(spec->dimensions * sizeof(float));
-    s->query_norm = sqrtf(gn_kernels_best()->norm2(spec->query, NULL, spec->dimensions));
+    if (spec->index->metric == GN_METRIC_COSINE)
+        s->query_norm = sqrtf(gn_kernels_best()->norm2(spec->query, NULL, spec->dimensions));
     s->k = first_k(spec);
     s->beyond = INFINITY;
     if (spec->has_radius)

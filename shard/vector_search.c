@@ -16,6 +16,7 @@
 #include "base/limits.h"
 #include "index/distance.h"
 #include "query/expr.h"
+#include "query/vector.h"
 #include "shard/vector_scan_private.h"
 
 #include <math.h>
@@ -40,9 +41,9 @@ static double measure(gn_vector_scan *s, gn_bytes row, gn_code *code, gn_error *
     gn_arena_reset(s->scratch);
     *code = gn_row_decode(s->spec->table, row, &s->vector_ordinal, 1, &value, s->scratch, err);
     size_t n = s->spec->dimensions;
-    if (*code != GN_OK || value.is_null || value.as.bytes.len != n * sizeof(float))
+    gn_type type = s->spec->table->columns[s->vector_ordinal].type;
+    if (*code != GN_OK || value.is_null || !gn_index_vector(type, value.as.bytes, s->vector))
         return NAN;
-    memcpy(s->vector, value.as.bytes.data, n * sizeof(float));
     const gn_kernels *kernels = gn_kernels_best();
     s->stats.distances++;
     switch (s->spec->index->metric) {
@@ -50,13 +51,15 @@ static double measure(gn_vector_scan *s, gn_bytes row, gn_code *code, gn_error *
         return sqrt((double)kernels->l2sq(s->spec->query, s->vector, n));
     case GN_METRIC_IP:
         return -(double)kernels->dot(s->spec->query, s->vector, n);
-    default: {
+    case GN_METRIC_COSINE: {
         double norm = sqrt((double)kernels->norm2(s->vector, NULL, n)) * (double)s->query_norm;
         if (norm == 0)
             return NAN;
         double cosine = (double)kernels->dot(s->spec->query, s->vector, n) / norm;
         return 1 - (cosine > 1 ? 1 : cosine < -1 ? -1 : cosine);
     }
+    default:
+        return gn_distance_rare((gn_metric_kind)s->spec->index->metric)(s->spec->query, s->vector, n);
     }
 }
 

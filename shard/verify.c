@@ -2,6 +2,7 @@
  * entries that should be there are compared with those that are by a sum of hashes, which needs no order and no memory.
  * Only where the sums differ each row's entry is looked up, to say how many and which. */
 #include "base/assert.h"
+#include "query/vector.h"
 #include "shard/index_entry_private.h"
 #include "shard/mvcc_private.h"
 #include "shard/txn_private.h"
@@ -179,21 +180,19 @@ static gn_code start_btree(gn_txn *txn, const gn_table_desc *table, const gn_ind
 typedef struct vector_check {
     const gn_slot_view *slots;
     const gn_table_desc *table;
-    uint32_t ordinal, dimensions;
+    uint32_t ordinal, words;
+    float *vector; /* room for one */
     bool cosine;
     digest wanted, found;
     gn_arena *arena, *scratch;
 } vector_check;
 
 /* Such a one has no cosine, and is not in the index. */
-static bool has_no_length(gn_bytes vector)
+static bool has_no_length(const float *vector, uint32_t n)
 {
-    float v;
-    for (size_t i = 0; i + sizeof v <= vector.len; i += sizeof v) {
-        memcpy(&v, vector.data + i, sizeof v);
-        if (v != 0)
+    for (uint32_t i = 0; i < n; i++)
+        if (vector[i] != 0)
             return false;
-    }
     return true;
 }
 
@@ -207,9 +206,10 @@ static gn_code want_vector(void *ctx, gn_bytes key, const gn_version *row, gn_er
         return code;
     gn_arena_reset(c->scratch);
     code = gn_row_decode(c->table, row->row, &c->ordinal, 1, &value, c->scratch, err);
-    if (code != GN_OK || value.is_null || value.as.bytes.len != c->dimensions * sizeof(float))
+    if (code != GN_OK || value.is_null ||
+        !gn_index_vector(c->table->columns[c->ordinal].type, value.as.bytes, c->vector))
         return code;
-    if (!c->cosine || !has_no_length(value.as.bytes))
+    if (!c->cosine || !has_no_length(c->vector, c->words))
         add(&c->wanted, gn_bytes_of(NULL, 0), key);
     return GN_OK;
 }
@@ -228,7 +228,7 @@ static bool find_vector(void *ctx, gn_bytes key, uint64_t begin_scn)
 static gn_code list_vectors(gn_txn *txn, gn_feed *feed, vector_check *c, gn_error *err)
 {
     gn_vview *view = gn_vview_acquire(gn_feed_vindex(feed));
-    float *query = gn_arena_calloc(c->arena, c->dimensions, sizeof *query);
+    float *query = gn_arena_calloc(c->arena, c->words, sizeof *query);
     gn_neighbor *found;
     size_t n;
     gn_code code = query ? GN_OK : gn_error_oom(err, gn_arena_account(c->arena));
@@ -251,6 +251,9 @@ static gn_code list_vectors(gn_txn *txn, gn_feed *feed, vector_check *c, gn_erro
 static gn_code check_vectors(gn_txn *txn, gn_feed *feed, vector_check *c, gn_index_findings *out, gn_error *err)
 {
     gn_space rows = gn_row_space(c->table, txn->branch);
+    c->vector = gn_arena_calloc(c->arena, c->words, sizeof *c->vector);
+    if (!c->vector)
+        return gn_error_oom(err, gn_arena_account(c->arena));
     gn_code code = each(txn, &rows, want_vector, c, err);
     if (code == GN_OK)
         code = list_vectors(txn, feed, c, err);
@@ -276,7 +279,7 @@ static gn_code start_vectors(gn_txn *txn, const gn_table_desc *table, const gn_i
     int ordinal = gn_table_column_by_id(table, index->columns[0]);
     GN_ASSERT(ordinal >= 0);
     c.ordinal = (uint32_t)ordinal;
-    c.dimensions = (uint32_t)table->columns[ordinal].type.typmod;
+    c.words = gn_index_words(table->columns[ordinal].type);
     c.arena = gn_arena_create(txn->account);
     c.scratch = gn_arena_create(NULL);
     gn_code code = check_vectors(txn, feed, &c, out, err);
