@@ -443,6 +443,18 @@ static gn_code run(gn_vindex *index, bool flat, void (*progress)(void *, uint64_
 
 /* ---- who runs it ---- */
 
+/* Vectors that came while a build ran may be the last for long: no insert will ask for the next build. Flat segments,
+ * which want of memory left, are none of this. */
+static void consider_what_came(gn_vindex *index)
+{
+    uint64_t rows = 0;
+    pthread_mutex_lock(&index->lock);
+    for (size_t i = 0; i < index->view->n_tails; i++)
+        rows += gn_tail_rows(index->view->tails[i]);
+    index->wanted |= rows >= index->options.tail_rows;
+    pthread_mutex_unlock(&index->lock);
+}
+
 static void background(void *arg)
 {
     gn_vindex *index = arg;
@@ -464,6 +476,8 @@ static void background(void *arg)
         gn_error err = {0};
         gn_code code = run(index, false, NULL, NULL, NULL, &err);
         leave_turn(index);
+        if (code == GN_OK)
+            consider_what_came(index);
         if (code != GN_OK && code != GN_CANCELED)
             gn_log_warn("index", "could not build a vector index segment", GN_KV_STR("dir", index->dir),
                         GN_KV_STR("reason", err.message));

@@ -16,7 +16,7 @@
 enum { DEFAULT_M = 16, DEFAULT_EF_CONSTRUCTION = 64 };
 
 /* A tail of this many bytes of vectors is scanned in about the time of a walk. */
-enum { DEFAULT_TAIL_BYTES = 8 << 20, MIN_TAIL_ROWS = 1024, MAX_TAIL_ROWS = 8192 };
+enum { DEFAULT_TAIL_BYTES = 1 << 20, MIN_TAIL_ROWS = 256, MAX_TAIL_ROWS = 2048 };
 
 /* ---- options ---- */
 

@@ -3,6 +3,7 @@
 #include "tests/index/vindex_fixture.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,6 +128,25 @@ static void a_build_by_many_hands_is_as_good_as_by_one(void **state)
     free(v);
 }
 
+/* A large commit comes while the build that its first rows asked for runs, and nothing comes after it. */
+static void what_came_during_a_build_is_built_though_nothing_follows(void **state)
+{
+    fixture *f = *state;
+    enum { N = 3000, TAIL = 300 };
+    float *v = clustered_vectors(34, N, DIM, 30);
+    gn_vindex_stats stats;
+    f->options = (gn_vindex_options){.metric = GN_METRIC_L2, .dimensions = DIM, .tail_rows = TAIL};
+    fixture_open(f);
+    for (uint32_t i = 0; i < N; i++)
+        insert_row(f, NULL, i, 0, i + 1, v + (size_t)i * DIM);
+    do {
+        sched_yield();
+        gn_vindex_stats_get(f->index, &stats);
+    } while (stats.tail_vectors >= TAIL);
+    assert_int_equal(stats.vectors, N);
+    free(v);
+}
+
 /* Stopping must not wait for a build to its end, nor lose anything. */
 static void closing_during_a_build_keeps_everything(void **state)
 {
@@ -159,6 +179,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(writing_building_and_searching_at_once, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_build_by_many_hands_is_as_good_as_by_one, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(what_came_during_a_build_is_built_though_nothing_follows, fixture_setup,
+                                        fixture_teardown),
         cmocka_unit_test_setup_teardown(closing_during_a_build_keeps_everything, fixture_setup, fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
