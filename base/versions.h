@@ -42,8 +42,8 @@ enum {
     GN_SINCE_SPLITS = 2,        /* the command GN_COMMAND_SPLIT, and what only groups that were split say */
     GN_SINCE_LOADS = 2,         /* questions about the sizes and loads of groups */
     GN_SINCE_FRAGMENTS = 2,     /* scans with work to be done on the rows where they lie */
-    GN_SINCE_VECTOR_TYPES =
-        2, /* columns of halfvec, sparsevec, bit; vector indexes by other distances than the first three */
+    GN_SINCE_VECTOR_TYPES = 2,  /* columns of halfvec, sparsevec, bit; vector indexes by other distances than the first
+                                                        three, or with an ef_search of their own */
 };
 
 /* Which cluster versions a build can do. */

@@ -22,6 +22,12 @@ gn_ast_statement *gn_mk_named(gn_parser *p, gn_ast_statement_kind kind, int posi
     return s;
 }
 
+void gn_check_extension_option(gn_parser *p, const gn_token *name)
+{
+    if (strcmp(name->text, "schema") != 0 && strcmp(name->text, "version") != 0)
+        gn_parser_fail(p, GN_SYNTAX, name->position, "syntax error at or near \"%.60s\"", name->text);
+}
+
 gn_ast_statement *gn_mk_query_statement(gn_parser *p, gn_ast_query *query)
 {
     gn_ast_statement *s = gn_mk_statement(p, GN_S_QUERY, query->position, 0);

@@ -117,6 +117,8 @@ static gn_code check_versions(const gn_draft *d)
     for (uint32_t i = 0; i < t->n_indexes && !what; i++)
         if (t->indexes[i].metric > GN_METRIC_COSINE && !gn_cluster_is_at(cluster, since = GN_SINCE_VECTOR_TYPES))
             what = gn_metric_text(t->indexes[i].metric);
+        else if (t->indexes[i].ef_search && !gn_cluster_is_at(cluster, since = GN_SINCE_VECTOR_TYPES))
+            what = "ef_search of an index";
     if (!what)
         return GN_OK;
     gn_error_set(d->err, GN_FEATURE, "%s cannot be used before the cluster is at version %u", what, since);

@@ -39,14 +39,44 @@ static gn_code check_codes(const gn_index_desc *index, uint32_t dimensions, gn_e
     return gn_code_options_check(&options, err);
 }
 
-static gn_code hnsw_options(const gn_ast_options *options, gn_index_desc *index, gn_error *err)
+/* distance_metric names what an operator class would; of both, they must agree. */
+static gn_code distance_metric(const gn_ast_option *o, gn_index_desc *index, gn_error *err)
 {
+    uint8_t metric = 0;
+    for (uint8_t m = 1; m < GN_METRIC_KNOWN && o->value && o->value->kind == GN_A_STRING; m++)
+        if (gn_bytes_eq(o->value->text, gn_bytes_str(gn_metric_text(m))))
+            metric = m;
+    if (o->value && o->value->kind == GN_A_STRING && gn_bytes_eq(o->value->text, gn_bytes_str("inner_product")))
+        metric = GN_METRIC_IP;
+    if (!metric) {
+        gn_error_set(err, GN_INVALID_PARAMETER, "invalid value for enum option \"%s\"", o->name);
+        gn_error_detail(err, "Valid values are \"l2\", \"ip\", \"cosine\", \"l1\", \"hamming\" and \"jaccard\".");
+        return fail(err, o->position, GN_INVALID_PARAMETER);
+    }
+    if (index->metric && index->metric != metric) {
+        gn_error_set(err, GN_INVALID_PARAMETER, "distance_metric \"%s\" is not that of the operator class",
+                     gn_metric_text(metric));
+        return fail(err, o->position, GN_INVALID_PARAMETER);
+    }
+    index->metric = metric;
+    return GN_OK;
+}
+
+static gn_code hnsw_options(const gn_ast_options *options, bool ivfflat, gn_index_desc *index, gn_error *err)
+{
+    uint32_t lists;
     index->m = 16;
     index->ef_construction = 64;
     gn_code code = GN_OK;
     for (uint32_t i = 0; i < options->n && code == GN_OK; i++) {
         const gn_ast_option *o = &options->items[i];
-        if (strcmp(o->name, "m") == 0) {
+        if (ivfflat && strcmp(o->name, "lists") == 0) {
+            code = gn_ddl_integer_option(o, 1, 32768, &lists, err);
+        } else if (strcmp(o->name, "ef_search") == 0) {
+            code = gn_ddl_integer_option(o, 1, GN_MAX_EF, &index->ef_search, err);
+        } else if (strcmp(o->name, "distance_metric") == 0) {
+            continue; /* the type must be known, so it is read before */
+        } else if (strcmp(o->name, "m") == 0) {
             code = gn_ddl_integer_option(o, 2, GN_MAX_HNSW_M, &index->m, err);
         } else if (strcmp(o->name, "ef_construction") == 0) {
             code = gn_ddl_integer_option(o, 4, GN_MAX_EF_CONSTRUCTION, &index->ef_construction, err);
@@ -105,11 +135,27 @@ static gn_code no_class(gn_type type, const char *method, gn_error *err)
     return GN_NO_OBJECT;
 }
 
+/* Without an operator class: by the option distance_metric, or of ivfflat pgvector's defaults. */
+static gn_code metric_without_class(gn_type type, const char *method, gn_index_desc *index, gn_error *err)
+{
+    if (!index->metric && strcmp(method, "ivfflat") == 0)
+        index->metric = gn_type_is(type, GN_T_VECTOR) ? GN_METRIC_L2
+                        : gn_type_is(type, GN_T_BIT)  ? GN_METRIC_HAMMING
+                                                      : 0;
+    if (!index->metric)
+        return no_class(type, method, err);
+    for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++)
+        if (gn_type_is(type, classes[i].type) && classes[i].metric == index->metric)
+            return GN_OK;
+    return gn_error_set(err, GN_TYPE_MISMATCH, "data type %s has no %s distance", gn_type_text(type),
+                        gn_metric_text(index->metric));
+}
+
 static gn_code hnsw_metric(const gn_ast_index_column *c, gn_type type, const char *method, gn_index_desc *index,
                            gn_error *err)
 {
     if (!c->opclass)
-        return no_class(type, method, err);
+        return metric_without_class(type, method, index, err);
     size_t i = 0, n = sizeof classes / sizeof classes[0];
     while (i < n && strcmp(c->opclass, classes[i].name) != 0)
         i++;
@@ -140,26 +186,43 @@ static gn_code check_dimensions(gn_type type, const gn_index_desc *index, const 
     return type.id == GN_T_SPARSEVEC ? GN_FEATURE : GN_LIMIT;
 }
 
-static gn_code define_hnsw(gn_draft *d, const gn_ast_create_index *ast, gn_index_desc *index)
+static gn_code refuse_for_vectors(const gn_ast_create_index *ast, gn_error *err)
 {
     const gn_ast_index_column *c = &ast->columns.items[0];
-    index->kind = GN_INDEX_HNSW;
-    if (ast->unique)
-        return gn_error_set(d->err, GN_FEATURE, "access method \"hnsw\" does not support unique indexes");
-    if (ast->columns.n > 1)
-        return gn_error_set(d->err, GN_FEATURE, "access method \"hnsw\" does not support multicolumn indexes");
-    if (c->descending)
-        return gn_error_set(d->err, GN_FEATURE, "access method \"hnsw\" does not support ASC/DESC options");
-    if (c->nulls_given)
-        return gn_error_set(d->err, GN_FEATURE, "access method \"hnsw\" does not support NULLS FIRST/LAST options");
+    const char *what = ast->unique          ? "unique indexes"
+                       : ast->columns.n > 1 ? "multicolumn indexes"
+                       : c->descending      ? "ASC/DESC options"
+                       : c->nulls_given     ? "NULLS FIRST/LAST options"
+                                            : NULL;
+    return what ? gn_error_set(err, GN_FEATURE, "access method \"%s\" does not support %s", ast->method, what) : GN_OK;
+}
+
+/* ivfflat is accepted for those who come from there: it gives the same index. */
+static gn_code define_vectors(gn_draft *d, const gn_ast_create_index *ast, gn_index_desc *index)
+{
+    const gn_ast_index_column *c = &ast->columns.items[0];
+    bool ivfflat = strcmp(ast->method, "ivfflat") == 0;
     int at = gn_table_column_by_id(&d->desc, index->columns[0]);
     gn_type type = d->desc.columns[at].type;
-    gn_code code = hnsw_metric(c, type, "hnsw", index, d->err);
+    gn_code code = refuse_for_vectors(ast, d->err);
+    index->kind = GN_INDEX_HNSW;
+    if (code == GN_OK && c->opclass)
+        code = hnsw_metric(c, type, ast->method, index, d->err);
+    for (uint32_t i = 0; i < ast->options.n && code == GN_OK; i++)
+        if (strcmp(ast->options.items[i].name, "distance_metric") == 0)
+            code = distance_metric(&ast->options.items[i], index, d->err);
+    if (code == GN_OK && !c->opclass)
+        code = hnsw_metric(c, type, ast->method, index, d->err);
     if (code == GN_OK)
-        code = check_dimensions(type, index, "hnsw", d->err);
+        code = check_dimensions(type, index, ast->method, d->err);
     if (code == GN_OK)
-        code = hnsw_options(&ast->options, index, d->err);
-    return code == GN_OK ? check_codes(index, (uint32_t)d->desc.columns[at].type.typmod, d->err) : code;
+        code = hnsw_options(&ast->options, ivfflat, index, d->err);
+    if (code == GN_OK)
+        code = check_codes(index, (uint32_t)type.typmod, d->err);
+    if (code == GN_OK && ivfflat)
+        gn_session_notice(d->s, GN_SEVERITY_NOTICE, GN_OK,
+                          "access method \"ivfflat\" makes an hnsw index; lists and ivfflat.probes have no effect");
+    return code;
 }
 
 /* ---- btree ---- */
@@ -248,8 +311,8 @@ static gn_code define_index(gn_draft *d, const gn_ast_create_index *ast, gn_inde
         return code;
     if (strcmp(method, "btree") == 0)
         code = define_btree(d, ast, index);
-    else if (strcmp(method, "hnsw") == 0)
-        code = define_hnsw(d, ast, index);
+    else if (strcmp(method, "hnsw") == 0 || strcmp(method, "ivfflat") == 0)
+        code = define_vectors(d, ast, index);
     else
         code = gn_error_set(d->err, GN_NO_OBJECT, "access method \"%s\" does not exist", method);
     if (code != GN_OK)

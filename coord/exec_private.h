@@ -36,6 +36,7 @@ typedef struct gn_exec {
     gn_eval eval;     /* eval.arena is `arena` */
     gn_value *params; /* the statement's, then room for two rows of the table */
     uint32_t ef_search;
+    bool ef_search_given;
     float target_recall;
     bool vector_exact;
     bool timed;
@@ -56,6 +57,7 @@ typedef struct gn_exec_context {
     void *session;
     const struct gn_session_hooks *hooks;
     uint32_t ef_search;
+    bool ef_search_given; /* else the index's own, if it has one */
     float target_recall;
     bool vector_exact;
     bool timed;

@@ -12,6 +12,7 @@ gn_code gn_exec_init(gn_exec *x, const gn_exec_context *context, const gn_plan *
                    .arena = arena,
                    .account = context->account,
                    .ef_search = context->ef_search,
+                   .ef_search_given = context->ef_search_given,
                    .target_recall = context->target_recall,
                    .vector_exact = context->vector_exact,
                    .timed = context->timed};

@@ -309,7 +309,7 @@ static gn_code open_search(vector_source *v, gn_error *err)
                                     .query = copy,
                                     .dimensions = dimensions,
                                     .k_hint = v->limit_hint,
-                                    .ef = v->x->ef_search,
+                                    .ef = gn_index_ef(v->path->index, v->x->ef_search, v->x->ef_search_given),
                                     .target_recall = v->x->vector_exact ? 0 : v->x->target_recall,
                                     .exact = v->x->vector_exact,
                                     .ordinals = v->path->ordinals,

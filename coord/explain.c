@@ -1,7 +1,7 @@
 /* EXPLAIN: the plan as a chain of nodes, each with its properties, printed as PostgreSQL's text or as JSON. ANALYZE
  * runs the statement and takes the figures from its operators. */
 #include "coord/session_private.h"
-#include "index/codes.h"
+#include "index/vector_index.h"
 
 #include <stdio.h>
 #include <strings.h>
@@ -29,7 +29,7 @@ typedef struct explainer {
     gn_arena *arena;
     gn_error *err;
     const gn_plan *plan;
-    bool analyze, costs, timing, summary, json, failed;
+    bool analyze, costs, timing, summary, verbose, json, failed;
     node nodes[MAX_NODES]; /* from the top */
     uint32_t n_nodes;
     uint64_t planning_ns, execution_ns;
@@ -145,6 +145,19 @@ static const char *way_of(explainer *e, const gn_vector_scan_stats *stats)
     return stats->way == GN_VECTOR_BY_ROWS ? "exact by all rows" : "nearest first";
 }
 
+/* What graphs are walked over: of `auto` what was chosen, once there is a segment. */
+static void explain_codes(explainer *e, node *n, const gn_path *path)
+{
+    gn_vindex_stats stats;
+    gn_vindex_presence where;
+    gn_cluster_vindex_stats(e->s->db->cluster, path->table, path->index->id, &stats, &where);
+    const char *asked = gn_code_kind_name((gn_code_kind)path->index->codes);
+    if (stats.vectors > stats.tail_vectors)
+        add(n, "Quantization", text(e, "%s (asked for: %s)", gn_code_kind_name(stats.codes), asked), false);
+    else
+        add(n, "Quantization", text(e, "%s, to be decided by the first segment", asked), false);
+}
+
 static void explain_vector(explainer *e, node *n, const gn_path *path)
 {
     const gn_settings *set = &e->s->settings;
@@ -154,13 +167,15 @@ static void explain_vector(explainer *e, node *n, const gn_path *path)
     else if (set->target_recall > 0)
         snprintf(how, sizeof how, "target_recall=%g", (double)set->target_recall);
     else
-        snprintf(how, sizeof how, "ef_search=%u", set->ef_search);
+        snprintf(how, sizeof how, "ef_search=%u", gn_index_ef(path->index, set->ef_search, set->ef_search_given));
     if (path->index->codes)
         snprintf(codes, sizeof codes, ", quantization=%s", gn_code_kind_name((gn_code_kind)path->index->codes));
     add(n, "Vector Index",
         text(e, "hnsw, %s, m=%u, ef_construction=%u%s, %s", gn_metric_text(path->index->metric), path->index->m,
              path->index->ef_construction, codes, how),
         false);
+    if (e->verbose)
+        explain_codes(e, n, path);
     if (!e->analyze || !n->op)
         return;
     gn_vector_scan_stats stats;
@@ -548,6 +563,8 @@ static gn_code read_options(explainer *e, const gn_ast_options *options)
         bool on = option_on(o);
         if (strcmp(o->name, "analyze") == 0) {
             e->analyze = on;
+        } else if (strcmp(o->name, "verbose") == 0) {
+            e->verbose = on;
         } else if (strcmp(o->name, "costs") == 0) {
             e->costs = on;
         } else if (strcmp(o->name, "timing") == 0) {
@@ -559,8 +576,7 @@ static gn_code read_options(explainer *e, const gn_ast_options *options)
             gn_code code = read_format(e, o);
             if (code != GN_OK)
                 return code;
-        } else if (strcmp(o->name, "verbose") != 0 && strcmp(o->name, "buffers") != 0 &&
-                   strcmp(o->name, "settings") != 0 && strcmp(o->name, "wal") != 0) {
+        } else if (strcmp(o->name, "buffers") != 0 && strcmp(o->name, "settings") != 0 && strcmp(o->name, "wal") != 0) {
             gn_error_set(e->err, GN_SYNTAX, "unrecognized EXPLAIN option \"%s\"", o->name);
             return gn_error_at(e->err, o->position), GN_SYNTAX;
         }

@@ -175,6 +175,7 @@ void gn_mk_join_on(gn_parser *p, gn_ast_from *join, gn_ast_expr *on);
 /* ---- statements (build_statement.c) ---- */
 
 gn_ast_statement *gn_mk_statement(gn_parser *p, gn_ast_statement_kind kind, int position, size_t body_size);
+void gn_check_extension_option(gn_parser *p, const gn_token *name); /* what dumps write: SCHEMA, VERSION */
 gn_ast_statement *gn_mk_named(gn_parser *p, gn_ast_statement_kind kind, int position, const char *name);
 gn_ast_statement *gn_mk_query_statement(gn_parser *p, gn_ast_query *query);
 gn_ast_statement *gn_mk_insert(gn_parser *p, const gn_token *at, const gn_ast_name *table, const char *alias);

@@ -163,6 +163,11 @@ bool gn_plan_valid(const gn_plan *plan, gn_dtxn *txn, uint32_t plan_epoch);
 
 gn_code gn_bind_table(gn_binder *b, const gn_plan_context *context, const gn_ast_name *name, const gn_table_desc **out);
 /* A function in FROM other than generate_series. bind_unnest.c */
+/* What a search through the index keeps: the session's ef_search if it was given, else the index's own. */
+static inline uint32_t gn_index_ef(const gn_index_desc *index, uint32_t ef_search, bool given)
+{
+    return given || !index->ef_search ? ef_search : index->ef_search;
+}
 const char *gn_metric_text(uint8_t metric); /* "l2", as EXPLAIN and statistics name it */
 /* Functions in FROM about vector indexes: vector_view.c. Without parentheses: as a view. */
 bool gn_is_vector_view(const char *function, bool parentheses);

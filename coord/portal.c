@@ -171,6 +171,7 @@ static void exec_context(gn_session *s, const gn_portal *p, bool timed, gn_exec_
                            .session = s,
                            .hooks = &gn_coord_hooks,
                            .ef_search = s->settings.ef_search,
+                           .ef_search_given = s->settings.ef_search_given,
                            .target_recall = s->settings.target_recall,
                            .vector_exact = s->settings.vector_exact,
                            .timed = timed};

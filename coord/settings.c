@@ -72,6 +72,13 @@ static const setting_def defs[GN_SET_COUNT] = {
                                    .description = "Digits of printed floats; above 0 is shortest exact."},
     [GN_SET_HNSW_EF_SEARCH] = {"hnsw.ef_search", T_INT, "40", 1, GN_MAX_EF,
                                .description = "Candidates that a search through an HNSW index keeps."},
+    [GN_SET_HNSW_ITERATIVE_SCAN] = {"hnsw.iterative_scan", T_ENUM, "off", .options = "off,relaxed_order,strict_order",
+                                    .description = "Accepted; a search with a filter always goes on until enough rows "
+                                                   "match."},
+    [GN_SET_HNSW_MAX_SCAN_TUPLES] = {"hnsw.max_scan_tuples", T_INT, "20000", 1, INT_MAX,
+                                     .description = "Accepted; searches end when enough rows match."},
+    [GN_SET_HNSW_SCAN_MEM_MULTIPLIER] = {"hnsw.scan_mem_multiplier", T_REAL, "1", 1, 1000,
+                                         .description = "Accepted; statement_memory bounds searches."},
     [GN_SET_IDLE_IN_TRANSACTION_SESSION_TIMEOUT] = {"idle_in_transaction_session_timeout", T_MS, "0", 0, 0,
                                                     .description = "0 alone: idle transactions are not ended."},
     [GN_SET_IN_HOT_STANDBY] = {"in_hot_standby", T_BOOL, "off", .flags = F_REPORT | F_READONLY,
@@ -80,6 +87,14 @@ static const setting_def defs[GN_SET_COUNT] = {
                                   .description = "Always on."},
     [GN_SET_INTERVALSTYLE] = {"IntervalStyle", T_ENUM, "postgres", .options = "postgres", .flags = F_REPORT,
                               .description = "How intervals are printed."},
+    [GN_SET_IVFFLAT_ITERATIVE_SCAN] = {"ivfflat.iterative_scan", T_ENUM, "off", .options = "off,relaxed_order",
+                                       .description = "Accepted, as hnsw.iterative_scan."},
+    [GN_SET_IVFFLAT_MAX_PROBES] = {"ivfflat.max_probes", T_INT, "32768", 1, 32768,
+                                   .description = "Accepted; an ivfflat index is an hnsw index."},
+    [GN_SET_IVFFLAT_PROBES] = {"ivfflat.probes", T_INT, "1", 1, 32768,
+                               .description =
+                                   "Accepted; an ivfflat index is an hnsw index, and hnsw.ef_search says how "
+                                   "far it is searched."},
     [GN_SET_IS_SUPERUSER] = {"is_superuser", T_BOOL, "on", .flags = F_REPORT | F_READONLY,
                              .description = "Whether the user may do everything."},
     [GN_SET_JIT] = {"jit", T_BOOL, "off", .description = "Accepted."},
@@ -406,6 +421,7 @@ static void derive(gn_settings *s)
     s->statement_timeout_ms = strtoull(current(s, GN_SET_STATEMENT_TIMEOUT), NULL, 10);
     s->statement_memory = strtoull(current(s, GN_SET_STATEMENT_MEMORY), NULL, 10) * 1024;
     s->ef_search = (uint32_t)strtoul(current(s, GN_SET_HNSW_EF_SEARCH), NULL, 10);
+    s->ef_search_given = s->state[GN_SET_HNSW_EF_SEARCH].value || s->state[GN_SET_HNSW_EF_SEARCH].startup;
     s->target_recall = strtof(current(s, GN_SET_VECTOR_TARGET_RECALL), NULL);
     s->read_staleness_ms = strtoull(current(s, GN_SET_READ_STALENESS), NULL, 10);
     s->partial = is_on(s, GN_SET_ALLOW_PARTIAL_RESULTS);

@@ -25,10 +25,16 @@ typedef enum gn_setting_id {
     GN_SET_ESCAPE_STRING_WARNING,
     GN_SET_EXTRA_FLOAT_DIGITS,
     GN_SET_HNSW_EF_SEARCH,
+    GN_SET_HNSW_ITERATIVE_SCAN,
+    GN_SET_HNSW_MAX_SCAN_TUPLES,
+    GN_SET_HNSW_SCAN_MEM_MULTIPLIER,
     GN_SET_IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
     GN_SET_IN_HOT_STANDBY,
     GN_SET_INTEGER_DATETIMES,
     GN_SET_INTERVALSTYLE,
+    GN_SET_IVFFLAT_ITERATIVE_SCAN,
+    GN_SET_IVFFLAT_MAX_PROBES,
+    GN_SET_IVFFLAT_PROBES,
     GN_SET_IS_SUPERUSER,
     GN_SET_JIT,
     GN_SET_LC_COLLATE,
@@ -90,6 +96,7 @@ typedef struct gn_settings {
     uint64_t statement_timeout_ms; /* 0 = none */
     uint64_t statement_memory;     /* bytes; 0 = the database's default */
     uint32_t ef_search;
+    bool ef_search_given; /* by SET or at start: else an index may have one of its own */
     float target_recall;        /* 0 = by ef_search */
     bool partial;               /* of those, and of single queries: groups that cannot be reached are left out */
     uint64_t read_staleness_ms; /* of read-only transactions; 0 = none */

@@ -1196,7 +1196,17 @@ option_value(A) ::= word(T). { A = gn_mk_string(p, &T); }
 option_value(A) ::= ON(T). { A = gn_mk_string(p, &T); }
 option_value(A) ::= DEFAULT(T). { A = gn_mk_string(p, &T); }
 
-stmt(A) ::= CREATE(T) EXTENSION if_not_exists word(N). { A = gn_mk_named(p, GN_S_CREATE_EXTENSION, T.position, N.text); }
+stmt(A) ::= CREATE(T) EXTENSION if_not_exists word(N) extension_with. {
+    A = gn_mk_named(p, GN_S_CREATE_EXTENSION, T.position, N.text);
+}
+extension_with ::= extension_options.
+extension_with ::= WITH extension_options.
+extension_options ::= .
+extension_options ::= extension_options extension_option.
+extension_option ::= CASCADE.
+extension_option ::= IDENT(N) extension_value. { gn_check_extension_option(p, &N); }
+extension_value ::= word.
+extension_value ::= STRING.
 
 // ---- transactions ----
 

@@ -130,8 +130,8 @@ static void put_index(msgpack_packer *p, const gn_index_desc *x)
     msgpack_pack_int(p, I_EF);
     msgpack_pack_uint32(p, x->ef_construction);
     msgpack_pack_int(p, I_CODES);
-    const uint32_t codes[] = {x->codes, x->code_bits, x->pq_subquantizers, x->pq_centroids, x->rerank};
-    put_ids(p, codes, sizeof codes / sizeof codes[0]);
+    const uint32_t codes[] = {x->codes, x->code_bits, x->pq_subquantizers, x->pq_centroids, x->rerank, x->ef_search};
+    put_ids(p, codes, x->ef_search ? 6 : 5); /* five until there is a sixth, as it was before there could be one */
 }
 
 bool gn_table_desc_encode(const gn_table_desc *desc, gn_buf *out)
@@ -294,6 +294,7 @@ static void get_codes(gn_unpack *u, gn_index_desc *x)
     x->pq_subquantizers = fields[2];
     x->pq_centroids = fields[3];
     x->rerank = fields[4];
+    x->ef_search = fields[5];
 }
 
 static void get_index(gn_unpack *u, gn_index_desc *x)

@@ -36,6 +36,7 @@ typedef struct gn_index_desc {
     uint32_t m, ef_construction;
     uint8_t codes; /* gn_code_kind: what graphs are walked over; the rest is for some kinds, 0 = the kind's default */
     uint32_t code_bits, pq_subquantizers, pq_centroids, rerank;
+    uint32_t ef_search; /* of searches that say none; 0 = the default. Needs GN_SINCE_VECTOR_TYPES */
 } gn_index_desc;
 
 typedef struct gn_check_desc {

@@ -253,7 +253,9 @@ static void descriptors_round_trip(void **state)
                                     .nulls_first = {true},
                                     .metric = 3,
                                     .m = 16,
-                                    .ef_construction = 64};
+                                    .ef_construction = 64,
+                                    .rerank = 50,
+                                    .ef_search = 70};
     d->n_checks = 1;
     d->checks = gn_arena_calloc(arena, 1, sizeof(gn_check_desc));
     strcpy(d->checks[0].name, "positive");
@@ -273,6 +275,8 @@ static void descriptors_round_trip(void **state)
     assert_null(held->columns[2].missing_text);
     assert_int_equal(held->columns[1].type.typmod, 384);
     assert_true(held->columns[2].type.is_array && held->indexes[0].nulls_first[0]);
+    assert_int_equal(held->indexes[0].rerank, 50);
+    assert_int_equal(held->indexes[0].ef_search, 70);
     assert_int_equal(gn_table_column_by_id(held, 2), 1);
     assert_int_equal(gn_table_column_by_id(held, 9), -1);
     assert_int_equal(gn_table_column_by_name(held, gn_bytes_str("c1")), 1);
