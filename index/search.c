@@ -147,6 +147,12 @@ static void scan_segment(searching *s, const gn_segment *seg, gn_accept accept)
     s->stats.distances += gn_segment_scan(seg, &s->measure, s->query, accept, &s->top);
 }
 
+/* Instead of a walk that would see too much. */
+static void scan_for_filter(searching *s, gn_segment *seg, gn_accept accept)
+{
+    s->stats.distances += gn_segment_scan_likely(seg, &s->measure, s->query, accept, &s->top);
+}
+
 /* About how many of a segment's nodes can be results: those not ended, times what the filter is thought to leave. */
 static float share_of(const searching *s, const gn_segment *seg)
 {
@@ -195,8 +201,12 @@ static gn_code search_segment(searching *s, gn_segment *seg, bool exact, gn_erro
     float share = accept.fn ? share_of(s, seg) : 1;
     bool scan = exact || seg->header->graph != GN_GRAPH_HNSW || seg->header->n_nodes <= s->search->k;
     uint32_t ef = scan ? 0 : ef_for(s, seg);
-    if (ef == 0 || ef >= seg->header->n_nodes || (accept.fn && better_scanned(ef, seg, share))) {
+    if (ef == 0 || ef >= seg->header->n_nodes) {
         scan_segment(s, seg, accept);
+        return GN_OK;
+    }
+    if (accept.fn && better_scanned(ef, seg, share)) {
+        scan_for_filter(s, seg, accept);
         return GN_OK;
     }
     gn_segment_query q = {.measure = &s->measure,
@@ -214,7 +224,7 @@ static gn_code search_segment(searching *s, gn_segment *seg, bool exact, gn_erro
     if (code != GN_OK)
         return code;
     if (q.gave_up) {
-        scan_segment(s, seg, accept);
+        scan_for_filter(s, seg, accept);
         return GN_OK;
     }
     s->short_walk |= !q.found_all;

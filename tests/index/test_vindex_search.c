@@ -66,6 +66,59 @@ static void a_list_of_keys_is_searched_exactly(void **state)
     free(v);
 }
 
+static bool divisible_by_fifty(void *ctx, gn_bytes key, uint64_t begin_scn)
+{
+    (void)begin_scn;
+    ++*(size_t *)ctx;
+    return id_of(key) % 50 == 0;
+}
+
+/* Where so few match that a walk would see most of the segment, its codes are scanned, and none is missed for it. */
+static void few_matches_are_found_by_any_codes(void **state)
+{
+    fixture *f = *state;
+    static const gn_code_kind kinds[] = {GN_CODES_AUTO, GN_CODES_SQ4, GN_CODES_RABITQ, GN_CODES_BINARY,
+                                         GN_CODES_PRODUCT};
+    float *v = skewed_vectors(37, N + QUERIES, DIM);
+    for (size_t kind = 0; kind < sizeof kinds / sizeof kinds[0]; kind++) {
+        model m = {.metric = GN_METRIC_L2, .dimensions = DIM};
+        f->options = (gn_vindex_options){
+            .metric = GN_METRIC_L2, .dimensions = DIM, .tail_rows = 1u << 20, .codes = kinds[kind], .code_bits = 1};
+        fixture_open(f);
+        for (uint32_t i = 0; i < N; i++)
+            insert_row(f, &m, i, 0, 10, v + (size_t)i * DIM);
+        fixture_build(f);
+        gn_vview *view = gn_vview_acquire(f->index);
+        gn_arena *arena = gn_arena_create(NULL);
+        for (uint32_t q = 0; q < QUERIES; q++) {
+            const float *query = v + (size_t)(N + q) * DIM;
+            result want[10];
+            gn_neighbor *found;
+            size_t n, asked = 0;
+            gn_vsearch s = {.query = query,
+                            .k = 10,
+                            .chain = &NOW,
+                            .n_chain = 1,
+                            .filter = divisible_by_fifty,
+                            .filter_ctx = &asked,
+                            .filter_share = 0.02f,
+                            .arena = arena};
+            assert_int_equal(model_search(&m, query, 10, &NOW, 1, 50, want), 10);
+            assert_int_equal(gn_vview_search(view, &s, &found, &n, NULL, NULL), GN_OK);
+            assert_int_equal(n, 10);
+            assert_int_equal(asked, N);
+            for (size_t i = 0; i < n; i++)
+                assert_int_equal(id_of(found[i].key), want[i].id);
+        }
+        gn_vview_release(view);
+        gn_arena_destroy(arena);
+        fixture_close(f, false);
+        assert_int_equal(gn_vindex_wipe(f->dir, NULL), GN_OK);
+        model_close(&m);
+    }
+    free(v);
+}
+
 static void everything_within_a_radius_is_found(void **state)
 {
     fixture *f = *state;
@@ -144,6 +197,7 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         TEST(a_list_of_keys_is_searched_exactly),
+        TEST(few_matches_are_found_by_any_codes),
         TEST(everything_within_a_radius_is_found),
         TEST(a_cursor_gives_every_row_once),
     };
