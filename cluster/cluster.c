@@ -107,6 +107,7 @@ gn_code gn_cluster_open(gn_world *world, const gn_cluster_options *options, gn_c
     c->peer = options->peer;
     c->peer_ctx = options->peer_ctx;
     c->replica = (gn_shard_options){.retention_ms = options->retention_ms,
+                                    .snapshot_bytes_per_second = options->copy_bytes_per_second,
                                     .block_cache_bytes = options->block_cache_bytes,
                                     .memtable_bytes = options->memtable_bytes,
                                     .account = options->account};

@@ -39,9 +39,10 @@ typedef struct gn_cluster_options {
     uint64_t retention_ms;      /* 0 = 1 hour */
     uint64_t block_cache_bytes; /* of each group */
     uint64_t memtable_bytes;
-    uint64_t split_bytes; /* a group whose rows take more is split in two; 0 = never */
-    uint64_t split_rate;  /* and one with more log entries a second, for half a minute or so; 0 = never */
-    gn_account *account;  /* caches, indexes and what is in flight charge here */
+    uint64_t copy_bytes_per_second; /* of a replica that comes here; 0 = 100 MiB */
+    uint64_t split_bytes;           /* a group whose rows take more is split in two; 0 = never */
+    uint64_t split_rate;            /* and one with more log entries a second, for half a minute or so; 0 = never */
+    gn_account *account;            /* caches, indexes and what is in flight charge here */
     /* The process must end: the log's disk failed. Called once, from any thread. */
     void (*failed)(void *ctx, gn_code code, const char *message);
     void *failed_ctx;

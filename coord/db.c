@@ -26,6 +26,7 @@ static gn_code open_cluster(gn_db *db, const gn_db_options *options, gn_error *e
     uint64_t memory = db->account.limit;
     gn_cluster_options cluster = {.data_dir = options->data_dir,
                                   .retention_ms = options->retention_ms,
+                                  .copy_bytes_per_second = options->copy_bytes_per_second,
                                   .split_bytes = options->split_bytes,
                                   .split_rate = options->split_rate,
                                   .block_cache_bytes = clamp(memory / 8, 4 * MB, 1024 * MB),

@@ -15,6 +15,7 @@ typedef struct gn_db_options {
     const char *data_dir;
     uint64_t memory_limit_bytes; /* 0 = 512 MiB: hard budget of everything accounted */
     uint64_t retention_ms;
+    uint64_t copy_bytes_per_second;  /* of a replica that comes here; 0 = 100 MiB */
     uint64_t split_bytes;            /* a group whose rows take more is split in two; 0 = never */
     uint64_t split_rate;             /* and one with more commits a second; 0 = never */
     uint64_t statement_memory_bytes; /* 0 = a quarter of memory_limit */

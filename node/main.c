@@ -181,6 +181,7 @@ static gn_code open_db(node *n, gn_error *err)
     const gn_db_options options = {.data_dir = n->config.data_dir,
                                    .memory_limit_bytes = (uint64_t)n->config.memory_limit_mb << 20,
                                    .retention_ms = (uint64_t)n->config.retention_s * 1000,
+                                   .copy_bytes_per_second = (uint64_t)n->config.copy_rate_mb << 20,
                                    .split_bytes = (uint64_t)n->config.group_split_mb << 20,
                                    .split_rate = (uint64_t)n->config.group_split_rate,
                                    .statement_memory_bytes = (uint64_t)n->config.statement_memory_mb << 20,

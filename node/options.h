@@ -24,6 +24,8 @@
     I(memory_limit_mb, 512, 32, 1 << 20, "MiB", "hard budget of caches, vector indexes, transactions and queries")   \
     I(statement_memory_mb, 0, 0, 1 << 20, "MiB", "budget of one statement; 0 is a quarter of memory_limit_mb")       \
     I(retention_s, 3600, 1, 315360000, "seconds", "old row versions are kept at least so long")                      \
+    I(copy_rate_mb, 100, 1, 1 << 20, "MiB/s",                                                                        \
+      "a replica that is copied to this node takes at most so much of its links and disk")                           \
     I(group_split_mb, 0, 0, 1 << 30, "MiB", "a group of a spread table with more is split in two; 0 is never")       \
     I(group_split_rate, 0, 0, 1 << 30, "commits/s",                                                                  \
       "a group of a spread table with more for half a minute is split in two; 0 is never")                           \
