@@ -125,6 +125,9 @@ gn_code gn_segment_search(gn_segment *segment, gn_segment_query *query, gn_error
 /* Offers every accepted row. Returns the number of distances computed. */
 uint64_t gn_segment_scan(const gn_segment *segment, const gn_measure *measure, const float *query, gn_accept accept,
                          gn_topk *top);
+/* Looks at the codes first, and misses what they misjudge by more than 4 sigma. */
+uint64_t gn_segment_scan_likely(gn_segment *segment, const gn_measure *measure, const float *query, gn_accept accept,
+                                gn_topk *top);
 void gn_walks_free(gn_segment *segment);
 
 /* ---- writing (segment_write.c) ---- */
