@@ -557,7 +557,7 @@ gn_code gn_dvector_scan_next(gn_dvector_scan *s, gn_batch *batch, gn_bytes *keys
 
 void gn_dvector_scan_stats_get(const gn_dvector_scan *s, gn_vector_scan_stats *out)
 {
-    *out = (gn_vector_scan_stats){0};
+    *out = (gn_vector_scan_stats){.all_measured = true};
     for (uint32_t i = 0; i < s->n; i++) {
         gn_vector_scan_stats one;
         const gn_stream *inner = uncounted(&s->streams[i]);
@@ -577,6 +577,7 @@ void gn_dvector_scan_stats_get(const gn_dvector_scan *s, gn_vector_scan_stats *o
         out->asked += one.asked;
         out->passed += one.passed;
         out->keys += one.keys;
+        out->all_measured &= one.all_measured;
         out->way = one.way > out->way ? one.way : out->way;
         out->ef = one.ef > out->ef ? one.ef : out->ef;
         out->recall = i == 0 || one.recall < out->recall ? one.recall : out->recall;

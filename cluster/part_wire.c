@@ -441,6 +441,7 @@ void gn_wire_stats_write(gn_buf *out, bool whole, const gn_vector_scan_stats *s)
     if (!whole)
         return;
     gn_buf_append_u8(out, (uint8_t)s->way);
+    gn_buf_append_u8(out, s->all_measured);
     gn_buf_append_be64(out, s->fetched);
     gn_buf_append_be64(out, s->asked);
     gn_buf_append_be64(out, s->passed);
@@ -459,6 +460,7 @@ bool gn_wire_stats_read(gn_reader *in, bool whole, gn_vector_scan_stats *out)
     if (whole) {
         uint8_t way = gn_read_u8(in);
         out->way = way <= GN_VECTOR_BY_ROWS ? (gn_vector_way)way : GN_VECTOR_BY_INDEX;
+        out->all_measured = gn_read_u8(in) == 1;
         out->fetched = gn_read_be64(in);
         out->asked = gn_read_be64(in);
         out->passed = gn_read_be64(in);

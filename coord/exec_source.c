@@ -336,7 +336,8 @@ static gn_code next_phase(vector_source *v, gn_error *err)
     end_search(v);
     gn_operator_close(v->rest);
     v->rest = NULL;
-    if (v->phase == V_SEARCH && v->spec.has_radius) /* what has no distance is within none */
+    /* What has no distance is within no radius; or there is no such row. */
+    if (v->phase == V_SEARCH && (v->spec.has_radius || v->stats.all_measured))
         v->phase = V_END;
     else if (v->phase == V_SEARCH)
         v->phase = undefined ? V_UNDEFINED : c->not_null ? V_END : V_NULL;

@@ -203,6 +203,7 @@ typedef struct gn_vector_scan_stats {
     uint64_t fetched;       /* rows that were read */
     uint64_t asked, passed; /* rows that the filter was computed for; for which it was true */
     uint64_t keys;          /* of the list of BY_KEYS */
+    bool all_measured;      /* no row for which the filter is true is without a distance */
 } gn_vector_scan_stats;
 gn_code gn_vector_scan_open(gn_txn *txn, const gn_vector_scan_spec *spec, gn_vector_scan **out, gn_error *err);
 gn_code gn_vector_scan_next(gn_vector_scan *scan, gn_batch *batch, gn_bytes *keys, gn_error *err);

@@ -45,6 +45,7 @@ struct gn_vector_scan {
     gn_bytes *keys;
     size_t n_keys;
     uint64_t keys_tried; /* a list of so many was not enough for the ranges */
+    bool own_unmeasured; /* an own row has no distance */
 
     gn_batch_fill pass_fill; /* rows of a pass that the filter is asked about */
     gn_batch pass;

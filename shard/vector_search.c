@@ -28,7 +28,8 @@ enum {
     PASS_ROWS_MIN = 256,
     KEYS_MOST = 50000, /* of a list: some megabytes */
     KEYS_FIRST = 1024, /* that may be read in vain */
-    PASS_COST = 3,     /* rows of a pass for one that is looked up */
+    PASS_COST = 10,    /* rows of a pass for one that is looked up */
+    LIST_COST = 8,     /* keys of a list, likewise */
     EF_SPARE = 32,     /* candidates of a walk beyond its results, and half of those */
 };
 
@@ -102,6 +103,7 @@ gn_code gn_vector_measure_own(gn_vector_scan *s, gn_error *err)
         double d = row.deleted ? NAN : measure(s, row.row, &code, err);
         if (code != GN_OK)
             return code;
+        s->own_unmeasured |= isnan(d) && !row.deleted;
         if (!isnan(d))
             s->own_found[s->n_own++] = (candidate){.distance = d, .key = row.key, .row = row.row};
     }
@@ -229,6 +231,8 @@ static gn_code search_index(gn_vector_scan *s, gn_error *err)
     if (!s->found)
         return gn_error_oom(err, s->txn->account);
     s->exhausted = n < s->k;
+    if (keyed && s->exhausted)
+        s->stats.all_measured = n == s->n_keys && !s->own_unmeasured;
     keep_unseen(s, found, n);
     cut_at_radius(s);
     return GN_OK;
@@ -381,6 +385,7 @@ static gn_code offer(gn_vector_scan *s, size_t most, double d, gn_bytes key, gn_
 
 static gn_code pass_rows(gn_vector_scan *s, size_t most, gn_error *err)
 {
+    bool unmeasured = s->own_unmeasured;
     gn_txn *txn = s->txn;
     gn_space space = gn_row_space(s->spec->table, txn->branch);
     const gn_key_span all = {.end_open = true};
@@ -393,15 +398,16 @@ static gn_code pass_rows(gn_vector_scan *s, size_t most, gn_error *err)
         code = gn_mvcc_next(&cursor, &key, &version, err);
         if (code == GN_OK && (n & 1023) == 0 && gn_txn_canceled(txn))
             code = gn_error_set(err, GN_CANCELED, "%s", gn_code_text(GN_CANCELED));
-        double d = code == GN_OK && !is_own(s, key) && is_ours(s, s->txn->slots.rows, key)
-                       ? measure(s, version.row, &code, err)
-                       : NAN;
+        bool counts = code == GN_OK && !is_own(s, key) && is_ours(s, s->txn->slots.rows, key);
+        double d = counts ? measure(s, version.row, &code, err) : NAN;
+        unmeasured |= counts && isnan(d);
         if (code == GN_OK && !isnan(d) && d <= s->beyond && !was_given(s, d, key))
             code = offer(s, most, d, key, version.row, err);
     }
     gn_mvcc_close(&cursor);
     if (code != GN_NO_DATA)
         return code;
+    s->stats.all_measured = !unmeasured;
     return s->spec->filter ? judge(s, most, err) : GN_OK;
 }
 
@@ -441,10 +447,10 @@ static double rows_of_index(const gn_vector_scan *s)
 static bool keys_are_better(const gn_vector_scan *s, double rows, uint64_t *most)
 {
     double ask = gn_vector_rows_to_ask(s);
-    *most = (uint64_t)fmin(KEYS_MOST, 2 * ask + KEYS_FIRST);
+    *most = (uint64_t)fmin(KEYS_MOST, LIST_COST * ask + KEYS_FIRST);
     if (s->spec->n_ranges == 0 || s->spec->exact || *most < 4 * s->keys_tried)
         return false;
-    return rows * match_rate(s) <= 2 * ask || (double)s->stats.asked > ask;
+    return rows * match_rate(s) <= LIST_COST * ask || (double)s->stats.asked > ask;
 }
 
 /* Before the index is asked again: is another way the better one by now? */
@@ -455,12 +461,12 @@ static gn_code choose_way(gn_vector_scan *s, gn_error *err)
     bool all = false;
     if (s->stats.way != GN_VECTOR_BY_INDEX || !s->spec->filter || s->stats.searches == 0)
         return GN_OK;
-    double rows = rows_of_index(s);
+    double rows = rows_of_index(s), likely = fmax((double)s->stats.asked, gn_vector_rows_to_ask(s));
     if (keys_are_better(s, rows, &most))
         code = list_keys(s, most, &all, err);
     if (code == GN_OK && all)
         s->stats.way = GN_VECTOR_BY_KEYS;
-    else if (code == GN_OK && (double)s->stats.asked > rows / PASS_COST && s->stats.asked > PASS_ROWS_MIN)
+    else if (code == GN_OK && likely > rows / PASS_COST && rows > 4 * PASS_ROWS_MIN)
         s->stats.way = GN_VECTOR_BY_ROWS;
     return code;
 }
