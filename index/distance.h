@@ -34,7 +34,7 @@ typedef struct gn_kernels {
 const gn_kernels *gn_kernels_best(void); /* for this CPU */
 /* The most dimensions of an index by this distance; of bits more than of numbers. */
 uint32_t gn_metric_max_dimensions(gn_metric_kind metric);
-/* L1, Hamming and Jaccard distance, which are no kernels' part. n: floats, of bit vectors words. */
+/* L1, Hamming and Jaccard distance, which are no kernels' part. n: floats; of bit vectors words, an even number. */
 gn_distance_fn gn_distance_rare(gn_metric_kind metric);
 const gn_kernels *gn_kernels_named(const char *); /* NULL when not compiled in or not supported by this CPU */
 

@@ -178,7 +178,7 @@ bool gn_type_can_be_indexed(gn_type column)
 uint32_t gn_index_words(gn_type column)
 {
     uint32_t n = (uint32_t)column.typmod;
-    return column.id == GN_T_BIT ? (n + 31) / 32 : n;
+    return column.id == GN_T_BIT ? (n + 63) / 64 * 2 : n;
 }
 
 bool gn_index_vector(gn_type column, gn_bytes v, float *out)

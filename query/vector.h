@@ -104,7 +104,7 @@ gn_code gn_sparse_check_same(const gn_sparse *a, const gn_sparse *b, gn_error *e
 /* What a vector index is given of a value of this type and length: float32 of the three kinds of vectors, of bits whole
  * 32-bit words with zeros behind the last. */
 bool gn_type_can_be_indexed(gn_type column);
-uint32_t gn_index_words(gn_type column); /* 32-bit words */
+uint32_t gn_index_words(gn_type column); /* 32-bit words; of bits an even number */
 /* False: the value has another length than the column. */
 bool gn_index_vector(gn_type column, gn_bytes v, float *out);
 
