@@ -410,11 +410,13 @@ static void rerank(const gn_segment *s, gn_segment_query *q)
     q->n_best = i;
 }
 
-/* Room for so many candidates that ef of them are accepted, with some to spare; 0: more than a pool is good for. */
+/* Room for so many candidates that ef of them are accepted, where each is by chance: three standard deviations more
+ * than in the mean. 0: more than a pool is good for. */
 static size_t pool_for(const gn_segment_query *q)
 {
     double share = q->share > 0 && q->share < 1 ? q->share : 0.5;
-    double room = 1.5 * q->ef / share + 64;
+    double wanted = share < 0.5 ? 1.5 * q->ef : q->ef;
+    double room = (wanted + 3 * sqrt(q->ef * (1 - share))) / share + 16;
     return room <= MAX_POOL_EF ? (size_t)room : 0;
 }
 
