@@ -267,6 +267,8 @@ gn_code gn_vector_scan_next(gn_vector_scan *s, gn_batch *batch, gn_bytes *keys, 
     if (!s->txn)
         return gn_error_set(err, GN_NO_CURSOR, "the transaction of this scan has ended");
     for (;;) {
+        if (gn_txn_canceled(s->txn))
+            return gn_error_set(err, GN_CANCELED, "%s", gn_code_text(GN_CANCELED));
         gn_code code = take_rows(s, batch, keys, err);
         if (code != GN_OK || batch->n_rows == 0)
             return code;

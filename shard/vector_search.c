@@ -1,18 +1,21 @@
 /* Where the candidates of a vector scan come from. Own writes are few and are measured when it is opened. Committed
  * rows come by one of three ways:
  *
- *   by the index   The nearest, then more: when all that one search gave has been taken, the next asks for at least
- * twice as many and skips what was given. Each candidate's row is read once, and the filter decides. How many of those
+ * By the index: the nearest, then more. When all that one search gave has been taken, the next asks for at least twice
+ * as many and skips what was given. Each candidate's row is read once, and the filter decides. How many of those
  * nearest to the query match tells how many will have to be read, which no statistics of the whole table could: what
- * matches may be near the query or far from it. by keys        Where the filter holds the rows to ranges of a btree
- * index (or of the primary key), their keys are read from there, and exactly these vectors are measured in the index.
- * Taken when fewer keys are expected than rows to be read by the index. by rows        A pass over all rows, which
- * keeps the best that match: where there is no live index, and when so many rows were read one by one that a pass costs
- * no more than what was spent already.
+ * matches may be near the query or far from it.
  *
- * A way is left for another only when it has turned out to cost more than the other would, so all of it costs a small
- * multiple of the best way, and rows come as long as there are any. A pass over the rows keeps the best of what lies
- * behind the last row given, so any number of rows takes bounded memory. */
+ * By keys: where the filter holds the rows to ranges of a btree index (or of the primary key), their keys are read from
+ * there, and exactly these vectors are measured in the index. Taken when reading the keys is expected to cost less than
+ * reading the rows one by one.
+ *
+ * By rows: a pass over all of them, which keeps the best that match. Where there is no live index, and where so many
+ * rows would have to be read one by one that a pass costs less.
+ *
+ * A way is left for another only when it is expected to cost more, by what was seen so far, so all of it costs a small
+ * multiple of the best way, and rows come as long as there are any. A pass keeps the best of what lies behind the last
+ * row given, so any number of rows takes bounded memory. */
 #include "base/limits.h"
 #include "index/distance.h"
 #include "query/expr.h"
@@ -265,7 +268,7 @@ static gn_code list_range(gn_vector_scan *s, const gn_key_range *range, uint64_t
         if (code != GN_OK || is_own(s, pk) || !is_ours(s, txn->slots.rows || txn->slots.vectors, pk))
             continue;
         if (s->n_keys == *cap) {
-            *cap = *cap ? 2 * *cap : 256;
+            *cap *= 2;
             s->keys = gn_xrealloc(s->keys, *cap * sizeof *s->keys);
         }
         void *copy = gn_arena_memdup(s->key_arena, pk.data, pk.len);
@@ -282,7 +285,8 @@ static gn_code list_range(gn_vector_scan *s, const gn_key_range *range, uint64_t
 static gn_code list_keys(gn_vector_scan *s, uint64_t most, bool *all, gn_error *err)
 {
     gn_code code = GN_OK;
-    size_t cap = 0;
+    size_t cap = 256;
+    s->keys = gn_xcalloc(cap, sizeof *s->keys); /* also a list of none is a list */
     s->key_arena = gn_arena_create(s->txn->account);
     for (uint32_t i = 0; i < s->spec->n_ranges && code == GN_OK && s->n_keys <= most; i++)
         code = list_range(s, &s->spec->ranges[i], most, &cap, err);

@@ -1,0 +1,265 @@
+/* Vector scans with a filter: as many rows as match, the right ones, by the way that suits how many there are. */
+#include "fixture.h"
+#include "index/distance.h"
+#include "query/expr.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { TABLE = GN_FIRST_USER_ID, I_V, I_N, ROWS = 4000, KINDS = 400 };
+
+static float vectors[ROWS][DIMENSIONS];
+static int64_t kinds[ROWS]; /* n of each row; -1: there is no such row */
+
+static uint64_t rnd_state = 5;
+static uint32_t rnd(uint32_t n)
+{
+    rnd_state = rnd_state * 6364136223846793005ull + 1442695040888963407ull;
+    return (uint32_t)(rnd_state >> 33) % n;
+}
+
+static void random_vector(float *v)
+{
+    for (int i = 0; i < DIMENSIONS; i++)
+        v[i] = (float)rnd(20000) / 10000.0f - 1.0f;
+}
+
+static gn_table_desc *filled_table(fixture *fx)
+{
+    gn_error err = {0};
+    gn_table_desc *t = make_table(TABLE);
+    add_vector_index(t, I_V, GN_METRIC_L2);
+    add_index(t, I_N, 3, false);
+    ASSERT_OK(put_table(fx, t, &err), &err);
+    gn_txn *txn = begin(fx);
+    for (int i = 0; i < ROWS; i++) {
+        random_vector(vectors[i]);
+        kinds[i] = i % KINDS;
+        row r = {.id = i, .name = "x", .n = kinds[i], .v = vectors[i]};
+        ASSERT_OK(insert(txn, t, &r, &err), &err);
+    }
+    assert_int_equal(commit(txn), GN_OK);
+    ASSERT_OK(gn_shard_vindex_build(fx->shard, I_V, NULL, NULL, NULL, &err), &err);
+    return t;
+}
+
+/* n < bound */
+typedef struct condition {
+    gn_expr n, bound, less, *args[2];
+    gn_buf key;
+    gn_key_range range;
+    gn_format format;
+} condition;
+
+static void condition_init(condition *c, int64_t bound)
+{
+    gn_type int8 = gn_type_of(GN_T_INT8), to[2], result;
+    gn_error err = {0};
+    *c =
+        (condition){.n = {.kind = GN_E_COLUMN, .type = int8, .column = 1}, .bound = {.kind = GN_E_CONST, .type = int8}};
+    c->bound.value = (gn_value){.type = int8, .as.i64 = bound};
+    c->args[0] = &c->n;
+    c->args[1] = &c->bound;
+    c->less = (gn_expr){.kind = GN_E_CALL, .type = gn_type_of(GN_T_BOOL), .n_args = 2, .args = c->args};
+    ASSERT_OK(
+        gn_function_resolve(gn_bytes_str("<"), true, (gn_type[]){int8, int8}, 2, &c->less.function, to, &result, &err),
+        &err);
+    gn_buf_init(&c->key, NULL, 100);
+    ASSERT_OK(gn_key_append(&c->key, &c->bound.value, false, false, &err), &err);
+    c->range.hi = gn_buf_bytes(&c->key);
+}
+
+typedef struct found {
+    int64_t ids[ROWS];
+    size_t n;
+    gn_code code;
+    gn_vector_scan_stats stats;
+} found;
+
+/* The first k rows; the scan is asked no more than that. */
+static void search(gn_txn *txn, const gn_table_desc *t, const float *q, condition *c, bool ranges, bool exact, size_t k,
+                   found *out)
+{
+    static const uint32_t ordinals[] = {0, 2};
+    gn_vector_scan_spec spec = {.table = t,
+                                .index = &t->indexes[0],
+                                .query = q,
+                                .dimensions = DIMENSIONS,
+                                .k_hint = k,
+                                .exact = exact,
+                                .ordinals = ordinals,
+                                .n_ordinals = 2,
+                                .filter = &c->less,
+                                .format = &c->format,
+                                .within = ranges ? &t->indexes[1] : NULL,
+                                .ranges = &c->range,
+                                .n_ranges = ranges};
+    gn_error err = {0};
+    gn_batch batch = {.n_columns = 3, .arena = gn_arena_create(NULL)};
+    gn_vector_scan *s;
+    ASSERT_OK(gn_vector_scan_open(txn, &spec, &s, &err), &err);
+    out->n = 0;
+    do {
+        out->code = gn_vector_scan_next(s, &batch, NULL, &err);
+        for (uint32_t i = 0; out->code == GN_OK && i < batch.n_rows && out->n < k; i++)
+            out->ids[out->n++] = batch.columns[0].i64[i];
+    } while (out->code == GN_OK && batch.n_rows > 0 && out->n < k);
+    gn_vector_scan_stats_get(s, &out->stats);
+    gn_vector_scan_close(s);
+    gn_arena_destroy(batch.arena);
+}
+
+static double distance(const float *q, int64_t id)
+{
+    double sum = 0;
+    for (int j = 0; j < DIMENSIONS; j++)
+        sum += ((double)q[j] - (double)vectors[id][j]) * ((double)q[j] - (double)vectors[id][j]);
+    return sqrt(sum);
+}
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* As many as match, all of which match, in order, none twice; with exact the nearest. */
+static void check(const found *f, const float *q, int64_t bound, size_t k, bool exact)
+{
+    static double all[ROWS];
+    size_t n = 0;
+    for (int i = 0; i < ROWS; i++)
+        if (kinds[i] >= 0 && kinds[i] < bound)
+            all[n++] = distance(q, i);
+    qsort(all, n, sizeof *all, ascending);
+    assert_int_equal(f->code, GN_OK);
+    assert_int_equal(f->n, n < k ? n : k);
+    bool *seen = calloc(ROWS, sizeof *seen);
+    for (size_t i = 0; i < f->n; i++) {
+        int64_t id = f->ids[i];
+        assert_true(kinds[id] >= 0 && kinds[id] < bound && !seen[id]);
+        seen[id] = true;
+        if (exact)
+            assert_true(fabs(distance(q, id) - all[i]) < 1e-4);
+    }
+    free(seen);
+}
+
+static void as_many_rows_come_as_match(void **state)
+{
+    fixture *fx = *state;
+    gn_table_desc *t = filled_table(fx);
+    static const int64_t bounds[] = {0, 1, 3, 20, 100, 250, 399, 400};
+    static const size_t ks[] = {1, 10, 200, ROWS};
+    static found f;
+    gn_txn *txn = begin(fx);
+    for (size_t b = 0; b < sizeof bounds / sizeof *bounds; b++) {
+        condition c;
+        condition_init(&c, bounds[b]);
+        for (int i = 0; i < 4 * 2 * 2; i++) {
+            float q[DIMENSIONS];
+            random_vector(q);
+            bool exact = i & 1, ranges = i & 2;
+            search(txn, t, q, &c, ranges, exact, ks[i / 4], &f);
+            check(&f, q, bounds[b], ks[i / 4], exact);
+        }
+        gn_buf_close(&c.key);
+    }
+    gn_txn_abort(txn);
+    free_table(t);
+}
+
+static void the_way_follows_from_how_many_match(void **state)
+{
+    fixture *fx = *state;
+    gn_table_desc *t = filled_table(fx);
+    float q[DIMENSIONS] = {0};
+    static found f;
+    condition few, half, none;
+    condition_init(&few, 2);
+    condition_init(&half, KINDS / 2);
+    condition_init(&none, 0);
+    gn_txn *txn = begin(fx);
+    search(txn, t, q, &half, true, false, 10, &f);
+    assert_int_equal(f.stats.way, GN_VECTOR_BY_INDEX);
+    assert_true(f.stats.asked <= 64 && f.stats.fetched == f.stats.asked);
+    search(txn, t, q, &few, true, false, 10, &f); /* of 20 */
+    check(&f, q, 2, 10, true);
+    assert_int_equal(f.stats.way, GN_VECTOR_BY_KEYS);
+    assert_int_equal(f.stats.keys, 20);
+    assert_true(f.stats.fetched < 200);
+    search(txn, t, q, &none, true, false, 10, &f);
+    assert_int_equal(f.stats.way, GN_VECTOR_BY_KEYS);
+    assert_true(f.stats.all_measured);
+    search(txn, t, q, &none, false, false, 10, &f);
+    assert_int_equal(f.stats.way, GN_VECTOR_BY_ROWS);
+    assert_true(f.stats.all_measured && f.stats.fetched < ROWS / 2);
+    gn_txn_abort(txn);
+    gn_buf_close(&few.key);
+    gn_buf_close(&half.key);
+    gn_buf_close(&none.key);
+    free_table(t);
+}
+
+/* Rows that this transaction has made match, or match no more, or taken away. */
+static void own_writes_are_judged(void **state)
+{
+    fixture *fx = *state;
+    gn_error err = {0};
+    gn_table_desc *t = filled_table(fx);
+    static found f;
+    gn_txn *txn = begin(fx);
+    for (int i = 0; i < 300; i++) {
+        int id = (int)rnd(ROWS);
+        if (kinds[id] < 0)
+            continue;
+        kinds[id] = rnd(4) == 0 ? -1 : (int64_t)rnd(KINDS);
+        random_vector(vectors[id]);
+        row r = {.id = id, .name = "own", .n = kinds[id], .v = vectors[id]};
+        ASSERT_OK(kinds[id] < 0 ? erase(txn, t, id, &err) : update(txn, t, id, &r, &err), &err);
+    }
+    static const int64_t bounds[] = {0, 2, 30, 300};
+    for (int i = 0; i < 32; i++) {
+        condition c;
+        float q[DIMENSIONS];
+        condition_init(&c, bounds[i % 4]);
+        random_vector(q);
+        search(txn, t, q, &c, i & 4, i & 8, 15, &f);
+        check(&f, q, bounds[i % 4], 15, i & 8);
+        gn_buf_close(&c.key);
+    }
+    gn_txn_abort(txn);
+    free_table(t);
+}
+
+static void a_search_ends_when_it_is_canceled(void **state)
+{
+    fixture *fx = *state;
+    gn_table_desc *t = filled_table(fx);
+    _Atomic bool cancel = false;
+    static found f;
+    float q[DIMENSIONS] = {0};
+    condition none;
+    condition_init(&none, 0);
+    gn_txn *txn = begin_with(fx, &(gn_txn_options){.cancel = &cancel, .read_only = true});
+    cancel = true;
+    for (int ranges = 0; ranges < 2; ranges++) {
+        search(txn, t, q, &none, ranges, false, 10, &f);
+        assert_int_equal(f.code, GN_CANCELED);
+    }
+    gn_txn_abort(txn);
+    gn_buf_close(&none.key);
+    free_table(t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(as_many_rows_come_as_match, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(the_way_follows_from_how_many_match, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(own_writes_are_judged, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_search_ends_when_it_is_canceled, fixture_setup, fixture_teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
