@@ -96,7 +96,7 @@ typedef struct gn_settings {
     uint64_t statement_timeout_ms; /* 0 = none */
     uint64_t statement_memory;     /* bytes; 0 = the database's default */
     uint32_t ef_search;
-    bool ef_search_given; /* by SET or at start: else an index may have one of its own */
+    bool ef_search_given;       /* by SET or at start: else an index may have one of its own */
     float target_recall;        /* 0 = by ef_search */
     bool partial;               /* of those, and of single queries: groups that cannot be reached are left out */
     uint64_t read_staleness_ms; /* of read-only transactions; 0 = none */

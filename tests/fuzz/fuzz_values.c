@@ -10,10 +10,10 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const gn_type_id elements[] = {GN_T_BOOL,   GN_T_INT2,      GN_T_INT4,        GN_T_INT8,     GN_T_FLOAT4,
-                                      GN_T_FLOAT8, GN_T_NUMERIC,   GN_T_TEXT,        GN_T_VARCHAR,  GN_T_BYTEA,
-                                      GN_T_DATE,   GN_T_TIMESTAMP, GN_T_TIMESTAMPTZ, GN_T_INTERVAL, GN_T_UUID,
-                                      GN_T_JSON,   GN_T_JSONB,     GN_T_VECTOR};
+static const gn_type_id elements[] = {
+    GN_T_BOOL,    GN_T_INT2,   GN_T_INT4,    GN_T_INT8,      GN_T_FLOAT4,      GN_T_FLOAT8,   GN_T_NUMERIC, GN_T_TEXT,
+    GN_T_VARCHAR, GN_T_BYTEA,  GN_T_DATE,    GN_T_TIMESTAMP, GN_T_TIMESTAMPTZ, GN_T_INTERVAL, GN_T_UUID,    GN_T_JSON,
+    GN_T_JSONB,   GN_T_VECTOR, GN_T_HALFVEC, GN_T_SPARSEVEC, GN_T_BIT,         GN_T_VARBIT};
 enum { N_ELEMENTS = sizeof elements / sizeof *elements };
 
 static const gn_format format = {.extra_float_digits = 1};

@@ -32,10 +32,15 @@ static const sample samples[] = {
     {GN_T_UUID, false, {"a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"}},
     {GN_T_JSONB, false, {"{\"b\": 1, \"aa\": [true, null]}", "[]"}},
     {GN_T_VECTOR, false, {"[1,2,3]", "[0.5,-1,1e10]"}},
+    {GN_T_HALFVEC, false, {"[1,2,3]", "[0.5,-1,65504]"}},
+    {GN_T_SPARSEVEC, false, {"{1:1,3:-2.5}/7", "{}/3"}},
+    {GN_T_BIT, false, {"1010101010", "1", ""}},
     {GN_T_INT4, true, {"{1,2,NULL}", "{}", "[0:1][2:2]={{5},{6}}"}},
     {GN_T_TEXT, true, {"{a,\"\",NULL,\"b c\"}", "{}"}},
     {GN_T_NUMERIC, true, {"{1.50,-2}", "{NULL}"}},
     {GN_T_VECTOR, true, {"{\"[1,2]\",\"[3,4]\"}"}},
+    {GN_T_SPARSEVEC, true, {"{\"{1:1,2:2}/3\",NULL}"}},
+    {GN_T_VARBIT, true, {"{101,\"\",1}"}},
 };
 enum { N_SAMPLES = sizeof samples / sizeof *samples };
 

@@ -1,5 +1,6 @@
 /* halfvec, sparsevec and bit strings: binary forms, damaged bytes, keys, order and hash, and halves themselves. Text
  * and functions are in tests/coord/sql/vector_types.sql. */
+#include "base/versions.h"
 #include "query/row.h"
 #include "query/vector.h"
 #include "tests/query/values.h"
@@ -221,6 +222,18 @@ static void halves_go_to_floats_and_back(void **state)
     free(floats);
 }
 
+/* What release 0.1 does not know may stand in no table before every node's program does. */
+static void new_types_wait_for_a_cluster_version(void **state)
+{
+    (void)state;
+    assert_int_equal(gn_type_since(T(VECTOR)), 0);
+    assert_int_equal(gn_type_since(T(INT4)), 0);
+    assert_int_equal(gn_type_since(T(HALFVEC)), GN_SINCE_VECTOR_TYPES);
+    assert_int_equal(gn_type_since(gn_type_array_of(GN_T_BIT)), GN_SINCE_VECTOR_TYPES);
+    assert_int_equal(gn_type_oid(T(BIT)), 1560);
+    assert_int_equal(gn_type_oid(gn_type_array_of(GN_T_VARBIT)), 1563);
+}
+
 static void casts_are_allowed_as_in_pgvector(void **state)
 {
     (void)state;
@@ -249,6 +262,7 @@ int main(void)
         cmocka_unit_test(keys_of_bit_strings_have_their_order),
         cmocka_unit_test(sparse_order_is_that_of_dense_vectors),
         cmocka_unit_test(halves_go_to_floats_and_back),
+        cmocka_unit_test(new_types_wait_for_a_cluster_version),
         cmocka_unit_test(casts_are_allowed_as_in_pgvector),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
