@@ -71,7 +71,10 @@ static void read_answer(gn_bytes bytes)
     if (!gn_part_answer_read(bytes, &a, &err))
         return;
     GN_ASSERT(strnlen(err.message, sizeof err.message) < sizeof err.message);
-    gn_wire_stats_read(&a.body, &stats);
+    gn_reader again = a.body;
+    gn_wire_stats_read(&a.body, false, &stats);
+    if (gn_wire_stats_read(&again, true, &stats))
+        GN_ASSERT(stats.way <= GN_VECTOR_BY_ROWS);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
