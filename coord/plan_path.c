@@ -344,7 +344,8 @@ static void price(planner *p, const key_columns *k, candidate *c)
         path->cost += 1e12;
 }
 
-static void consider(planner *p, const gn_index_desc *index, candidate *best, bool *any)
+/* few: the best of those that a condition limits, however many rows are thought to be left; n_used 0: none is. */
+static void consider(planner *p, const gn_index_desc *index, candidate *best, candidate *few, bool *any)
 {
     key_columns k;
     candidate c = {.path = p->q->path, .selectivity = 1};
@@ -352,6 +353,8 @@ static void consider(planner *p, const gn_index_desc *index, candidate *best, bo
     c.path.index = index;
     match_conditions(p, &k, &c);
     price(p, &k, &c);
+    if (c.n_used > 0 && (few->n_used == 0 || c.path.cost < few->path.cost))
+        *few = c;
     if (index && c.n_used == 0 && !c.ordered)
         return;
     if (!*any || c.path.cost < best->path.cost)
@@ -456,7 +459,7 @@ static bool vector_is_better(const planner *p, const candidate *best)
     return !best->path.unique && wanted * VECTOR_ROW < exact;
 }
 
-static gn_code consider_vector(planner *p, candidate *best)
+static gn_code consider_vector(planner *p, candidate *best, const candidate *few)
 {
     nearness near;
     if (!find_nearness(p, &near) || !p->context->enable_indexscan || !vector_is_better(p, best))
@@ -468,8 +471,8 @@ static gn_code consider_vector(planner *p, candidate *best)
     c.path.radius = near.radius;
     c.path.order = near.order;
     c.path.vector_ordinal = near.column->column;
-    if (best->n_used > 0 && gn_dvector_scan_takes_fragments(p->context->cluster)) {
-        gn_path *within = gn_arena_memdup(p->b->arena, &best->path, sizeof best->path);
+    if (few->n_used > 0 && gn_dvector_scan_takes_fragments(p->context->cluster)) {
+        gn_path *within = gn_arena_memdup(p->b->arena, &few->path, sizeof few->path);
         if (!within)
             return oom(p);
         within->reverse = false;
@@ -578,13 +581,13 @@ static gn_code take_conditions(planner *p, const candidate *best)
 static gn_code choose(planner *p)
 {
     const gn_table_desc *t = p->q->path.table;
-    candidate best;
+    candidate best, few = {.n_used = 0};
     bool any = false;
-    consider(p, NULL, &best, &any);
+    consider(p, NULL, &best, &few, &any);
     for (uint32_t i = 0; i < t->n_indexes && p->context->enable_indexscan; i++)
         if (t->indexes[i].kind == GN_INDEX_BTREE)
-            consider(p, &t->indexes[i], &best, &any);
-    gn_code code = consider_vector(p, &best);
+            consider(p, &t->indexes[i], &best, &few, &any);
+    gn_code code = consider_vector(p, &best, &few);
     if (code != GN_OK)
         return code;
     p->q->path = best.path;

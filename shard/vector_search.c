@@ -29,11 +29,13 @@ typedef gn_vector_candidate candidate;
 
 enum {
     PASS_ROWS_MIN = 256,
-    KEYS_MOST = 50000, /* of a list: some megabytes */
-    KEYS_FIRST = 1024, /* that may be read in vain */
-    PASS_COST = 10,    /* rows of a pass for one that is looked up */
-    LIST_COST = 8,     /* keys of a list, likewise */
-    EF_SPARE = 32,     /* candidates of a walk beyond its results, and half of those */
+    KEYS_MOST = 50000,  /* of a list: some megabytes */
+    KEYS_FIRST = 1024,  /* that may be read in vain */
+    PASS_COST = 10,     /* rows of a pass for one that is looked up */
+    LIST_COST = 8,      /* keys of a list, likewise */
+    KEYS_GLANCE = 64,   /* of a list that is looked at first of all, */
+    GLANCE_RANGES = 16, /* if it is of so few ranges */
+    EF_SPARE = 32,      /* candidates of a walk beyond its results, and half of those */
 };
 
 /* ---- distances ---- */
@@ -461,10 +463,16 @@ static bool keys_are_better(const gn_vector_scan *s, double rows, uint64_t *most
 static gn_code choose_way(gn_vector_scan *s, gn_error *err)
 {
     gn_code code = GN_OK;
-    uint64_t most;
+    uint64_t most = KEYS_GLANCE;
     bool all = false;
-    if (s->stats.way != GN_VECTOR_BY_INDEX || !s->spec->filter || s->stats.searches == 0)
+    if (s->stats.way != GN_VECTOR_BY_INDEX || !s->spec->filter)
         return GN_OK;
+    if (s->stats.searches == 0) { /* what a few keys end costs less to look at than to ask the nearest about */
+        if (s->spec->n_ranges > 0 && s->spec->n_ranges <= GLANCE_RANGES && !s->spec->exact)
+            code = list_keys(s, most, &all, err);
+        s->stats.way = all ? GN_VECTOR_BY_KEYS : GN_VECTOR_BY_INDEX;
+        return code;
+    }
     double rows = rows_of_index(s), likely = fmax((double)s->stats.asked, gn_vector_rows_to_ask(s));
     if (keys_are_better(s, rows, &most))
         code = list_keys(s, most, &all, err);
