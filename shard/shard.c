@@ -1,6 +1,7 @@
 /* Opening, closing, and what ties the parts together. */
 #include "base/assert.h"
 #include "shard/apply_private.h"
+#include "shard/asked_private.h"
 #include "shard/files_private.h"
 #include "shard/slots_private.h"
 #include "shard/snapshot_private.h"
@@ -205,6 +206,8 @@ static void init_metrics(gn_shard_metrics *m)
     m->unique_errors = gn_counter("gnomon_shard_unique_violations_total", NULL, "Transactions refused as not unique.");
     m->rows_written = gn_counter("gnomon_shard_rows_written_total", NULL, "Row versions written.");
     m->apply_seconds = gn_histogram("gnomon_shard_apply_seconds", NULL, "Time to apply one batch of the log.");
+    m->calibrations = gn_counter("gnomon_shard_vector_calibrations_total", NULL,
+                                 "Calibrations of vector indexes by what they were asked.");
     m->flushes = gn_counter("gnomon_shard_flushes_total", NULL, "Flushes of the store.");
     m->flush_seconds = gn_histogram("gnomon_shard_flush_seconds", NULL, "Time of a flush of the store.");
     m->versions_swept = gn_counter("gnomon_shard_versions_swept_total", NULL, "Versions removed behind tombstones.");
@@ -250,6 +253,8 @@ static gn_shard *shard_alloc(gn_world *world, gn_raft_host *host, const gn_shard
     s->unresolved_ctx = o->unresolved_ctx;
     s->has_split = o->has_split;
     s->has_split_ctx = o->has_split_ctx;
+    s->calibrate_after = o->calibrate_after ? o->calibrate_after : GN_ASKED_ENOUGH;
+    s->calibrate_pause_ns = (o->calibrate_pause_ms ? o->calibrate_pause_ms : GN_ASKED_PAUSE_S * 1000u) * 1000000u;
     s->unresolved_after_ns = (o->unresolved_after_ms ? o->unresolved_after_ms : DEFAULT_UNRESOLVED_MS) * 1000000;
     pthread_mutex_init(&s->held_lock, NULL);
     pthread_mutex_init(&s->held_change, NULL);

@@ -71,6 +71,9 @@ typedef struct gn_shard_options {
     void (*unresolved)(void *ctx, gn_shard *shard, uint64_t txn_id, uint64_t primary_group, uint64_t age_ns);
     void *unresolved_ctx;
     uint64_t unresolved_after_ms;
+    /* A vector index is calibrated by what it was asked with a wanted recall, after so many such queries (0 = 1,024)
+     * and not sooner than after this pause (0 = 600 s). */
+    uint64_t calibrate_after, calibrate_pause_ms;
     /* The group was split: gn_shard_slots tells how. On the shard's queue; must not block. May be NULL. */
     void (*has_split)(void *ctx, gn_shard *shard);
     void *has_split_ctx;

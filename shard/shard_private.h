@@ -74,9 +74,10 @@ typedef struct gn_feeds gn_feeds;
 typedef struct gn_sequences gn_sequences;
 
 typedef struct gn_shard_metrics {
-    gn_metric *commits, *conflicts, *unique_errors, *rows_written, *apply_seconds, *flushes, *flush_seconds,
-        *versions_swept, *snapshots, *scns_raised, *chunks_fetched, *chunks_bad, *chunk_bytes, *snapshot_files_kept,
-        *prepared, *decision_waits, *open_transactions, *unflushed_bytes, *store_bytes, *memtable_bytes;
+    gn_metric *commits, *conflicts, *unique_errors, *rows_written, *apply_seconds, *calibrations, *flushes,
+        *flush_seconds, *versions_swept, *snapshots, *scns_raised, *chunks_fetched, *chunks_bad, *chunk_bytes,
+        *snapshot_files_kept, *prepared, *decision_waits, *open_transactions, *unflushed_bytes, *store_bytes,
+        *memtable_bytes;
 } gn_shard_metrics;
 
 struct gn_shard {
@@ -95,7 +96,7 @@ struct gn_shard {
     uint64_t applied_seen; /* under that lock */
     void (*unresolved)(void *ctx, gn_shard *shard, uint64_t txn_id, uint64_t primary_group, uint64_t age_ns);
     void *unresolved_ctx;
-    uint64_t unresolved_after_ns;
+    uint64_t calibrate_after, calibrate_pause_ns, unresolved_after_ns;
     gn_proposer proposer;      /* used with a clock only */
     gn_prepared_list prepared; /* parts of transactions over groups */
     gn_shard_metrics metrics;

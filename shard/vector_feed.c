@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "query/vector.h"
 #include "shard/apply_private.h"
+#include "shard/asked_private.h"
 #include "shard/files_private.h"
 #include "shard/vector_feed_private.h"
 
@@ -42,7 +43,8 @@ struct gn_feed {
     gn_scn horizon;         /* the keeper's */
     bool checkpoint_failed; /* the keeper's */
     bool verified;          /* the feeder's: the files that were found have been read through */
-    bool replaced;          /* with the store that it belonged to */
+    gn_asked asked;
+    bool replaced; /* with the store that it belonged to */
     uint64_t retry_ns;
 };
 
@@ -80,6 +82,7 @@ static gn_feed *feed_create(gn_feeds *feeds, const gn_table_desc *desc, const gn
     f->column_id = index->columns[0];
     f->dimensions = (uint32_t)desc->columns[ordinal].type.typmod;
     f->vector = gn_xmalloc(gn_index_words(desc->columns[ordinal].type) * sizeof(float));
+    gn_asked_init(&f->asked, gn_index_words(desc->columns[ordinal].type));
     f->state = FEED_STALE;
     if (asprintf(&f->dir, "%s/%llu-%llu", feeds->dir, (unsigned long long)index->id,
                  (unsigned long long)desc->data_epoch) < 0)
@@ -90,6 +93,7 @@ static gn_feed *feed_create(gn_feeds *feeds, const gn_table_desc *desc, const gn
 
 static void feed_free(gn_feed *f)
 {
+    gn_asked_close(&f->asked);
     free(f->vector);
     free(f->dir);
     free(f);
@@ -781,13 +785,65 @@ static bool verify_one(gn_feeds *feeds)
     return code != GN_CANCELED;
 }
 
+/* ---- the feeder: recall for what is asked ---- */
+
+void gn_feed_asked(gn_feed *f, const float *query)
+{
+    gn_asked_note(&f->asked, query);
+    if (f->asked.seen == f->feeds->shard->calibrate_after)
+        gn_wakeup_post(&f->feeds->wakeup);
+}
+
+static bool is_asked_enough(const gn_feed *f, gn_scn unused)
+{
+    const gn_shard *shard = f->feeds->shard;
+    (void)unused;
+    return gn_asked_is_due(&f->asked, shard->calibrate_after, shard->calibrate_pause_ns, gn_now_ns(shard->world));
+}
+
+/* Each query is compared with every vector, so there may be too many of these for it to be worth while. */
+static uint32_t affordable(const gn_feed *f)
+{
+    const double MULTIPLICATIONS = 4e10; /* some seconds of a core */
+    gn_vindex_stats stats;
+    gn_vindex_stats_get(f->vindex, &stats);
+    double n = MULTIPLICATIONS / ((double)(stats.vectors + 1) * (double)(f->dimensions + 1));
+    return n < GN_ASKED_MOST ? (uint32_t)n : GN_ASKED_MOST;
+}
+
+static bool calibrate_one(gn_feeds *feeds)
+{
+    gn_feed *f = hold_live(feeds, is_asked_enough, 0);
+    if (!f)
+        return false;
+    gn_error err = {0};
+    float *queries;
+    uint64_t start = gn_now_ns(feeds->shard->world);
+    uint32_t n = gn_asked_take(&f->asked, affordable(f), start, &queries);
+    gn_code code = GN_CANCELED;
+    if (n >= GN_ASKED_FEWEST)
+        code = gn_vindex_calibrate(f->vindex, queries, n, &feeds->stopping, &err);
+    free(queries);
+    if (code == GN_OK) {
+        gn_counter_add(feeds->shard->metrics.calibrations, 1);
+        gn_log_info("shard", "vector index calibrated by what it is asked", GN_KV_STR("index", f->index.name),
+                    GN_KV_U64("queries", n),
+                    GN_KV_F64("seconds", (double)(gn_now_ns(feeds->shard->world) - start) / 1e9));
+    } else if (code != GN_CANCELED) {
+        gn_log_warn("shard", "vector index not calibrated", GN_KV_STR("index", f->index.name),
+                    GN_KV_STR("error", err.message));
+    }
+    gn_feed_release(f);
+    return true;
+}
+
 static void feeder(void *arg)
 {
     gn_feeds *feeds = arg;
     gn_world *world = feeds->shard->world;
     while (!feeds->stopping) {
         gn_feed *f = next_to_do(feeds, gn_now_ns(world));
-        if (!f && verify_one(feeds))
+        if (!f && (verify_one(feeds) || calibrate_one(feeds)))
             continue;
         if (!f) {
             gn_wakeup_wait(&feeds->wakeup, gn_now_ns(world) + RETRY_MS * 1000000ull);

@@ -41,6 +41,8 @@ typedef struct gn_feed gn_feed;
 gn_feed *gn_feed_acquire(gn_feeds *feeds, uint64_t index_id, uint64_t epoch, gn_scn read_scn);
 void gn_feed_release(gn_feed *feed); /* NULL is fine */
 gn_vindex *gn_feed_vindex(gn_feed *feed);
+/* Somebody asked this with a wanted recall; the calibration learns from it (asked_private.h). */
+void gn_feed_asked(gn_feed *feed, const float *query);
 /* The index has been found corrupt, or unequal to the rows: it is wiped and rebuilt. */
 void gn_feed_distrust(gn_feed *feed, const char *why);
 

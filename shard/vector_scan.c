@@ -136,6 +136,9 @@ gn_code gn_vector_scan_open(gn_txn *txn, const gn_vector_scan_spec *spec, gn_vec
     s->feed = gn_feed_acquire(txn->shard->feeds, spec->index->id, spec->table->data_epoch, txn->read_scn);
     if (s->feed)
         s->view = gn_vview_acquire(gn_feed_vindex(s->feed));
+    if (s->feed && spec->target_recall > 0 && !spec->exact &&
+        (spec->index->metric != GN_METRIC_COSINE || s->query_norm > 0))
+        gn_feed_asked(s->feed, spec->query);
     s->stats.way = s->view ? GN_VECTOR_BY_INDEX : GN_VECTOR_BY_ROWS;
     if (gn_txn_records(txn)) { /* any other vector might have been nearer */
         gn_read_set_range(&txn->reads, &rows, &(gn_key_span){.end_open = true});
