@@ -155,15 +155,16 @@ static gn_code child_files(gn_cluster *c, uint64_t child, char *parent_dir, size
     return code;
 }
 
-/* A replica that was here and has gone with its group's consent must not begin again: what it voted for is forgotten.
- * As long as the child's members are those that made it, that has not happened. (A majority of them has taken part
- * since, or nothing has changed; so those that are wrong here, having read this long ago, are a minority.) */
+/* The parent here has applied the split for good, so what was made of it is made once: if the group is not known here,
+ * it has never been, and has voted for nobody here. As long as this node is a member, or nobody has heard of the group,
+ * it may begin then. (A majority of those that made it has taken part in every change since, or there was none; so
+ * those that are wrong here, having read this long ago, are a minority.) */
 static gn_code may_begin(gn_cluster *c, uint64_t child, bool *may, gn_error *err)
 {
     gn_code code = gn_meta_refresh(c, false, err);
     gn_placement *p = code == GN_OK ? gn_meta_placement(c) : NULL;
     const gn_group_place *row = p ? gn_placement_group(p, child) : NULL;
-    *may = p && (!row || (row->changes == GN_SPLIT_CHANGES && gn_group_has_member(row, gn_net_self(c->world))));
+    *may = p && (!row || gn_group_has_member(row, gn_net_self(c->world)));
     gn_placement_release(p);
     return code;
 }
@@ -187,18 +188,40 @@ gn_code gn_split_adopt_child(gn_cluster *c, uint64_t child, const char *dir, gn_
     return code == GN_OK ? gn_shard_remove(path, err) : code;
 }
 
+/* Where the slots end that a group had at first which lies here now. */
+static uint32_t first_end(const gn_distribution *d, const gn_group_place *row)
+{
+    uint64_t cell = (uint64_t)(row->slot_hi - 1) * d->shards / GN_SLOTS;
+    while (cell * GN_SLOTS / d->shards < row->slot_hi)
+        cell++;
+    return (uint32_t)(cell * GN_SLOTS / d->shards);
+}
+
+/* A replica that has still slots of that group, or may have: it has not heard of any split. */
+static bool is_behind(const gn_placement *p, const gn_local_group *g, const gn_group_place *row)
+{
+    gn_slots own;
+    const gn_group_place *older = gn_placement_group(p, g->id);
+    if (!older || older->distribution_id != row->distribution_id || g->id >= row->id)
+        return false;
+    gn_shard_slots(g->shard, &own);
+    if (own.generation)
+        return own.lo <= row->slot_lo && row->slot_lo < own.hi;
+    return older->slot_lo < row->slot_lo &&
+           row->slot_lo < first_end(gn_placement_distribution(p, row->distribution_id), older);
+}
+
 bool gn_split_is_to_come(gn_cluster *c, const gn_placement *p, const gn_group_place *row)
 {
-    if (row->changes != GN_SPLIT_CHANGES || row->slot_lo == 0)
+    bool known = false, behind = false;
+    gn_error ignored = {0};
+    gn_local_group *groups;
+    if (row->changes < GN_SPLIT_CHANGES || (gn_raft_knows(c->host, row->id, &known, &ignored) == GN_OK && known))
         return false;
-    const gn_distribution *d = gn_placement_distribution(p, row->distribution_id);
-    const gn_group_place *parent = gn_placement_owner(p, d, row->slot_lo - 1);
-    gn_shard *shard = gn_group_hold(c, parent->id);
-    gn_slots own = {0};
-    if (shard)
-        gn_shard_slots(shard, &own);
-    bool behind = shard && (own.generation == 0 || own.hi > row->slot_lo);
-    gn_group_release(c, shard);
+    size_t n = gn_group_list(c, &groups);
+    for (size_t i = 0; i < n && !behind; i++)
+        behind = is_behind(p, &groups[i], row);
+    gn_group_list_free(c, groups, n);
     return behind;
 }
 
@@ -208,6 +231,16 @@ static bool makes_child(const gn_cluster *c, const gn_slots *own)
         if (own->members[i] == gn_net_self(c->world))
             return true;
     return false;
+}
+
+/* It is a member of its group: an empty one that waits for a leader is none. */
+static bool has_begun(gn_shard *shard)
+{
+    gn_raft_status *s = gn_xcalloc(1, sizeof *s);
+    gn_raft_status_get(gn_shard_raft_group(shard), s);
+    bool begun = s->n_members > 0;
+    free(s);
+    return begun;
 }
 
 /* must: whether or not it has files. False: it is not open. Another strand may be opening it, and is waited for. */
@@ -222,8 +255,10 @@ static bool open_child(gn_cluster *c, const gn_local_group *g, const gn_slots *o
     if (code == GN_OK && !there && !must)
         return true;
     gn_shard *child = gn_group_hold(c, own->child);
-    if (code == GN_OK && child && there)
-        code = gn_shard_remove(path, &err); /* it came by a snapshot before */
+    if (code == GN_OK && child && there && has_begun(child))
+        code = gn_shard_remove(path, &err);   /* it came by a snapshot before */
+    else if (code == GN_OK && child && there) /* never to be thrown away: there may be no other copy */
+        code = gn_error_set(&err, GN_OBJECT_IN_USE, "an empty replica stands in its place");
     else if (code == GN_OK && !child)
         code = gn_group_open(c, own->child, NULL, 0, &err);
     gn_group_release(c, child);
