@@ -281,18 +281,44 @@ void gn_cluster_vindex_stats(gn_cluster *c, const gn_table_desc *table, uint64_t
     gn_placement_release(p);
 }
 
-gn_code gn_cluster_vindex_build(gn_cluster *c, uint64_t index_id, void (*progress)(void *, uint64_t, uint64_t),
-                                void *ctx, const _Atomic bool *cancel, gn_error *err)
+/* A replica may hear of the index after the client: it applies what its leader has. */
+static gn_code build_there(gn_cluster *c, gn_shard *shard, uint64_t index_id,
+                           void (*progress)(void *, uint64_t, uint64_t), void *ctx, const _Atomic bool *cancel,
+                           gn_error *err)
+{
+    enum { PAUSE_NS = 5000000 };
+    uint64_t until = gn_now_ns(c->world) + 10000000000u;
+    gn_code code;
+    while ((code = gn_shard_vindex_build(shard, index_id, progress, ctx, cancel, err)) == GN_NO_OBJECT) {
+        if (cancel && *cancel)
+            return gn_error_set(err, GN_CANCELED, "%s", gn_code_text(GN_CANCELED));
+        if (c->stopping || gn_now_ns(c->world) >= until)
+            return gn_error_set(err, GN_TIMEOUT, "a replica has not heard of it yet");
+        gn_event never;
+        gn_event_init(&never, c->world);
+        gn_event_wait(&never, gn_now_ns(c->world) + PAUSE_NS);
+    }
+    return code;
+}
+
+gn_code gn_cluster_vindex_build(gn_cluster *c, uint64_t distribution_id, uint64_t index_id,
+                                void (*progress)(void *, uint64_t, uint64_t), void *ctx, const _Atomic bool *cancel,
+                                gn_error *err)
 {
     gn_local_group *groups;
+    gn_placement *p = gn_meta_placement(c);
     size_t n = gn_group_list(c, &groups);
     gn_code code = GN_OK;
     for (size_t i = 0; i < n && code == GN_OK; i++) {
-        code = gn_shard_vindex_build(groups[i].shard, index_id, progress, ctx, cancel, err);
-        if (code == GN_NO_OBJECT) /* another table's group */
-            code = GN_OK;
+        const gn_group_place *row = gn_placement_group(p, groups[i].id);
+        uint64_t distribution = groups[i].id == GN_META_GROUP || !row ? 0 : row->distribution_id;
+        bool asked = distribution_id ? distribution == distribution_id : groups[i].id == GN_META_GROUP;
+        bool member = groups[i].id == GN_META_GROUP || (row && gn_group_has_member(row, gn_net_self(c->world)));
+        if (asked && member)
+            code = build_there(c, groups[i].shard, index_id, progress, ctx, cancel, err);
     }
     gn_group_list_free(c, groups, n);
+    gn_placement_release(p);
     return code;
 }
 

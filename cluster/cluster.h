@@ -98,9 +98,11 @@ typedef struct gn_vindex_presence {
 struct gn_vindex_stats;
 void gn_cluster_vindex_stats(gn_cluster *cluster, const gn_table_desc *table, uint64_t index_id,
                              struct gn_vindex_stats *out, gn_vindex_presence *where);
-/* Waits until the vector index has all it was given in segments, in every group. */
-gn_code gn_cluster_vindex_build(gn_cluster *cluster, uint64_t index_id, void (*progress)(void *, uint64_t, uint64_t),
-                                void *ctx, const _Atomic bool *cancel, gn_error *err);
+/* Waits until the vector index has all it was given in segments, in every group of the distribution that has a replica
+ * here. GN_TIMEOUT: a replica has not heard of the index for 10 s. */
+gn_code gn_cluster_vindex_build(gn_cluster *cluster, uint64_t distribution_id, uint64_t index_id,
+                                void (*progress)(void *, uint64_t, uint64_t), void *ctx, const _Atomic bool *cancel,
+                                gn_error *err);
 /* Collects garbage and compacts what this node has. */
 gn_code gn_cluster_compact(gn_cluster *cluster, gn_error *err);
 

@@ -355,7 +355,7 @@ gn_code gn_run_create_index(gn_session *s, const gn_ast_create_index *ast, gn_er
     if (code == GN_OK)
         code = gn_draft_put(&d);
     if (code == GN_OK && index->kind == GN_INDEX_HNSW)
-        gn_session_build_later(s, index);
+        gn_session_build_later(s, &d.desc, index);
     gn_draft_close(&d);
     return code;
 }

@@ -77,7 +77,7 @@ typedef struct gn_savepoint {
 
 typedef struct gn_pending_build {
     struct gn_pending_build *next;
-    uint64_t index_id;
+    uint64_t index_id, distribution_id;
     char name[64];
 } gn_pending_build;
 
@@ -175,7 +175,7 @@ gn_code gn_run_transaction(gn_session *s, const gn_ast_statement *ast, const cha
 void gn_session_backoff(gn_session *s, unsigned attempt);
 enum { GN_MAX_ATTEMPTS = 12 };
 /* An index to be waited for after commit. */
-void gn_session_build_later(gn_session *s, const gn_index_desc *index);
+void gn_session_build_later(gn_session *s, const gn_table_desc *table, const gn_index_desc *index);
 
 /* ---- watchdog.c ---- */
 void gn_watchdog_init(gn_watchdog *w, gn_db *db, _Atomic bool *cancel, _Atomic bool *timed_out);

@@ -131,10 +131,11 @@ void gn_session_backoff(gn_session *s, unsigned attempt)
 
 /* ---- indexes that CREATE INDEX waits for ---- */
 
-void gn_session_build_later(gn_session *s, const gn_index_desc *index)
+void gn_session_build_later(gn_session *s, const gn_table_desc *table, const gn_index_desc *index)
 {
     gn_pending_build *b = gn_xcalloc(1, sizeof *b);
     b->index_id = index->id;
+    b->distribution_id = table->distribution_id;
     memcpy(b->name, index->name, sizeof b->name);
     b->next = s->builds;
     s->builds = b;
@@ -165,8 +166,8 @@ static void run_builds(gn_session *s, bool wait)
         s->builds = b->next;
         gn_error err = {0};
         build_progress progress = {.s = s, .name = b->name, .last_ns = gn_now_ns(s->db->world)};
-        if (wait &&
-            gn_cluster_vindex_build(s->db->cluster, b->index_id, tell_progress, &progress, &s->cancel, &err) != GN_OK)
+        if (wait && gn_cluster_vindex_build(s->db->cluster, b->distribution_id, b->index_id, tell_progress, &progress,
+                                            &s->cancel, &err) != GN_OK)
             gn_session_notice(s, GN_SEVERITY_WARNING, err.code,
                               "index \"%s\" exists, but its build was interrupted: %s", b->name, err.message);
         free(b);
