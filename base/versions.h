@@ -21,11 +21,11 @@
 #include <stdint.h>
 
 /* X(number, the first release that has it, what it brought). Numbers follow each other. */
-#define GN_CLUSTER_VERSIONS(X)                                                                                        \
-    X(1, "0.1.0", "the first one")                                                                                    \
-    X(2, "0.2.0",                                                                                                     \
-      "gnomon_nodes has a column that says which program a node runs; groups can be split; fragments of queries run " \
-      "where the rows are; columns of halfvec, sparsevec and bit, and vector indexes over them")
+#define GN_CLUSTER_VERSIONS(X)                                                                                       \
+    X(1, "0.1.0", "the first one")                                                                                   \
+    X(2, "0.2.0",                                                                                                    \
+      "gnomon_nodes has a column that says which program a node runs; groups can be split and merged; fragments of " \
+      "queries run where the rows are; columns of halfvec, sparsevec and bit, and vector indexes over them")
 
 enum {
 #define GN_VERSION_LAST(number, release, what) GN_CLUSTER_VERSION_AFTER_##number = (number) + 1,
@@ -41,6 +41,7 @@ enum {
     GN_SINCE_NODE_PROGRAMS = 2, /* gnomon_nodes.version */
     GN_SINCE_SPLITS = 2,        /* the command GN_COMMAND_SPLIT, and what only groups that were split say */
     GN_SINCE_LOADS = 2,         /* questions about the sizes and loads of groups */
+    GN_SINCE_MERGES = 2,        /* GN_COMMAND_MERGE, and groups in gnomon_groups that have ended */
     GN_SINCE_FRAGMENTS = 2,     /* scans with work to be done on the rows where they lie */
     GN_SINCE_VECTOR_TYPES = 2,  /* columns of halfvec, sparsevec, bit; vector indexes by other distances than the first
                                                         three, or with an ef_search of their own */
@@ -81,6 +82,7 @@ static inline bool gn_version_can(gn_version_range range, uint32_t version)
     X(PART, 1, "a step of a part of a transaction (cluster/part_wire.c)")                                         \
     X(FRAGMENT, 1, "what is done with rows where they lie (query/fragment.c)")                                    \
     X(CATCH_UP, 1, "what replicas of several groups ask of their leader (cluster/catch_up.c)")                    \
+    X(MERGE, 1, "what the leader of a group asks of another that it takes in (cluster/merges.c)")                 \
     X(PART_LIST, 1, "parts that are kept alive or given up (cluster/parts.c)")                                    \
     X(GROUP, 1, "what a replica asks of its leader (shard/leader.c)")                                             \
     X(CHUNK, 1, "a piece of a snapshot's file (shard/snapshot_chunk.c)")                                          \

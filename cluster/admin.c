@@ -69,13 +69,21 @@ void gn_admin_ask_close(gn_admin_ask *ask)
 /* ---- serving ---- */
 
 static gn_code (*const COMMANDS[GN_ADMIN_N_COMMANDS])(gn_admin_job *job, gn_error *err) = {
-    [GN_ADMIN_NODE] = gn_admin_node,           [GN_ADMIN_CLUSTER] = gn_admin_cluster,
-    [GN_ADMIN_METRICS] = gn_admin_metrics,     [GN_ADMIN_CONFIG] = gn_admin_config,
-    [GN_ADMIN_TRANSFER] = gn_admin_transfer,   [GN_ADMIN_STATE] = gn_admin_state,
-    [GN_ADMIN_MOVE] = gn_admin_move,           [GN_ADMIN_SPLIT] = gn_admin_split,
-    [GN_ADMIN_REBALANCE] = gn_admin_rebalance, [GN_ADMIN_CHECK_PLAN] = gn_admin_check_plan,
-    [GN_ADMIN_CHECKSUM] = gn_admin_checksum,   [GN_ADMIN_CHECK_INDEX] = gn_admin_check_index,
-    [GN_ADMIN_UPGRADE] = gn_admin_upgrade,     [GN_ADMIN_RECOVER] = gn_admin_recover,
+    [GN_ADMIN_NODE] = gn_admin_node,
+    [GN_ADMIN_CLUSTER] = gn_admin_cluster,
+    [GN_ADMIN_METRICS] = gn_admin_metrics,
+    [GN_ADMIN_CONFIG] = gn_admin_config,
+    [GN_ADMIN_TRANSFER] = gn_admin_transfer,
+    [GN_ADMIN_STATE] = gn_admin_state,
+    [GN_ADMIN_MOVE] = gn_admin_move,
+    [GN_ADMIN_SPLIT] = gn_admin_split,
+    [GN_ADMIN_MERGE] = gn_admin_merge,
+    [GN_ADMIN_REBALANCE] = gn_admin_rebalance,
+    [GN_ADMIN_CHECK_PLAN] = gn_admin_check_plan,
+    [GN_ADMIN_CHECKSUM] = gn_admin_checksum,
+    [GN_ADMIN_CHECK_INDEX] = gn_admin_check_index,
+    [GN_ADMIN_UPGRADE] = gn_admin_upgrade,
+    [GN_ADMIN_RECOVER] = gn_admin_recover,
 };
 
 static gn_code hand_on(gn_cluster *c, const gn_admin_request *request, gn_bytes bytes, gn_buf *answer, gn_error *err)

@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "cluster/admin_private.h"
 #include "cluster/balance_private.h"
+#include "cluster/merges_private.h"
 #include "cluster/splits_private.h"
 
 #include <inttypes.h>
@@ -12,6 +13,7 @@
 enum { MAX_PLAN = 256 };
 #define TRANSFER_NS 20000000000u
 #define SPLIT_NS 30000000000u
+#define MERGE_NS 80000000000u
 
 /* ---- transfer-leader ---- */
 
@@ -343,12 +345,13 @@ static void write_split(gn_json_writer *j, uint64_t group, const gn_split *split
 }
 
 /* What its leader has answered is the answer. */
-static gn_code split_there(gn_admin_job *job, gn_node_id leader, gn_error *err)
+static gn_code done_there(gn_admin_job *job, const gn_admin_request *request, gn_node_id leader, uint64_t within_ns,
+                          gn_error *err)
 {
     gn_admin_ask ask;
-    gn_admin_request handed = *job->request;
+    gn_admin_request handed = *request;
     handed.node = leader;
-    gn_admin_send(job->cluster, &ask, &handed, gn_now_ns(job->cluster->world) + SPLIT_NS);
+    gn_admin_send(job->cluster, &ask, &handed, gn_now_ns(job->cluster->world) + within_ns);
     gn_code code = gn_admin_await(&ask);
     if (code == GN_OK)
         gn_jw_raw(job->json, NULL, gn_buf_bytes(&ask.call.response));
@@ -373,11 +376,59 @@ gn_code gn_admin_split(gn_admin_job *job, gn_error *err)
     if (code == GN_OK)
         code = gn_group_members_get(job->cluster, group, &members, err);
     if (code == GN_OK && members.leader != gn_net_self(job->cluster->world) && !job->request->node)
-        return split_there(job, members.leader, err);
+        return done_there(job, job->request, members.leader, SPLIT_NS, err);
     if (code == GN_OK)
         code = gn_split_group(job->cluster, group, (uint32_t)slot, &split, err);
     if (code == GN_OK)
         write_split(job->json, group, &split);
+    return code;
+}
+
+/* ---- merge ---- */
+
+static void write_merged(gn_json_writer *j, const gn_merged *made)
+{
+    gn_jw_open(j, NULL, '{');
+    gn_jw_u64(j, "group", made->group);
+    gn_jw_u64(j, "slot_lo", made->slot_lo);
+    gn_jw_u64(j, "slot_hi", made->slot_hi);
+    gn_jw_u64(j, "ended", made->victim);
+    gn_jw_close(j, '}');
+}
+
+/* With the neighbour that was chosen, so that who leads it chooses the same. */
+static gn_code merge_there(gn_admin_job *job, uint64_t into, gn_node_id leader, gn_error *err)
+{
+    char number[24];
+    gn_admin_request request = *job->request;
+    snprintf(number, sizeof number, "%" PRIu64, into);
+    request.n_args = 2;
+    request.args[1] = number;
+    return done_there(job, &request, leader, MERGE_NS, err);
+}
+
+gn_code gn_admin_merge(gn_admin_job *job, gn_error *err)
+{
+    uint64_t victim, into = 0;
+    gn_merged made;
+    gn_group_members members;
+    gn_code code = gn_admin_number(job, 0, "a group", &victim, err);
+    if (code == GN_OK && job->request->n_args > 1)
+        code = gn_admin_number(job, 1, "a group", &into, err);
+    else if (code == GN_OK)
+        code = gn_merge_neighbour(job->cluster, victim, &into, err);
+    if (code == GN_OK)
+        code = know_group(job->cluster, victim, err);
+    if (code == GN_OK)
+        code = know_group(job->cluster, into, err);
+    if (code == GN_OK)
+        code = gn_group_members_get(job->cluster, into, &members, err);
+    if (code == GN_OK && members.leader != gn_net_self(job->cluster->world) && !job->request->node)
+        return merge_there(job, into, members.leader, err);
+    if (code == GN_OK)
+        code = gn_merge_groups(job->cluster, victim, into, &made, err);
+    if (code == GN_OK)
+        write_merged(job->json, &made);
     return code;
 }
 

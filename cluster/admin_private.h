@@ -40,6 +40,7 @@ gn_code gn_admin_transfer(gn_admin_job *job, gn_error *err);
 gn_code gn_admin_state(gn_admin_job *job, gn_error *err);
 gn_code gn_admin_move(gn_admin_job *job, gn_error *err);
 gn_code gn_admin_split(gn_admin_job *job, gn_error *err);
+gn_code gn_admin_merge(gn_admin_job *job, gn_error *err);
 gn_code gn_admin_rebalance(gn_admin_job *job, gn_error *err);
 
 /* ---- admin_upgrade.c ---- */

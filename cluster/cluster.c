@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "cluster/balance_private.h"
 #include "cluster/catch_up_private.h"
+#include "cluster/merges_private.h"
 #include "cluster/parts_private.h"
 #include "cluster/pool_private.h"
 #include "index/vector_index.h"
@@ -87,6 +88,7 @@ static gn_code open_parts(gn_cluster *c, gn_error *err)
     gn_nodes_serve(c);
     gn_balance_serve(c);
     gn_loads_serve(c);
+    gn_merges_serve(c);
     gn_versions_serve(c);
     gn_admin_serve(c);
     gn_resolver_serve(c);

@@ -41,10 +41,12 @@ struct gn_cluster {
     void *peer_ctx;
     gn_admin_host admin;
     uint64_t opened_ns;
-    gn_version_range can; /* cluster versions */
-    _Atomic uint32_t at;  /* the cluster's, as far as this node has made it its own */
-    uint64_t split_bytes; /* a group that is larger is split; 0 = none is */
-    uint64_t split_rate;  /* and one that is busier */
+    gn_version_range can;       /* cluster versions */
+    _Atomic uint32_t at;        /* the cluster's, as far as this node has made it its own */
+    uint64_t split_bytes;       /* a group that is larger is split; 0 = none is */
+    uint64_t split_rate;        /* and one that is busier */
+    _Atomic bool merging;       /* a merge is being gone on with */
+    uint64_t ending, end_at_ns; /* the warden's: a group that has ended, whose replica here is to go then; 0 = none */
 
     gn_rpc *rpc;
     gn_clock *clock;
@@ -101,6 +103,8 @@ void gn_group_release(gn_cluster *cluster, gn_shard *replica); /* NULL is fine *
 /* The replica was removed from its group: closes it, and removes it with its log. GN_OBJECT_IN_USE: it is leaving, but
  * is held yet: call again. From a strand. */
 gn_code gn_group_drop(gn_cluster *cluster, uint64_t id, gn_error *err);
+/* The group has ended: the same, and no replica of it is ever made here again. */
+gn_code gn_group_end(gn_cluster *cluster, uint64_t id, gn_error *err);
 /* The directory of the group's replica. */
 gn_code gn_group_path(const gn_cluster *cluster, uint64_t id, char *out, size_t size, gn_error *err);
 void gn_groups_serve(gn_cluster *cluster);                          /* answers other nodes */
@@ -113,7 +117,8 @@ gn_code gn_meta_bootstrap(gn_cluster *cluster, gn_error *err);
 gn_code gn_meta_begin(gn_cluster *cluster, bool read_only, bool stale, gn_txn **out, gn_error *err);
 /* Reads the placement again; stale: as this node's replica has it. */
 gn_code gn_meta_refresh(gn_cluster *cluster, bool stale, gn_error *err);
-gn_placement *gn_meta_placement(gn_cluster *cluster); /* retained */
+gn_placement *gn_meta_placement(gn_cluster *cluster);         /* retained */
+bool gn_group_has_ended(gn_cluster *cluster, uint64_t group); /* was merged into another, as far as this node knows */
 /* Rows of gnomon_cluster. */
 gn_code gn_meta_put_setting(gn_txn *meta, const char *name, const char *value, gn_error *err);
 gn_code gn_meta_get_setting(gn_txn *meta, const char *name, char *value, size_t size, bool *found, gn_error *err);

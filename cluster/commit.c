@@ -74,6 +74,8 @@ static gn_code decide(gn_dtxn *txn, preparing *all, uint32_t n, gn_scn *scn, gn_
         return code;
     }
     code = gn_group_decide(txn->cluster, all[0].groups[0], all[0].txn_id, true, c, &decision, err);
+    if (code == GN_NO_OBJECT && gn_group_has_ended(txn->cluster, all[0].groups[0])) /* and may have decided before */
+        code = gn_error_set(err, GN_OUTCOME_UNKNOWN, "%s", gn_code_text(GN_OUTCOME_UNKNOWN));
     bool committed = code == GN_OK && decision.state == GN_COMMITTED;
     if (code == GN_OK)
         gn_resolver_finish(txn->cluster->resolver, all[0].txn_id, all[0].groups, n, committed,

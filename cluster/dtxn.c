@@ -64,11 +64,16 @@ static void begin_part(beginning *b)
                               .account = txn->options.account,
                               .cancel = txn->options.cancel};
     gn_group_believed(txn->placement, b->part->group_id, &options.slot_lo, &options.slot_hi);
+    options.merged = gn_group_has_merged(txn->placement, b->part->group_id);
     b->code = b->shard    ? gn_txn_begin(b->shard, &options, &b->part->txn, &b->err)
               : !c->parts ? gn_error_set(&b->err, GN_UNAVAILABLE, "this node has no replica of group %" PRIu64,
                                          b->part->group_id)
                           : GN_OK;
     gn_group_release(c, b->shard);
+    /* It may be leaving the nodes one by one. */
+    if ((!b->shard || b->code == GN_UNAVAILABLE || b->code == GN_NOT_LEADER || b->code == GN_NO_OBJECT) &&
+        gn_group_has_ended(c, b->part->group_id))
+        b->code = GN_MOVED;
     if (b->code == GN_MOVED)
         b->code = gn_slots_moved(c, b->part->group_id, options.slot_lo, options.slot_hi, options.cancel, &b->err);
     if (b->code == GN_NO_OBJECT && c->parts) /* it was removed from its group: those that are in it are elsewhere */

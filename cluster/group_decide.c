@@ -12,6 +12,20 @@
 enum { DECIDE_VERSION = GN_FORMAT_DECIDE, DECIDE_COMMIT = 1, MOST_DOUBLINGS = 3 };
 static const uint64_t PAUSE_NS = 20000000, PATIENCE_NS = 5000000000;
 
+/* ---- groups that have ended ---- they were merged into others, when nobody was prepared there any more and everybody
+ * knew what had been committed there. So who still asks hears that it is aborted; to whom commits are told, they knew.
+ * False: ask it. */
+
+static bool answer_for_ended(gn_cluster *c, uint64_t group, bool commit, gn_decision *out, gn_code *code, gn_error *err)
+{
+    if (!gn_group_has_ended(c, group))
+        return false;
+    if (out)
+        *out = (gn_decision){.state = commit ? GN_UNKNOWN_TXN : GN_ABORTED};
+    *code = commit ? gn_error_set(err, GN_NO_OBJECT, "group %" PRIu64 " has ended", group) : GN_OK;
+    return true;
+}
+
 /* ---- asking ---- */
 
 static gn_code no_replica(uint64_t group_id, gn_error *err)
@@ -95,7 +109,10 @@ static gn_code ask_decision(gn_cluster *c, gn_method method, uint64_t group, uin
 gn_code gn_group_decide(gn_cluster *c, uint64_t group_id, uint64_t txn_id, bool commit, gn_scn scn, gn_decision *out,
                         gn_error *err)
 {
+    gn_code ended;
     gn_shard *shard = gn_group_hold_member(c, group_id);
+    if (!shard && answer_for_ended(c, group_id, commit, out, &ended, err))
+        return ended;
     if (!shard)
         return ask_decision(c, GN_METHOD_GROUP_DECIDE, group_id, txn_id, commit, scn, out, err);
     gn_code code = gn_shard_decide(shard, txn_id, commit, scn, out, err);
@@ -105,7 +122,10 @@ gn_code gn_group_decide(gn_cluster *c, uint64_t group_id, uint64_t txn_id, bool 
 
 gn_code gn_group_decision(gn_cluster *c, uint64_t group_id, uint64_t txn_id, gn_decision *out, gn_error *err)
 {
+    gn_code ended;
     gn_shard *shard = gn_group_hold_member(c, group_id);
+    if (!shard && answer_for_ended(c, group_id, false, out, &ended, err))
+        return ended;
     if (!shard)
         return ask_decision(c, GN_METHOD_GROUP_DECISION, group_id, txn_id, false, 0, out, err);
     gn_code code = gn_shard_decision(shard, txn_id, out, err);
@@ -115,7 +135,10 @@ gn_code gn_group_decision(gn_cluster *c, uint64_t group_id, uint64_t txn_id, gn_
 
 gn_code gn_group_forget(gn_cluster *c, uint64_t group_id, uint64_t txn_id, gn_error *err)
 {
+    gn_code ended;
     gn_shard *shard = gn_group_hold_member(c, group_id);
+    if (!shard && answer_for_ended(c, group_id, false, NULL, &ended, err))
+        return ended;
     if (!shard)
         return ask_decision(c, GN_METHOD_GROUP_FORGET, group_id, txn_id, false, 0, NULL, err);
     gn_code code = gn_shard_forget(shard, txn_id, err);

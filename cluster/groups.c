@@ -169,6 +169,48 @@ static void has_split(void *ctx, gn_shard *shard)
     gn_warden_nudge(((gn_cluster *)ctx)->warden);
 }
 
+/* ---- groups that have ended ---- `groups/<id>.ended` stays: a placement from before would have this node make a new
+ * group of the same name. */
+
+static gn_code ended_path(const gn_cluster *c, uint64_t id, char *out, size_t size, gn_error *err)
+{
+    int n = snprintf(out, size, "%s/groups/%" PRIu64 ".ended", c->data_dir, id);
+    return (size_t)n < size ? GN_OK : gn_error_set(err, GN_CONFIGURATION, "the data directory's name is too long");
+}
+
+static bool has_ended(gn_cluster *c, uint64_t id)
+{
+    char path[4096];
+    gn_placement *p = gn_meta_placement(c);
+    bool ended = p && gn_placement_has_ended(p, id);
+    gn_placement_release(p);
+    return ended || (ended_path(c, id, path, sizeof path, NULL) == GN_OK && access(path, F_OK) == 0);
+}
+
+static gn_code sync_groups(const gn_cluster *c, gn_error *err)
+{
+    char all[4096];
+    gn_code code = gn_group_path(c, 0, all, sizeof all, err);
+    int fd = code == GN_OK ? open(all, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (code == GN_OK && (fd < 0 || fsync(fd) != 0))
+        code = gn_error_errno(err, GN_IO, errno, "could not sync \"%s\"", all);
+    if (fd >= 0)
+        close(fd);
+    return code;
+}
+
+static gn_code note_ended(const gn_cluster *c, uint64_t id, gn_error *err)
+{
+    char path[4096];
+    gn_code code = ended_path(c, id, path, sizeof path, err);
+    int fd = code == GN_OK ? open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600) : -1;
+    if (code == GN_OK && (fd < 0 || fsync(fd) != 0))
+        code = gn_error_errno(err, GN_IO, errno, "could not write \"%s\"", path);
+    if (fd >= 0)
+        close(fd);
+    return code == GN_OK ? sync_groups(c, err) : code;
+}
+
 static gn_code open_replica(gn_cluster *c, uint64_t id, const gn_raft_member *members, size_t n, gn_error *err)
 {
     char path[4096];
@@ -195,6 +237,8 @@ static gn_code open_replica(gn_cluster *c, uint64_t id, const gn_raft_member *me
     options.has_split = has_split;
     options.has_split_ctx = c;
     code = gn_split_adopt_child(c, id, path, err);
+    if (code == GN_OK && id != GN_META_GROUP && has_ended(c, id))
+        code = gn_error_set(err, GN_NO_OBJECT, "group %" PRIu64 " has ended", id);
     if (code == GN_OK)
         code = gn_shard_open(c->world, c->host, &options, &shard, err);
     if (code == GN_OK)
@@ -263,21 +307,16 @@ static gn_code remove_gone(gn_cluster *c, uint64_t id, gn_error *err)
  * new name. */
 static gn_code remove_replica(gn_cluster *c, uint64_t id, gn_error *err)
 {
-    char all[4096], path[4096], gone[4096];
-    gn_code code = gn_group_path(c, 0, all, sizeof all, err);
-    if (code == GN_OK)
-        code = gn_group_path(c, id, path, sizeof path, err);
+    char path[4096], gone[4096];
+    gn_code code = gn_group_path(c, id, path, sizeof path, err);
     if (code == GN_OK)
         code = gone_path(c, id, gone, sizeof gone, err);
     if (code == GN_OK)
         code = gn_shard_remove(gone, err);
     if (code == GN_OK && rename(path, gone) != 0)
         code = gn_error_errno(err, GN_IO, errno, "could not rename \"%s\"", path);
-    int fd = code == GN_OK ? open(all, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-    if (code == GN_OK && (fd < 0 || fsync(fd) != 0))
-        code = gn_error_errno(err, GN_IO, errno, "could not sync \"%s\"", all);
-    if (fd >= 0)
-        close(fd);
+    if (code == GN_OK)
+        code = sync_groups(c, err);
     return code == GN_OK ? remove_gone(c, id, err) : code;
 }
 
@@ -300,6 +339,23 @@ gn_code gn_group_drop(gn_cluster *c, uint64_t id, gn_error *err)
             code = gn_error_set(err, GN_UNAVAILABLE, "its group could not be asked once more");
             open_replica(c, id, NULL, 0, &why); /* else with the next start */
         }
+    }
+    gn_gate_leave(&c->open_gate);
+    return code;
+}
+
+gn_code gn_group_end(gn_cluster *c, uint64_t id, gn_error *err)
+{
+    gn_shard *shard = NULL;
+    GN_ASSERT(id != GN_META_GROUP);
+    gn_gate_enter(&c->open_gate);
+    gn_code code = note_ended(c, id, err);
+    if (code == GN_OK && !mark_leaving(c, id, &shard)) {
+        code = gn_error_set(err, GN_OBJECT_IN_USE, "the replica of group %" PRIu64 " is in use", id);
+    } else if (code == GN_OK) {
+        take_out(c, id);
+        gn_shard_close(shard, false);
+        code = remove_replica(c, id, err);
     }
     gn_gate_leave(&c->open_gate);
     return code;
@@ -328,7 +384,7 @@ gn_code gn_groups_open_placed(gn_cluster *c, bool *postponed, gn_error *err)
     bool later = false;
     for (uint32_t i = 0; i < p->n_groups && code == GN_OK; i++) {
         const gn_group_place *g = &p->groups[i];
-        if (g->id == GN_META_GROUP || !gn_group_has_member(g, gn_net_self(c->world)))
+        if (g->id == GN_META_GROUP || !gn_group_has_member(g, gn_net_self(c->world)) || has_ended(c, g->id))
             continue;
         if (gn_split_is_to_come(c, p, g) || (code = open_placed(c, g, err)) == GN_STARTING) {
             later = true;
@@ -380,6 +436,8 @@ gn_code gn_groups_open_left(gn_cluster *c, gn_error *err)
         const gn_group_place *row = id && id != GN_META_GROUP ? gn_placement_group(p, id) : NULL;
         if (id && gone)
             code = remove_gone(c, id, err);
+        else if (id && id != GN_META_GROUP && gn_placement_has_ended(p, id))
+            code = (code = note_ended(c, id, err)) == GN_OK ? remove_replica(c, id, err) : code;
         else if (row && !gn_group_has_member(row, gn_net_self(c->world)))
             open_left(c, id);
     }

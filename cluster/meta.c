@@ -164,6 +164,14 @@ gn_placement *gn_meta_placement(gn_cluster *c)
     return p;
 }
 
+bool gn_group_has_ended(gn_cluster *c, uint64_t group)
+{
+    gn_placement *p = gn_meta_placement(c);
+    bool ended = gn_placement_has_ended(p, group);
+    gn_placement_release(p);
+    return ended;
+}
+
 /* ---- distributions ---- */
 
 static gn_code plan_groups(gn_cluster *c, gn_distribution *d, gn_group_place *groups, gn_error *err)

@@ -14,6 +14,7 @@ typedef enum gn_method {
     GN_METHOD_VERSIONS = 9,  /* admin_upgrade.c: what cluster versions a node can do; not known to 0.1 */
     GN_METHOD_CATCH_UP = 10, /* catch_up.c: what replicas of several groups ask of their leader; not known to 0.1 */
     GN_METHOD_LOADS = 11,    /* loads.c: of the groups that a node leads; not known to 0.1 */
+    GN_METHOD_MERGE = 12,    /* merges.c: a group is to be taken in by another; not known to 0.1 */
 
     /* 16 ... 39: parts of transactions (part_wire_private.h) */
     GN_METHOD_PART_RUN = 16,   /* one step of a part: buffered writes, then a read or its end */

@@ -107,7 +107,7 @@ static bool may_go_elsewhere(gn_remote_part *p)
     p->canceled |= p->options.cancel && *p->options.cancel;
     uint64_t now = gn_now_ns(p->cluster->world);
     if (p->established || p->canceled || now - p->begun_ns >= PATIENCE_NS ||
-        (p->options.deadline_ns && now >= p->options.deadline_ns))
+        (p->options.deadline_ns && now >= p->options.deadline_ns) || gn_group_has_ended(p->cluster, p->group_id))
         return false;
     return p->transport == GN_UNAVAILABLE || (p->transport == GN_TIMEOUT && !ends_part(p->action));
 }
@@ -140,6 +140,8 @@ static gn_code failure(gn_remote_part *p, gn_error *err)
     if (p->established)
         return gn_error_set(err, GN_SERIALIZATION, "could not serialize access: node %" PRIu64 " became unavailable",
                             p->node);
+    if (gn_group_has_ended(p->cluster, p->group_id)) /* it was merged into another */
+        return gn_slots_moved(p->cluster, p->group_id, p->options.slot_lo, p->options.slot_hi, p->options.cancel, err);
     gn_code code = p->transport == GN_TIMEOUT ? GN_UNAVAILABLE : p->transport;
     return gn_error_set(err, code, "group %" PRIu64 " cannot be reached: %s", p->group_id,
                         words[0] ? words : gn_code_text(p->transport));

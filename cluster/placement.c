@@ -73,6 +73,11 @@ static gn_code load_group(void *ctx, const gn_value *v, gn_error *err)
                           .changes = (uint32_t)v[GN_GROUP_CHANGES].as.i64};
     if (!parse_members(v[GN_GROUP_MEMBERS].as.bytes, g))
         return gn_error_set(err, GN_CORRUPT, "the members of group %" PRIu64 " are malformed", g->id);
+    if (g->n_members == 0) { /* what is left of a group that was merged into another */
+        p->ended = gn_xrealloc(p->ended, (p->n_ended + 1) * sizeof *p->ended);
+        p->ended[p->n_ended++] = g->id;
+        p->n_groups--;
+    }
     return GN_OK;
 }
 
@@ -100,6 +105,7 @@ static gn_code join_groups(gn_placement *p, gn_error *err)
             if (p->groups[at].slot_lo != next || p->groups[at].slot_hi <= next)
                 break;
             next = p->groups[at].slot_hi;
+            d->merged |= (p->groups[at].changes & GN_MERGED_CHANGES) != 0;
         }
         if (next != GN_SLOTS)
             return gn_error_set(err, GN_CORRUPT, "the groups of distribution %" PRIu64 " do not own each slot once",
@@ -143,6 +149,7 @@ void gn_placement_release(gn_placement *p)
     if (!p || atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) != 1)
         return;
     free(p->groups);
+    free(p->ended);
     free(p->distributions);
     free(p->nodes);
     free(p);
@@ -164,6 +171,14 @@ const gn_group_place *gn_placement_group(const gn_placement *p, uint64_t id)
         if (p->groups[i].id == id)
             return &p->groups[i];
     return NULL;
+}
+
+bool gn_placement_has_ended(const gn_placement *p, uint64_t group)
+{
+    for (uint32_t i = 0; i < p->n_ended; i++)
+        if (p->ended[i] == group)
+            return true;
+    return false;
 }
 
 const gn_node_place *gn_placement_node(const gn_placement *p, gn_node_id id)

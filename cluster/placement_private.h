@@ -17,10 +17,14 @@ typedef struct gn_group_place {
     uint32_t changes; /* of members since the group was made; 0: they are who makes it */
 } gn_group_place;
 
+/* In `changes` of a group that has taken another in. */
+enum { GN_MERGED_CHANGES = 1 << 25 };
+
 typedef struct gn_distribution {
     uint64_t id;
     uint32_t shards, replicas; /* as declared; splits add groups */
     uint32_t first, n;         /* its groups in placement->groups, by slot */
+    bool merged;               /* one of them has taken another in */
 } gn_distribution;
 
 typedef struct gn_node_place {
@@ -37,6 +41,8 @@ typedef struct gn_placement {
     uint32_t version;       /* of the cluster; 0: this node has no tables yet */
     gn_group_place *groups; /* by distribution, then slot */
     uint32_t n_groups;
+    uint64_t *ended; /* groups that were merged into others, by id */
+    uint32_t n_ended;
     gn_distribution *distributions; /* by id */
     uint32_t n_distributions;
     gn_node_place *nodes; /* by id */
@@ -53,12 +59,18 @@ void gn_placement_release(gn_placement *placement);         /* any thread; NULL 
 const gn_distribution *gn_placement_distribution(const gn_placement *placement, uint64_t id); /* NULL: none */
 const gn_group_place *gn_placement_group(const gn_placement *placement, uint64_t id);         /* NULL: none */
 const gn_group_place *gn_placement_owner(const gn_placement *p, const gn_distribution *d, uint32_t slot);
+bool gn_placement_has_ended(const gn_placement *placement, uint64_t group);
 bool gn_group_has_member(const gn_group_place *group, gn_node_id id);
 /* The place in members of who should lead while it can; else those after it in turn. So leaders are spread as replicas
  * are. */
 static inline uint32_t gn_group_first_choice(const gn_group_place *group)
 {
     return (uint32_t)(group->id % group->n_members);
+}
+static inline bool gn_group_has_merged(const gn_placement *p, uint64_t id)
+{
+    const gn_group_place *row = gn_placement_group(p, id);
+    return row && row->changes & GN_MERGED_CHANGES;
 }
 const gn_node_place *gn_placement_node(const gn_placement *placement, gn_node_id id); /* NULL: none */
 

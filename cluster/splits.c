@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "cluster/balance_private.h"
 #include "cluster/loads_private.h"
+#include "cluster/merges_private.h"
 #include "cluster/splits_private.h"
 #include "cluster/system_tables_private.h"
 
@@ -164,7 +165,7 @@ static gn_code may_begin(gn_cluster *c, uint64_t child, bool *may, gn_error *err
     gn_code code = gn_meta_refresh(c, false, err);
     gn_placement *p = code == GN_OK ? gn_meta_placement(c) : NULL;
     const gn_group_place *row = p ? gn_placement_group(p, child) : NULL;
-    *may = p && (!row || gn_group_has_member(row, gn_net_self(c->world)));
+    *may = p && !gn_placement_has_ended(p, child) && (!row || gn_group_has_member(row, gn_net_self(c->world)));
     gn_placement_release(p);
     return code;
 }
@@ -252,6 +253,11 @@ static bool open_child(gn_cluster *c, const gn_local_group *g, const gn_slots *o
     gn_code code = gn_group_path(c, g->id, dir, sizeof dir, &err);
     if (code == GN_OK)
         code = gn_split_path(dir, own->child, path, sizeof path, &there, &err);
+    gn_placement *p = gn_meta_placement(c);
+    bool ended = gn_placement_has_ended(p, own->child); /* merged into another by now */
+    gn_placement_release(p);
+    if (code == GN_OK && ended)
+        return !there || gn_shard_remove(path, &err) == GN_OK;
     if (code == GN_OK && !there && !must)
         return true;
     gn_shard *child = gn_group_hold(c, own->child);
@@ -289,19 +295,24 @@ static bool is_unpublished(const gn_group_place *row, const gn_slots *own)
     return row && own->child && row->slot_lo == own->lo && row->slot_hi == own->child_hi;
 }
 
-static gn_code publish(gn_cluster *c, uint64_t group, const gn_slots *own, gn_error *err)
+/* What the parent's log has is looked up after the placement was read: the halves may be one again by now, and the row
+ * then says what it said before the split. */
+static gn_code publish(gn_cluster *c, gn_shard *shard, uint64_t group, gn_error *err)
 {
     gn_txn *meta;
+    gn_slots own;
     gn_placement *p = NULL;
     gn_scn scn;
     gn_code code = gn_meta_begin(c, false, false, &meta, err);
     if (code != GN_OK)
         return code;
     code = gn_placement_load(meta, &p, err);
+    if (code == GN_OK)
+        code = gn_slots_now(c, shard, &own, err);
     const gn_group_place *row = p ? gn_placement_group(p, group) : NULL;
-    bool due = code == GN_OK && is_unpublished(row, own);
+    bool due = code == GN_OK && is_unpublished(row, &own);
     if (due)
-        code = put_rows(meta, row, own, err);
+        code = put_rows(meta, row, &own, err);
     gn_placement_release(p);
     if (code == GN_OK && due)
         return gn_txn_commit(meta, &scn, err);
@@ -331,7 +342,7 @@ bool gn_splits_look(gn_cluster *c, bool *unfinished)
         *unfinished |= !open || unpublished;
         if (!open || !unpublished || !leads(c, groups[i].shard))
             continue;
-        gn_code code = publish(c, groups[i].id, &own, &err);
+        gn_code code = publish(c, groups[i].shard, groups[i].id, &err);
         published |= code == GN_OK;
         if (code != GN_OK)
             gn_log_warn("cluster", "the placement does not say yet that a group was split",
@@ -352,7 +363,7 @@ void gn_group_believed(const gn_placement *p, uint64_t group, uint32_t *lo, uint
     const gn_group_place *row = gn_placement_group(p, group);
     const gn_distribution *d = row ? gn_placement_distribution(p, row->distribution_id) : NULL;
     *lo = *hi = 0;
-    if (!d || d->n == d->shards) /* as it was made */
+    if (!d || (d->n == d->shards && !d->merged)) /* as it was made */
         return;
     *lo = row->slot_lo;
     *hi = row->slot_hi;
@@ -364,13 +375,15 @@ gn_code gn_slots_moved(gn_cluster *c, uint64_t group, uint32_t lo, uint32_t hi, 
     uint64_t until = gn_now_ns(c->world) + MOVED_NS;
     for (;;) {
         uint32_t lo_now = lo, hi_now = hi;
+        bool ended = false;
         gn_error why = {0};
         if (gn_meta_refresh(c, false, &why) == GN_OK) {
             gn_placement *p = gn_meta_placement(c);
             gn_group_believed(p, group, &lo_now, &hi_now);
+            ended = gn_placement_has_ended(p, group);
             gn_placement_release(p);
         }
-        if (lo_now != lo || hi_now != hi) {
+        if (ended || lo_now != lo || hi_now != hi) {
             gn_error_set(err, GN_SERIALIZATION, "could not serialize access: rows of group %" PRIu64 " have moved",
                          group);
             gn_error_hint(err, "The transaction might succeed if retried.");
@@ -406,8 +419,8 @@ void gn_splits_large(gn_cluster *c)
         gn_split split;
         gn_error err = {0};
         gn_shard_slots(groups[i].shard, &own);
-        if (groups[i].id == GN_META_GROUP || own.cleaned < own.generation || !leads(c, groups[i].shard) ||
-            !is_too_much(c, &groups[i]))
+        if (groups[i].id == GN_META_GROUP || own.cleaned < own.generation || own.victim || own.into ||
+            !leads(c, groups[i].shard) || !is_too_much(c, &groups[i]))
             continue;
         if (gn_split_group(c, groups[i].id, 0, &split, &err) == GN_OK)
             gn_loads_halve(c, groups[i].id);

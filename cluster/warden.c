@@ -3,6 +3,7 @@
  * step looks at what there is, so it may be repeated, by another leader too, after whatever crash. */
 #include "base/log.h"
 #include "cluster/balance_private.h"
+#include "cluster/merges_private.h"
 #include "cluster/methods_private.h"
 #include "cluster/splits_private.h"
 
@@ -69,7 +70,8 @@ static void change_done(gn_raft_request *request, gn_code code)
     gn_warden *w = ch->warden;
     ch->code = code;
     ch->done = true; /* the strand may free it from here on */
-    gn_warden_nudge(w);
+    if (code == GN_OK) /* what failed at once would fail again at once: not before its time */
+        gn_warden_nudge(w);
 }
 
 static bool is_changing(gn_warden *w, uint64_t group)
@@ -348,11 +350,14 @@ static bool look_around(gn_warden *w)
         if (!w->announced)
             complain("the node could not say where it is", &err);
     }
-    bool unfinished = false;
+    bool unfinished = false, merging = false;
     if (gn_splits_look(c, &unfinished))
         wake(w, false); /* there is more to do with the placement as it is now */
+    if (gn_merges_look(c, &merging))
+        wake(w, false);
     reap_changes(w);
     reconcile_all(w);
+    gn_merges_remove_ended(c);
     if (gn_now_ns(c->world) >= w->present_at && c->address[0]) { /* is this node one of them yet? */
         w->present_at = gn_now_ns(c->world) + PRESENT_NS;
         gn_nodes_nudge_one(c, w->turn++);
@@ -364,7 +369,7 @@ static bool look_around(gn_warden *w)
             balance(w);
         gn_splits_large(c);
     }
-    return w->seen && !unfinished;
+    return w->seen && !unfinished && !merging && !c->ending;
 }
 
 /* done: there is nothing to try again. False: it is to stop. */

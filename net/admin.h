@@ -31,6 +31,7 @@ enum {
     X(STATE, "node-state", 2, 3, "node, active|draining|gone, [force]: a row of gnomon_nodes")                     \
     X(MOVE, "move", 3, 3, "group, from, to: a member of a group is to be another node")                            \
     X(SPLIT, "split", 1, 2, "group, [slot]: rows of slots from this one on become a group of their own")           \
+    X(MERGE, "merge", 1, 2, "group, [neighbour]: its rows go to the neighbour, and the group ends")                \
     X(REBALANCE, "rebalance-plan", 0, 0, "what the balancer is going to do")                                       \
     X(CHECK_PLAN, "check-plan", 0, 1, "[table]: which groups have which tables")                                   \
     X(CHECKSUM, "checksum", 4, 6, "group, table id, SCN, rows, [from, [to]]: of this node's replica")              \

@@ -410,11 +410,33 @@ int gn_cmd_split(gn_ctl *ctl)
     return status;
 }
 
+enum { MERGE_S = 120 }; /* the nodes give up before */
+
 int gn_cmd_merge(gn_ctl *ctl)
 {
+    static const char *const NAMES[] = {"GROUP"};
+    uint64_t number;
+    int status = GN_EXIT_USAGE;
+    const char *into = ctl->values[GN_OPT_INTO];
     gn_error err = {0};
-    gn_error_set(&err, GN_FEATURE, "groups cannot be merged yet");
-    gn_error_hint(&err, "Small groups cost little: an idle one takes no messages of its own.");
-    gn_ctl_complain(ctl, &err);
-    return GN_EXIT_FAILED;
+    if (!check_numbers(ctl, NAMES))
+        return status;
+    if (into && gn_ctl_number("--into", into, 1, INT64_MAX, &number, &err) != GN_OK) {
+        gn_ctl_complain(ctl, &err);
+        return status;
+    }
+    gn_ctl_client *client = gn_ctl_connect(ctl, &status);
+    const char *args[] = {ctl->args[0], into, NULL};
+    json_t *d = client ? gn_ctl_ask_long(client, 0, GN_ADMIN_MERGE, args, MERGE_S, &status) : NULL;
+    if (d)
+        status = GN_EXIT_OK;
+    if (d && gn_ctl_has(ctl, GN_OPT_JSON))
+        gn_json_print(d);
+    else if (d)
+        printf("group %" PRIu64 " has slots %" PRIu64 " to %" PRIu64 "; group %" PRIu64 " has ended\n",
+               gn_json_u64(d, "group"), gn_json_u64(d, "slot_lo"), gn_json_u64(d, "slot_hi") - 1,
+               gn_json_u64(d, "ended"));
+    json_decref(d);
+    gn_ctl_disconnect(client);
+    return status;
 }

@@ -181,9 +181,15 @@ json_t *gn_ctl_call_end(gn_ctl_call *call, gn_error *err)
 
 json_t *gn_ctl_ask(gn_ctl_client *c, gn_node_id node, gn_admin_command command, const char *const *args, int *status)
 {
+    return gn_ctl_ask_long(c, node, command, args, 0, status);
+}
+
+json_t *gn_ctl_ask_long(gn_ctl_client *c, gn_node_id node, gn_admin_command command, const char *const *args,
+                        uint64_t timeout_s, int *status)
+{
     gn_ctl_call call;
     gn_error err = {0};
-    gn_ctl_call_start(c, &call, node, command, args, 0);
+    gn_ctl_call_start(c, &call, node, command, args, timeout_s);
     json_t *document = gn_ctl_call_end(&call, &err);
     if (!document) {
         gn_ctl_complain(c->ctl, &err);

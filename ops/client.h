@@ -37,6 +37,9 @@ json_t *gn_ctl_call_end(gn_ctl_call *call, gn_error *err);
 /* Asks and waits. NULL: *status says why, and it was said. */
 json_t *gn_ctl_ask(gn_ctl_client *client, gn_node_id node, gn_admin_command command, const char *const *args,
                    int *status);
+/* The same with a patience of its own. */
+json_t *gn_ctl_ask_long(gn_ctl_client *client, gn_node_id node, gn_admin_command command, const char *const *args,
+                        uint64_t timeout_s, int *status);
 int gn_ctl_status_of(gn_code code); /* exit code for a request that failed */
 
 /* ---- documents ---- members that may be missing */

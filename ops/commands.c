@@ -117,9 +117,16 @@ const gn_ctl_command gn_ctl_commands[] = {
      OWN(GN_OPT_NO_WAIT),
      .run = gn_cmd_split},
     {.name = "merge",
-     .args = "GROUP GROUP",
-     .summary = "Merges two groups (not yet)",
-     .text = "This version cannot do it.",
+     .args = "GROUP",
+     .summary = "Merges a small group into its neighbour",
+     .text =
+         "The group's rows are copied, with their history, into the group that has the slots beside its own, and the "
+         "group ends; returns when the placement says so. Statements on its rows wait meanwhile, a second for some "
+         "tens of MiB; transactions that were open over it are told to be run again (40001). It is for small groups: "
+         "one of more than 256 MiB is refused. Refused, too, while an earlier split or merge of either is not "
+         "finished, and if transactions over several groups do not let it in for a second: nothing is changed then. "
+         "What does not come to its end in time goes on by itself.",
+     OWN(GN_OPT_INTO),
      .run = gn_cmd_merge},
     {.name = "check",
      .args = "[TABLE]",

@@ -26,6 +26,7 @@
     X(DRY_RUN, "dry-run", NULL, NULL, NULL, "only say what is going to be done")                       \
     X(WATCH, "watch", NULL, NULL, NULL, "wait until it is done, with a progress bar on a terminal")    \
     X(FORCE, "force", NULL, NULL, NULL, "even if what the node holds can then have too few replicas")  \
+    X(INTO, "into", "GROUP", NULL, NULL, "the neighbour that takes the rows, not the smaller one")     \
     X(FINISH, "finish", NULL, NULL, NULL, "end the upgrade: from then on nobody can go back")          \
     X(LOST, "lost", "NODE,...", NULL, NULL, "nodes that are lost for ever: all that do not answer")    \
     X(LOSE_DATA, "yes-i-lose-data", NULL, NULL, NULL, "what is typed otherwise: data may be lost")     \

@@ -302,12 +302,14 @@ gn_code gn_apply_txn_writes(gn_apply_txn *txn, uint64_t index)
 }
 
 /* What it read and where it writes was judged by slots that are the group's no more: its coordinator has to look where
- * they are now. */
+ * they are now. What was committed in a group that was taken in is not in the window of recent commits, so whoever read
+ * as of before that is not validated but refused. */
 static gn_code check_slots(gn_apply_txn *txn)
 {
-    if (txn->command->generation == txn->ap->shard->slots.generation)
+    const gn_slots *own = &txn->ap->shard->slots;
+    if (txn->command->generation == own->generation && !own->into && txn->command->start_scn >= own->merged)
         return GN_OK;
-    gn_error_set(txn->err, GN_SERIALIZATION, "could not serialize access: the group has been split");
+    gn_error_set(txn->err, GN_SERIALIZATION, "could not serialize access: the group has been split or merged");
     gn_error_hint(txn->err, "The transaction might succeed if retried.");
     return GN_SERIALIZATION;
 }
@@ -429,6 +431,8 @@ gn_code gn_apply_entry(gn_applier *ap, uint64_t index, gn_bytes bytes, gn_commit
         op->code = gn_apply_prepare(ap, index, &command, bytes, op);
     else if (command.kind == GN_COMMAND_SPLIT)
         op->code = gn_apply_split(ap, index, &command, op);
+    else if (command.kind == GN_COMMAND_MERGE)
+        op->code = gn_apply_merge(ap, index, &command, op);
     else
         op->code = gn_apply_decision(ap, index, &command, op);
     ap->n_pending++;
@@ -485,6 +489,13 @@ static void publish(gn_applier *ap, uint64_t last_index)
     for (size_t i = 0; i < shard->tables.n; i++)
         if (shard->tables.items[i]->dirty)
             publish_table(shard->tables.items[i]);
+    if (ap->slots) {
+        uint64_t cleaned = shard->slots.cleaned;
+        shard->slots = *ap->slots;
+        shard->slots.cleaned = cleaned;
+        gn_buf_clear(&shard->merge_at);
+        gn_buf_append_bytes(&shard->merge_at, ap->merge_at);
+    }
     shard->last_scn = ap->last_scn;
     shard->closed_scn = gn_prepared_closed(&shard->prepared, ap->last_scn);
     shard->applied_index = last_index;

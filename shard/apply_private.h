@@ -29,6 +29,8 @@ struct gn_applier {
     gn_recent recent;
     gn_change_writer changes;
     uint64_t n_commits, n_rows, n_tombstones;
+    const gn_slots *slots; /* to be the shard's with the next flush, and how far a copy is; NULL: as they are */
+    gn_bytes merge_at;
 };
 
 /* One transaction command while it is applied. */
@@ -76,6 +78,9 @@ gn_code gn_apply_decision(gn_applier *ap, uint64_t index, const gn_command *comm
 
 /* ---- split.c ---- */
 gn_code gn_apply_split(gn_applier *ap, uint64_t index, const gn_command *command, gn_commit_op *op);
+
+/* ---- merge.c ---- */
+gn_code gn_apply_merge(gn_applier *ap, uint64_t index, const gn_command *command, gn_commit_op *op);
 
 void gn_apply_put(gn_applier *ap, const gn_space *space, gn_bytes key, gn_scn scn, gn_bytes head, gn_bytes tail);
 

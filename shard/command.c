@@ -10,6 +10,7 @@ enum {
     PREPARE_FIELDS = 10,
     DECISION_FIELDS = 5,
     SPLIT_FIELDS = 10,
+    MERGE_FIELDS = 9,
     MOST_FIELDS = 11
 };
 enum { BIN32 = 0xc6, UINT64 = 0xcf };
@@ -76,6 +77,32 @@ bool gn_command_encode_split(const gn_command *c, gn_buf *out)
     msgpack_pack_uint64(&p, c->split.child);
     pack_bin(&p, gn_buf_bytes(&members));
     gn_buf_close(&members);
+    return !out->failed;
+}
+
+bool gn_command_encode_merge(const gn_command *c, gn_buf *out)
+{
+    msgpack_packer p;
+    gn_buf fields;
+    gn_buf_init(&fields, NULL, 256);
+    gn_buf_append_be64(&fields, c->merge.generation);
+    gn_buf_append_be32(&fields, c->merge.lo);
+    gn_buf_append_be32(&fields, c->merge.hi);
+    gn_buf_append_be64(&fields, c->merge.other);
+    gn_buf_append_be64(&fields, c->merge.other_generation);
+    gn_buf_append_be32(&fields, c->merge.other_lo);
+    gn_buf_append_be32(&fields, c->merge.other_hi);
+    gn_buf_append_be64(&fields, c->merge.seals);
+    gn_buf_append_be64(&fields, c->history);
+    gn_buf_append_be64(&fields, c->last_scn);
+    msgpack_packer_init(&p, out, gn_pack_write);
+    pack_head(&p, out, MERGE_FIELDS, GN_COMMAND_MERGE, c);
+    msgpack_pack_uint8(&p, (uint8_t)c->step);
+    pack_bin(&p, gn_buf_bytes(&fields));
+    pack_bin(&p, c->from);
+    pack_bin(&p, c->to);
+    pack_bin(&p, c->entries);
+    gn_buf_close(&fields);
     return !out->failed;
 }
 
@@ -203,6 +230,32 @@ static bool read_split(gn_unpack *u, gn_command *c)
            !members.failed && gn_reader_left(&members) == 0;
 }
 
+static bool read_merge(gn_unpack *u, gn_command *c)
+{
+    uint64_t step = gn_unpack_uint(u);
+    gn_reader r = gn_reader_of(gn_unpack_str(u));
+    gn_merge *m = &c->merge;
+    c->step = (gn_merge_step)step;
+    m->generation = gn_read_be64(&r);
+    m->lo = gn_read_be32(&r);
+    m->hi = gn_read_be32(&r);
+    m->other = gn_read_be64(&r);
+    m->other_generation = gn_read_be64(&r);
+    m->other_lo = gn_read_be32(&r);
+    m->other_hi = gn_read_be32(&r);
+    m->seals = gn_read_be64(&r);
+    c->history = gn_read_be64(&r);
+    c->last_scn = gn_read_be64(&r);
+    c->from = gn_unpack_str(u);
+    c->to = gn_unpack_str(u);
+    c->entries = gn_unpack_str(u);
+    bool whole = step == GN_MERGE_RESERVE || step == GN_MERGE_SEAL || step == GN_MERGE_REFUSE;
+    return gn_unpack_done(u) && !r.failed && gn_reader_left(&r) == 0 && step >= GN_MERGE_RESERVE &&
+           step <= GN_MERGE_REFUSE && m->other != 0 &&
+           (!whole || (m->lo < m->hi && m->hi <= GN_SLOTS && m->other_lo < m->other_hi && m->other_hi <= GN_SLOTS &&
+                       (m->hi == m->other_lo || m->other_hi == m->lo)));
+}
+
 static bool read_body(gn_unpack *u, uint32_t fields, gn_command *c)
 {
     switch (c->kind) {
@@ -213,6 +266,8 @@ static bool read_body(gn_unpack *u, uint32_t fields, gn_command *c)
         return fields == SEQUENCE_FIELDS && read_sequence(u, c);
     case GN_COMMAND_SPLIT:
         return fields == SPLIT_FIELDS && read_split(u, c);
+    case GN_COMMAND_MERGE:
+        return fields == MERGE_FIELDS && read_merge(u, c);
     case GN_COMMAND_COMMIT:
     case GN_COMMAND_ABORT:
     case GN_COMMAND_FORGET:
@@ -232,7 +287,7 @@ gn_code gn_command_decode(gn_bytes bytes, gn_command *out, gn_error *err)
     out->txn_id = gn_unpack_uint(&u);
     out->clock = gn_unpack_uint(&u);
     bool ok = !u.failed && (version == GN_COMMAND_VERSION || version == GN_COMMAND_VERSION_CLOCK) &&
-              kind <= GN_COMMAND_SPLIT && out->txn_id != 0;
+              kind <= GN_COMMAND_MERGE && out->txn_id != 0;
     ok = ok && read_body(&u, fields, out);
     return ok ? GN_OK : gn_error_set(err, GN_CORRUPT, "a command in the log is malformed");
 }

@@ -15,6 +15,8 @@
  * The generation of the group's slots on which the transaction relied is there once the group was split. A split:
  *   [version, GN_COMMAND_SPLIT, txn id, clock, generation, lo, mid, hi, child, members]
  *   members bin: varint ids of the nodes that make the child
+ * A step of a merge (merge.c), whose fields depend on the step and are all fixed width, then byte strings:
+ *   [version, GN_COMMAND_MERGE, txn id, clock, step, fields, from, to, entries]
  */
 #ifndef GN_SHARD_COMMAND_PRIVATE_H
 #define GN_SHARD_COMMAND_PRIVATE_H
@@ -34,6 +36,7 @@ typedef enum gn_command_kind {
     GN_COMMAND_ABORT = 5,  /* of what was prepared, or may yet come */
     GN_COMMAND_FORGET = 6, /* the decision */
     GN_COMMAND_SPLIT = 7,
+    GN_COMMAND_MERGE = 8,
 } gn_command_kind;
 
 typedef enum gn_sequence_op {
@@ -41,6 +44,15 @@ typedef enum gn_sequence_op {
     GN_SEQUENCE_RAISE = 2,  /* the next number is above `value` */
     GN_SEQUENCE_RETURN = 3, /* numbers from `start` on were not used, if `value` is still the next */
 } gn_sequence_op;
+
+typedef enum gn_merge_step {
+    GN_MERGE_RESERVE = 1,
+    GN_MERGE_CANCEL = 2,
+    GN_MERGE_SEAL = 3,
+    GN_MERGE_ADD = 4,
+    GN_MERGE_TAKE = 5,
+    GN_MERGE_REFUSE = 6,
+} gn_merge_step;
 
 typedef struct gn_command {
     gn_command_kind kind;
@@ -59,6 +71,11 @@ typedef struct gn_command {
     int64_t start, value;
     /* GN_COMMAND_SPLIT */
     gn_split split;
+    /* GN_COMMAND_MERGE */
+    gn_merge_step step;
+    gn_merge merge;
+    gn_scn history, last_scn;
+    gn_bytes from, to, entries;
 } gn_command;
 
 /* Bytes are borrowed from the command. GN_CORRUPT. */
@@ -66,6 +83,7 @@ gn_code gn_command_decode(gn_bytes bytes, gn_command *out, gn_error *err);
 
 bool gn_command_encode_sequence(const gn_command *command, gn_buf *out);
 bool gn_command_encode_split(const gn_command *command, gn_buf *out);
+bool gn_command_encode_merge(const gn_command *command, gn_buf *out);
 bool gn_command_encode_decision(const gn_command *command, gn_buf *out);
 /* Makes an encoded command one of version 2 with this clock, in place. */
 void gn_command_set_clock(uint8_t *command, size_t len, gn_scn scn);

@@ -110,11 +110,15 @@ enum {
     GN_META_LOG_FLOOR = 'F', /* the change log is complete above this SCN */
     GN_META_SLOTS = 'O',     /* the slots that the group owns, once it was split */
     GN_META_CLEANED = 'K',   /* up to which of its generations rows of others have been removed here */
+    GN_META_MERGE = 'T',     /* how far the copy of a group that is being taken in is */
     GN_META_FEED = 'V',      /* + index id, epoch: since when a vector index has all rows */
 };
 enum { GN_META_KEY_MAX = 2 + 4 * 8 };
 /* key: 'M', what, then each argument big endian. Returns the length. */
 size_t gn_meta_key(uint8_t *out, uint8_t what, const uint64_t *args, size_t n);
+/* Of a copy of another group's rows: be64 table, be32 space (0: rows; n: its index n - 1), the last store key without
+ * its SCN; table UINT64_MAX: all is copied. Empty: nothing is. */
+enum { GN_MERGE_CURSOR_HEAD = 12, GN_MERGE_CURSOR_MAX = GN_MERGE_CURSOR_HEAD + GN_STORE_KEY_MAX };
 /* 'L' scn chunk */
 enum { GN_LOG_KEY = 1 + 8 + 4 };
 void gn_log_key(uint8_t out[GN_LOG_KEY], gn_scn scn, uint32_t chunk);

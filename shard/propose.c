@@ -27,7 +27,8 @@ void gn_proposer_close(gn_proposer *p)
 static bool needs_scn(const gn_commit_op *op)
 {
     gn_command_kind kind = gn_command_kind_of(op->request.command);
-    return kind == GN_COMMAND_TXN || kind == GN_COMMAND_PREPARE || kind == GN_COMMAND_ABORT || kind == GN_COMMAND_SPLIT;
+    return kind == GN_COMMAND_TXN || kind == GN_COMMAND_PREPARE || kind == GN_COMMAND_ABORT ||
+           kind == GN_COMMAND_SPLIT || kind == GN_COMMAND_MERGE;
 }
 
 /* ---- what is under way ---- */

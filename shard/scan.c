@@ -202,7 +202,7 @@ static gn_code peek_committed(gn_scan *s, gn_error *err)
         gn_bytes pk = s->key;
         gn_own_row own;
         const gn_slot_view *slots = &s->txn->slots;
-        if (s->spec->index && (s->own || slots->rows))
+        if (s->spec->index && (s->own || gn_slot_view_looks(slots, slots->rows)))
             code = gn_index_entry_primary(s->spec->table, s->spec->index, s->key, s->version.row, &pk, err);
         bool ours = true;
         if (code == GN_OK)
@@ -360,5 +360,7 @@ gn_code gn_scan_next(gn_scan *s, gn_batch *batch, gn_bytes *keys, gn_error *err)
                                      err);
     }
     s->given += batch->n_rows;
-    return code == GN_NO_DATA ? GN_OK : code;
+    if (code == GN_OK || code == GN_NO_DATA)
+        code = gn_slot_view_whole(&s->txn->slots, err);
+    return code;
 }

@@ -93,6 +93,7 @@ typedef struct state {
     gn_slots slots;
     gn_schema *schema;
     gn_table_states tables;
+    gn_buf merge_at;
 } state;
 
 static gn_code read_meta(gn_store *store, uint8_t what, gn_buf *value, bool *found, gn_error *err)
@@ -155,6 +156,9 @@ static gn_code read_state(gn_store *store, state *out, gn_error *err)
     if (code == GN_OK && found && value.len == 8)
         out->log_floor = gn_get_be64(value.data);
     gn_buf_close(&value);
+    gn_buf_init(&out->merge_at, NULL, GN_MERGE_CURSOR_MAX);
+    if (code == GN_OK)
+        code = read_meta(store, GN_META_MERGE, &out->merge_at, &found, err);
     const gn_chain newest = {.n = 1, .links = {{.branch = GN_BRANCH_MAIN, .scn = UINT64_MAX}}};
     if (code == GN_OK)
         code = read_counters(store, &out->tables, err);
@@ -176,6 +180,7 @@ gn_code gn_shard_load_state(gn_shard *shard, gn_store *store, gn_error *err)
     if (code != GN_OK) {
         gn_schema_release(s.schema);
         gn_table_states_close(&s.tables);
+        gn_buf_close(&s.merge_at);
         return code;
     }
     pthread_mutex_lock(&shard->view_lock);
@@ -189,10 +194,13 @@ gn_code gn_shard_load_state(gn_shard *shard, gn_store *store, gn_error *err)
     shard->closed_scn = gn_prepared_closed(&shard->prepared, s.last_scn);
     shard->log_floor = s.log_floor;
     shard->slots = s.slots;
+    gn_buf_clear(&shard->merge_at);
+    gn_buf_append_bytes(&shard->merge_at, gn_buf_bytes(&s.merge_at));
     gn_shard_applied(shard, s.applied_index);
     pthread_mutex_unlock(&shard->view_lock);
     gn_schema_release(old);
     gn_table_states_close(&old_tables);
+    gn_buf_close(&s.merge_at);
     shard->garbage_waits = true; /* there may be notes from before */
     return GN_OK;
 }
@@ -243,6 +251,8 @@ static gn_shard *shard_alloc(gn_world *world, gn_raft_host *host, const gn_shard
     s->readers.next = s->readers.prev = &s->readers;
     pthread_mutex_init(&s->view_lock, NULL);
     pthread_mutex_init(&s->horizon_lock, NULL);
+    pthread_mutex_init(&s->clean_lock, NULL);
+    gn_buf_init(&s->merge_at, NULL, GN_MERGE_CURSOR_MAX);
     gn_wakeup_init(&s->keeper_wakeup, world);
     if (o->clock)
         s->clock = *o->clock;
@@ -396,6 +406,8 @@ void gn_shard_close(gn_shard *shard, bool clean)
     gn_wait_room_close(&shard->applied);
     pthread_mutex_destroy(&shard->view_lock);
     pthread_mutex_destroy(&shard->horizon_lock);
+    pthread_mutex_destroy(&shard->clean_lock);
+    gn_buf_close(&shard->merge_at);
     pthread_mutex_destroy(&shard->held_lock);
     pthread_mutex_destroy(&shard->held_change);
     free(shard->dir);
@@ -487,9 +499,12 @@ gn_code gn_shard_changes(gn_shard *shard, gn_scn from, gn_scn to, bool (*fn)(voi
     gn_store *store = gn_shard_store(shard);
     gn_scn last = gn_shard_closed_scn(shard);
     gn_code code = GN_OK;
-    if (from >= shard->log_floor)
+    pthread_mutex_lock(&shard->view_lock);
+    gn_scn merged = shard->slots.merged;
+    pthread_mutex_unlock(&shard->view_lock);
+    if (from >= shard->log_floor && from >= merged)
         code = gn_change_scan(store, from, to < last ? to : last, fn, ctx, err);
-    if (code == GN_OK && from < shard->log_floor)
+    if (code == GN_OK && (from < shard->log_floor || from < merged))
         code = gn_error_set(err, GN_SNAPSHOT_TOO_OLD, "the change log does not reach back so far");
     gn_store_release(store);
     return code;

@@ -64,6 +64,8 @@ typedef struct gn_reader_mark {
 
 /* The slots that a transaction sees. */
 typedef struct gn_slot_view {
+    const struct gn_shard *shard;
+    uint64_t epoch;      /* of the rows when it began (gn_shard.slots_epoch) */
     uint64_t generation; /* of the group's slots when it began */
     bool rows, vectors;  /* there may be rows, or vectors in an index, of other slots: each has to be looked at */
     uint32_t lo, hi;
@@ -140,6 +142,17 @@ struct gn_shard {
     void *has_split_ctx;
     struct gn_slots_cleaner *cleaner; /* the keeper's */
     _Atomic uint64_t slots_removed;
+
+    /* merges (slots_private.h) */
+    /* Counts how often rows of others began to come: who began before must look at each row from then on, by these
+     * slots if it did not say which it wants. Changed before the first such row can be read. */
+    _Atomic uint64_t slots_epoch;
+    _Atomic uint32_t slots_were_lo, slots_were_hi;
+    /* Who began under an older generation of slots may miss rows by now. Changed before the first one is missing. */
+    _Atomic uint64_t slots_torn;
+    pthread_mutex_t clean_lock;   /* held while rows of others are removed, and while `victim` changes */
+    _Atomic uint32_t merge_piece; /* bytes; 0 = 1 MiB */
+    gn_buf merge_at;              /* how far the copy is; under view_lock */
 
     /* snapshots (snapshot_private.h) */
     uint64_t store_number; /* the queue's: of the directories of store and vector indexes */

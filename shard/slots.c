@@ -57,7 +57,48 @@ gn_code gn_slot_of_range(const gn_table_desc *table, const gn_key_range *range, 
 
 /* ---- the record ---- */
 
-enum { RECORD_VERSION = 1 };
+enum { RECORD_VERSION = 1, RECORD_VERSION_MERGES = 2 };
+
+static bool has_merged(const gn_slots *s)
+{
+    return s->into || s->victim || s->merged || s->seals || s->generation == 0;
+}
+
+static void put_merges(gn_buf *value, const gn_slots *s)
+{
+    gn_buf_append_be64(value, s->seals);
+    gn_buf_append_be64(value, s->into);
+    gn_buf_append_be64(value, s->victim);
+    gn_buf_append_be32(value, s->victim_lo);
+    gn_buf_append_be32(value, s->victim_hi);
+    gn_buf_append_be64(value, s->victim_generation);
+    gn_buf_append_be64(value, s->victim_seals);
+    gn_buf_append_u8(value, s->victim_copied);
+    gn_buf_append_be64(value, s->victim_history);
+    gn_buf_append_be64(value, s->taken);
+    gn_buf_append_be32(value, s->taken_lo);
+    gn_buf_append_be32(value, s->taken_hi);
+    gn_buf_append_be64(value, s->merged);
+    gn_buf_append_be64(value, s->history);
+}
+
+static void read_merges(gn_reader *r, gn_slots *s)
+{
+    s->seals = gn_read_be64(r);
+    s->into = gn_read_be64(r);
+    s->victim = gn_read_be64(r);
+    s->victim_lo = gn_read_be32(r);
+    s->victim_hi = gn_read_be32(r);
+    s->victim_generation = gn_read_be64(r);
+    s->victim_seals = gn_read_be64(r);
+    s->victim_copied = gn_read_u8(r);
+    s->victim_history = gn_read_be64(r);
+    s->taken = gn_read_be64(r);
+    s->taken_lo = gn_read_be32(r);
+    s->taken_hi = gn_read_be32(r);
+    s->merged = gn_read_be64(r);
+    s->history = gn_read_be64(r);
+}
 
 void gn_slots_put(rocksdb_writebatch_t *batch, const gn_slots *s)
 {
@@ -65,7 +106,7 @@ void gn_slots_put(rocksdb_writebatch_t *batch, const gn_slots *s)
     size_t len = gn_meta_key(key, GN_META_SLOTS, NULL, 0);
     gn_buf value;
     gn_buf_init(&value, NULL, 4096);
-    gn_buf_append_u8(&value, RECORD_VERSION);
+    gn_buf_append_u8(&value, has_merged(s) ? RECORD_VERSION_MERGES : RECORD_VERSION);
     gn_buf_append_be64(&value, s->generation);
     gn_buf_append_be32(&value, s->lo);
     gn_buf_append_be32(&value, s->hi);
@@ -75,6 +116,8 @@ void gn_slots_put(rocksdb_writebatch_t *batch, const gn_slots *s)
     gn_buf_append_be32(&value, s->n_members);
     for (uint32_t i = 0; i < s->n_members; i++)
         gn_buf_append_be64(&value, s->members[i]);
+    if (has_merged(s))
+        put_merges(&value, s);
     rocksdb_writebatch_put(batch, (const char *)key, len, (const char *)value.data, value.len);
     gn_buf_close(&value);
 }
@@ -82,7 +125,7 @@ void gn_slots_put(rocksdb_writebatch_t *batch, const gn_slots *s)
 static bool read_slots(gn_bytes value, gn_slots *s)
 {
     gn_reader r = gn_reader_of(value);
-    bool known = gn_read_u8(&r) == RECORD_VERSION;
+    uint8_t version = gn_read_u8(&r);
     s->generation = gn_read_be64(&r);
     s->lo = gn_read_be32(&r);
     s->hi = gn_read_be32(&r);
@@ -90,12 +133,14 @@ static bool read_slots(gn_bytes value, gn_slots *s)
     s->child = gn_read_be64(&r);
     s->child_hi = gn_read_be32(&r);
     s->n_members = gn_read_be32(&r);
-    if (r.failed || !known || s->generation == 0 || s->lo >= s->hi || s->hi > GN_SLOTS || s->child_hi > GN_SLOTS ||
-        s->n_members > GN_SPLIT_MEMBERS)
+    if (r.failed || (version != RECORD_VERSION && version != RECORD_VERSION_MERGES) || s->lo >= s->hi ||
+        s->hi > GN_SLOTS || s->child_hi > GN_SLOTS || s->n_members > GN_SPLIT_MEMBERS)
         return false;
     for (uint32_t i = 0; i < s->n_members; i++)
         s->members[i] = gn_read_be64(&r);
-    return !r.failed && gn_reader_left(&r) == 0;
+    if (version == RECORD_VERSION_MERGES)
+        read_merges(&r, s);
+    return !r.failed && gn_reader_left(&r) == 0 && (s->generation > 0 || version == RECORD_VERSION_MERGES);
 }
 
 static gn_code read_number(gn_store *store, uint8_t what, uint64_t *out, gn_error *err)
@@ -145,18 +190,21 @@ gn_code gn_slot_view_take(const gn_slots *own, const gn_txn_options *o, gn_slot_
 {
     bool wants = o->slot_hi > 0;
     *out = (gn_slot_view){.generation = own->generation, .lo = o->slot_lo, .hi = o->slot_hi};
-    if (own->generation == 0) { /* only a replica that is behind can have more than its coordinator knows of */
+    bool never = own->generation == 0;
+    if ((never && o->merged) || (own->into && !(o->own_slots && o->read_only)))
+        return gn_error_set(err, GN_MOVED, "%s", gn_code_text(GN_MOVED));
+    if (never && !own->victim) { /* only a replica that is behind can have more than its coordinator knows of */
         out->rows = out->vectors = wants && o->stale;
         return GN_OK;
     }
-    if (!wants && o->own_slots) {
+    if (!wants && (o->own_slots || never)) {
         out->lo = own->lo;
         out->hi = own->hi;
     } else if (!wants || o->slot_lo < own->lo || o->slot_hi > own->hi) {
         return gn_error_set(err, GN_MOVED, "%s", gn_code_text(GN_MOVED));
     }
     out->vectors = true;
-    out->rows = own->cleaned < own->generation || out->lo != own->lo || out->hi != own->hi;
+    out->rows = own->victim || own->cleaned < own->generation || out->lo != own->lo || out->hi != own->hi;
     return GN_OK;
 }
 
@@ -166,4 +214,13 @@ gn_code gn_slots_pass(uint32_t lo, uint32_t hi, const gn_table_desc *table, gn_b
     gn_code code = gn_slot_of_key(table, key, &slot, err);
     *pass = code == GN_OK && slot >= lo && slot < hi;
     return code;
+}
+
+gn_code gn_slot_view_whole(const gn_slot_view *view, gn_error *err)
+{
+    if (view->generation >= view->shard->slots_torn)
+        return GN_OK;
+    gn_error_set(err, GN_SERIALIZATION, "could not serialize access: rows have moved to another group");
+    gn_error_hint(err, "The transaction might succeed if retried.");
+    return GN_SERIALIZATION;
 }

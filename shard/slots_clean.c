@@ -36,6 +36,8 @@ typedef struct piece {
     struct gn_slots_cleaner *cleaner;
     rocksdb_writebatch_t *batch;
     uint64_t n, looked, removed;
+    bool on_queue; /* nobody else is at it, nor reads who may not know */
+    bool ended;    /* rows of others are wanted now */
     /* rows that have gone from a table with vector indexes */
     gn_arena *arena;
     gn_bytes *forgotten; /* PIECE at most */
@@ -69,6 +71,11 @@ static void forget_vectors(piece *p, const gn_table_desc *table)
 {
     if (p->n_forgotten == 0)
         return;
+    if (p->on_queue) {
+        gn_feeds_forget(p->shard->feeds, table, p->forgotten, p->n_forgotten, p->slots.since);
+        p->n_forgotten = 0;
+        return;
+    }
     forgetting f = {.task.run = forget_on_queue, .p = p, .table = table};
     gn_event_init(&f.done, p->shard->world);
     gn_queue_post(p->shard->queue, &f.task);
@@ -89,7 +96,8 @@ static bool begin(gn_shard *shard, piece *p)
     *p = (piece){.shard = shard};
     pthread_mutex_lock(&shard->view_lock);
     p->slots = shard->slots;
-    bool due = p->slots.cleaned < p->slots.generation && shard->last_scn >= p->slots.since;
+    bool due = !p->slots.victim && !p->slots.into && p->slots.cleaned < p->slots.generation &&
+               shard->last_scn >= p->slots.since;
     for (gn_reader_mark *m = shard->readers.next; due && m != &shard->readers; m = m->next)
         due = m->scn >= p->slots.since;
     if (due) {
@@ -116,9 +124,15 @@ static struct gn_slots_cleaner *cleaner_of(gn_shard *shard, const piece *p)
     return c;
 }
 
+/* Not once rows of others are wanted: what was read before that, and is not gone yet, has been dealt with then. */
 static gn_code write_batch(piece *p, gn_error *err)
 {
-    gn_code code = p->n ? gn_store_write(p->store, p->batch, err) : GN_OK;
+    gn_slots now;
+    pthread_mutex_lock(&p->shard->clean_lock);
+    gn_shard_slots(p->shard, &now);
+    p->ended = !p->on_queue && now.victim;
+    gn_code code = !p->ended && rocksdb_writebatch_count(p->batch) ? gn_store_write(p->store, p->batch, err) : GN_OK;
+    pthread_mutex_unlock(&p->shard->clean_lock);
     rocksdb_writebatch_clear(p->batch);
     p->removed += p->n;
     p->n = 0;
@@ -142,18 +156,26 @@ static gn_code primary_key(const gn_table_desc *desc, const gn_index_desc *index
     return *known ? gn_index_entry_primary(desc, index, *pk, row, pk, err) : GN_OK;
 }
 
+gn_code gn_slots_have_entry(uint32_t lo, uint32_t hi, const gn_table_desc *desc, const gn_index_desc *index,
+                            size_t prefix, gn_bytes key, gn_bytes value, bool *ours, gn_error *err)
+{
+    gn_bytes pk;
+    bool known;
+    *ours = true;
+    gn_code code = primary_key(desc, index, prefix, key, value, &pk, &known, err);
+    return code == GN_OK && known ? gn_slots_pass(lo, hi, desc, pk, ours, err) : code;
+}
+
 static gn_code look(piece *p, const gn_table_desc *desc, const gn_index_desc *index, size_t prefix, gn_bytes key,
                     gn_bytes value, gn_error *err)
 {
-    gn_bytes pk;
-    bool known, ours = true;
-    gn_code code = primary_key(desc, index, prefix, key, value, &pk, &known, err);
-    if (code == GN_OK && known)
-        code = gn_slots_pass(p->slots.lo, p->slots.hi, desc, pk, &ours, err);
+    bool ours;
+    gn_code code = gn_slots_have_entry(p->slots.lo, p->slots.hi, desc, index, prefix, key, value, &ours, err);
     if (code != GN_OK || ours)
         return code;
+    gn_bytes stem = gn_version_stem(key);
     if (!index && p->forgotten && has_vectors(desc))
-        note_forgotten(p, pk);
+        note_forgotten(p, gn_bytes_of(stem.data + prefix, stem.len - prefix));
     rocksdb_writebatch_delete(p->batch, (const char *)key.data, key.len);
     return ++p->n >= BATCH ? write_batch(p, err) : GN_OK;
 }
@@ -173,7 +195,7 @@ static gn_code clean_space(piece *p, const gn_table_desc *desc, const gn_index_d
     else
         rocksdb_iter_seek_to_first(iter.it);
     gn_code code = GN_OK;
-    for (; code == GN_OK && p->looked < PIECE && gn_store_iter_valid(&iter); p->looked++) {
+    for (; code == GN_OK && !p->ended && p->looked < PIECE && gn_store_iter_valid(&iter); p->looked++) {
         code = look(p, desc, index, prefix, gn_store_iter_key(&iter), gn_store_iter_value(&iter), err);
         rocksdb_iter_next(iter.it);
     }
@@ -187,8 +209,7 @@ static gn_code clean_space(piece *p, const gn_table_desc *desc, const gn_index_d
     return code;
 }
 
-/* The next table that is spread, from this id on; NULL: there is none. */
-static const gn_table_desc *table_from(const gn_schema *schema, uint64_t id)
+const gn_table_desc *gn_slots_table_from(const gn_schema *schema, uint64_t id)
 {
     const gn_table_desc *next = NULL;
     for (size_t i = 0; i < schema->n; i++) {
@@ -205,8 +226,8 @@ static gn_code clean_piece(piece *p, bool *done, gn_error *err)
     struct gn_slots_cleaner *c = p->cleaner;
     gn_code code = GN_OK;
     *done = false;
-    while (code == GN_OK && !*done && p->looked < PIECE && !p->shard->stopping) {
-        const gn_table_desc *t = table_from(p->schema, c->table_id);
+    while (code == GN_OK && !*done && !p->ended && p->looked < PIECE && !p->shard->stopping) {
+        const gn_table_desc *t = gn_slots_table_from(p->schema, c->table_id);
         if (!t) {
             *done = true;
             break;
@@ -238,8 +259,8 @@ static gn_code finish(piece *p, gn_error *err)
     size_t len = gn_meta_key(key, GN_META_CLEANED, NULL, 0);
     gn_put_be64(value, p->slots.generation);
     rocksdb_writebatch_put(p->batch, (const char *)key, len, (const char *)value, sizeof value);
-    gn_code code = gn_store_write(p->store, p->batch, err);
-    if (code != GN_OK)
+    gn_code code = write_batch(p, err);
+    if (code != GN_OK || p->ended)
         return code;
     pthread_mutex_lock(&p->shard->view_lock);
     if (p->shard->store == p->store && p->shard->slots.cleaned < p->slots.generation)
@@ -247,6 +268,22 @@ static gn_code finish(piece *p, gn_error *err)
     pthread_mutex_unlock(&p->shard->view_lock);
     gn_log_info("shard", "rows of another group have been removed", GN_KV_U64("group", p->shard->group_id));
     return GN_OK;
+}
+
+static gn_code run_piece(piece *p, bool *done, gn_error *err)
+{
+    p->batch = rocksdb_writebatch_create();
+    p->arena = gn_arena_create(NULL);
+    p->forgotten = gn_arena_calloc(p->arena, PIECE, sizeof *p->forgotten);
+    p->n_forgotten = 0;
+    gn_code code = clean_piece(p, done, err);
+    if (code == GN_OK && *done && !p->ended)
+        code = finish(p, err);
+    p->shard->slots_removed += p->removed;
+    p->removed = p->looked = 0;
+    rocksdb_writebatch_destroy(p->batch);
+    gn_arena_destroy(p->arena);
+    return code;
 }
 
 gn_code gn_slots_clean(gn_shard *shard, bool *more, gn_error *err)
@@ -257,17 +294,26 @@ gn_code gn_slots_clean(gn_shard *shard, bool *more, gn_error *err)
     if (!begin(shard, &p))
         return GN_OK;
     p.cleaner = cleaner_of(shard, &p);
-    p.batch = rocksdb_writebatch_create();
-    p.arena = gn_arena_create(NULL);
-    p.forgotten = gn_arena_calloc(p.arena, PIECE, sizeof *p.forgotten);
-    gn_code code = clean_piece(&p, &done, err);
-    if (code == GN_OK && done)
-        code = finish(&p, err);
-    *more = code == GN_OK && !done;
-    shard->slots_removed += p.removed;
-    rocksdb_writebatch_destroy(p.batch);
-    gn_arena_destroy(p.arena);
+    gn_code code = run_piece(&p, &done, err);
+    *more = code == GN_OK && !done && !p.ended;
     gn_schema_release(p.schema);
     gn_store_release(p.store);
+    return code;
+}
+
+/* With a place of its own, from the beginning: the keeper may be somewhere in between. */
+gn_code gn_slots_clean_all(gn_shard *shard, gn_schema *schema, gn_error *err)
+{
+    struct gn_slots_cleaner all = {0};
+    gn_buf_init(&all.at, NULL, GN_STORE_KEY_MAX + 8);
+    piece p = {.shard = shard, .store = shard->store, .schema = schema, .cleaner = &all, .on_queue = true};
+    gn_shard_slots(shard, &p.slots);
+    gn_code code = GN_OK;
+    for (bool done = false; code == GN_OK && !done;) {
+        code = run_piece(&p, &done, err);
+        if (code == GN_OK && !done && shard->stopping)
+            code = gn_error_set(err, GN_SHUTDOWN, "%s", gn_code_text(GN_SHUTDOWN));
+    }
+    gn_buf_close(&all.at);
     return code;
 }

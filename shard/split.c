@@ -106,7 +106,13 @@ static bool is_spread(const gn_applier *ap, uint64_t table_id)
 static void put_child(gn_applier *ap, rocksdb_writebatch_t *batch, const gn_split *s, gn_scn scn)
 {
     const gn_shard *shard = ap->shard;
-    const gn_slots slots = {.generation = s->generation + 1, .lo = s->mid, .hi = s->hi, .since = scn};
+    const gn_slots slots = {.generation = s->generation + 1,
+                            .lo = s->mid,
+                            .hi = s->hi,
+                            .since = scn,
+                            .seals = shard->slots.seals,
+                            .merged = shard->slots.merged,
+                            .history = shard->slots.history};
     const char decisions[] = {GN_KIND_DECISION, GN_KIND_DECISION + 1},
                prepared[] = {GN_KIND_PREPARED, GN_KIND_PREPARED + 1};
     rocksdb_writebatch_delete_range(batch, decisions, 1, decisions + 1, 1);
@@ -198,7 +204,10 @@ static gn_code check_split(const gn_applier *ap, const gn_split *s, gn_error *er
 {
     const gn_slots *own = &ap->shard->slots;
     if (own->generation != s->generation || (own->generation && (own->lo != s->lo || own->hi != s->hi)))
-        return gn_error_set(err, GN_NOT_IN_STATE, "group %" PRIu64 " has been split meanwhile", ap->shard->group_id);
+        return gn_error_set(err, GN_NOT_IN_STATE, "group %" PRIu64 " has been split or merged meanwhile",
+                            ap->shard->group_id);
+    if (own->into || own->victim)
+        return gn_error_set(err, GN_OBJECT_IN_USE, "group %" PRIu64 " is being merged", ap->shard->group_id);
     for (const gn_prepared *p = ap->shard->prepared.first; p; p = p->next)
         if (!p->decided)
             return gn_error_set(err, GN_OBJECT_IN_USE,
@@ -217,7 +226,10 @@ static void keep_own(gn_applier *ap, const gn_split *s, gn_scn scn)
                       .cleaned = shard->slots.cleaned,
                       .child = s->child,
                       .child_hi = s->hi,
-                      .n_members = s->n_members};
+                      .n_members = s->n_members,
+                      .seals = shard->slots.seals,
+                      .merged = shard->slots.merged,
+                      .history = shard->slots.history};
     memcpy(slots.members, s->members, sizeof slots.members);
     pthread_mutex_lock(&shard->view_lock);
     for (size_t i = 0; i < shard->tables.n; i++) {
@@ -284,41 +296,40 @@ void gn_split_hold_back(gn_shard *shard, gn_bytes command)
         wait_a_little(shard);
 }
 
-static gn_code propose_split(gn_shard *shard, const gn_split *split, gn_error *err)
+gn_code gn_split_run_held(gn_shard *shard, gn_bytes command, uint64_t patience_ns, gn_error *err)
 {
-    gn_command c = {.kind = GN_COMMAND_SPLIT, .txn_id = split->child, .split = *split};
-    gn_commit_op op;
-    gn_buf command;
-    gn_buf_init(&command, NULL, 4096);
-    c.clock = gn_shard_clock(shard);
-    bool encoded = gn_command_encode_split(&c, &command);
-    GN_ASSERT(encoded);
-    gn_code code = gn_shard_run_command_here(shard, gn_buf_bytes(&command), 0, &op);
-    gn_buf_close(&command);
-    if (code != GN_OK && err)
-        *err = op.err;
+    uint64_t until = gn_now_ns(shard->world) + patience_ns, none = 0;
+    if (!atomic_compare_exchange_strong(&shard->split_until_ns, &none, until))
+        return gn_error_set(err, GN_OBJECT_IN_USE, "group %" PRIu64 " is being split or merged", shard->group_id);
+    gn_code code;
+    for (bool again = true; again;) {
+        while (shard->prepared.n > 0 && gn_now_ns(shard->world) < until && !shard->stopping)
+            wait_a_little(shard);
+        gn_commit_op op;
+        code = gn_shard_run_command_here(shard, command, 0, &op);
+        again = code == GN_OBJECT_IN_USE && gn_now_ns(shard->world) < until && !shard->stopping;
+        if (again)
+            wait_a_little(shard);
+        else if (code != GN_OK && err)
+            *err = op.err;
+    }
+    shard->split_until_ns = 0;
     return code;
 }
 
 gn_code gn_shard_split(gn_shard *shard, const gn_split *split, uint64_t patience_ns, gn_error *err)
 {
-    uint64_t until = gn_now_ns(shard->world) + patience_ns, none = 0;
     if (split->lo >= split->mid || split->mid >= split->hi || split->hi > GN_SLOTS || split->child == 0 ||
         split->n_members == 0 || split->n_members > GN_SPLIT_MEMBERS)
         return gn_error_set(err, GN_INVALID_PARAMETER, "that is no split");
-    if (!atomic_compare_exchange_strong(&shard->split_until_ns, &none, until))
-        return gn_error_set(err, GN_OBJECT_IN_USE, "group %" PRIu64 " is being split", shard->group_id);
-    gn_code code;
-    for (bool again = true; again;) {
-        while (shard->prepared.n > 0 && gn_now_ns(shard->world) < until && !shard->stopping)
-            wait_a_little(shard);
-        gn_error why = {0};
-        code = propose_split(shard, split, &why);
-        again = code == GN_OBJECT_IN_USE && gn_now_ns(shard->world) < until && !shard->stopping;
-        if (!again && code != GN_OK && err)
-            *err = why;
-    }
-    shard->split_until_ns = 0;
+    gn_command c = {.kind = GN_COMMAND_SPLIT, .txn_id = split->child, .split = *split};
+    gn_buf command;
+    gn_buf_init(&command, NULL, 4096);
+    c.clock = gn_shard_clock(shard);
+    bool encoded = gn_command_encode_split(&c, &command);
+    GN_ASSERT(encoded);
+    gn_code code = gn_split_run_held(shard, gn_buf_bytes(&command), patience_ns, err);
+    gn_buf_close(&command);
     return code;
 }
 

@@ -39,6 +39,22 @@ static bool may_go_unconfirmed(const gn_shard *shard, const gn_txn_options *o)
            !(shard->clocked && gn_prepared_any(&shard->prepared));
 }
 
+/* Under view_lock. What was taken in with a merge lacks the history that its group had let go; who has just read other
+ * groups as of a moment before the merge had better begin again. */
+static gn_code check_history(const gn_shard *shard, gn_scn read_scn, gn_error *err)
+{
+    const gn_scn recently = (gn_scn)60000 << GN_SCN_COUNTER_BITS;
+    gn_scn oldest = shard->horizon > shard->slots.history ? shard->horizon : shard->slots.history;
+    if (read_scn >= oldest)
+        return GN_OK;
+    if (read_scn < shard->horizon || read_scn + recently < shard->slots.merged)
+        return gn_error_set(err, GN_SNAPSHOT_TOO_OLD, "history before SCN %llu has been collected",
+                            (unsigned long long)oldest);
+    gn_error_set(err, GN_SERIALIZATION, "could not serialize access: the group has been merged with another");
+    gn_error_hint(err, "The transaction might succeed if retried.");
+    return GN_SERIALIZATION;
+}
+
 static gn_code take_view(gn_txn *txn, const gn_txn_options *o, gn_scn wanted, gn_error *err)
 {
     gn_shard *shard = txn->shard;
@@ -47,10 +63,11 @@ static gn_code take_view(gn_txn *txn, const gn_txn_options *o, gn_scn wanted, gn
     /* A moment that has not come is read as now: what commits later must not appear in it. One that the clock gave has
      * come. */
     txn->read_scn = wanted && (txn->exact || wanted < shard->last_scn) ? wanted : shard->last_scn;
-    if (code == GN_OK && txn->read_scn < shard->horizon) {
-        code = gn_error_set(err, GN_SNAPSHOT_TOO_OLD, "history before SCN %llu has been collected",
-                            (unsigned long long)shard->horizon);
-    } else if (code == GN_OK) {
+    txn->slots.shard = shard;
+    txn->slots.epoch = shard->slots_epoch;
+    if (code == GN_OK)
+        code = check_history(shard, txn->read_scn, err);
+    if (code == GN_OK) {
         gn_reader_register(shard, &txn->mark, txn->read_scn);
         txn->store = gn_store_retain(shard->store);
         txn->schema = gn_schema_retain(shard->schema);
@@ -107,6 +124,12 @@ gn_code gn_txn_begin(gn_shard *shard, const gn_txn_options *options, gn_txn **ou
         code = settle_past(txn, o, &scn, err);
     if (code == GN_OK)
         code = take_view(txn, o, scn, err);
+    if (code == GN_MOVED && (o->stale || txn->unconfirmed)) { /* or this replica is behind */
+        gn_error_clear(err);
+        code = gn_shard_catch_up(shard, &txn->patience, err);
+        if (code == GN_OK)
+            code = take_view(txn, o, scn, err);
+    }
     if (code == GN_OK) {
         txn->pending = gn_prepared_before(&shard->prepared, txn->read_scn);
         txn->chain = (gn_chain){.n = 1, .links = {{.branch = txn->branch, .scn = txn->read_scn}}};

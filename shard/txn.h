@@ -31,6 +31,7 @@ typedef struct gn_txn_options {
      * it was made. own_slots, with that: whatever it owns. */
     uint32_t slot_lo, slot_hi;
     bool own_slots;
+    bool merged; /* the caller knows that the group took another in: a replica that never heard of it is behind */
     uint64_t deadline_ns; /* of gn_now_ns: waits for other transactions end with GN_TIMEOUT; 0 = none */
 } gn_txn_options;
 

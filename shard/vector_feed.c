@@ -400,6 +400,13 @@ void gn_feeds_forget(gn_feeds *feeds, const gn_table_desc *table, const gn_bytes
     }
 }
 
+void gn_feeds_rows_came(gn_feeds *feeds)
+{
+    for (gn_feed *f = feeds->first; f; f = f->next)
+        if (f->state != FEED_GONE)
+            make_stale(f, true);
+}
+
 void gn_feeds_position(gn_feeds *feeds, gn_scn scn)
 {
     for (gn_feed *f = feeds->first; f; f = f->next) {
@@ -590,6 +597,8 @@ static void handover_task(gn_task *task)
         fd.on_queue = true;
         h->code = feed_changes(&fd);
         int stale = FEED_STALE;
+        if (h->f->floor < fd.shard->slots.merged) /* filled before rows of another group came */
+            h->f->wipe = true;
         if (h->code == GN_OK && !h->f->wipe)
             atomic_compare_exchange_strong(&h->f->state, &stale, FEED_LIVE);
     }
@@ -655,6 +664,15 @@ static gn_code wipe_and_open(gn_feed *f, gn_error *err)
     return code == GN_OK ? open_vindex(f, err) : code;
 }
 
+/* Before that the rows of another group were not there. */
+static gn_scn merged_at(const gn_feed *f)
+{
+    gn_shard *shard = f->feeds->shard;
+    gn_slots slots;
+    gn_shard_slots(shard, &slots);
+    return slots.merged;
+}
+
 /* Opens the files if they can be brought up to date by the change log alone. *rebuild: they cannot. */
 static gn_code open_existing(gn_feed *f, gn_store *store, bool *rebuild, gn_error *err)
 {
@@ -675,7 +693,8 @@ static gn_code open_existing(gn_feed *f, gn_store *store, bool *rebuild, gn_erro
         return code;
     f->position = gn_vindex_durable_position(f->vindex);
     f->floor = floor;
-    *rebuild = !found || f->position < floor || f->position < f->feeds->shard->log_floor || f->position == 0;
+    *rebuild = !found || floor < merged_at(f) || f->position < floor || f->position < f->feeds->shard->log_floor ||
+               f->position == 0;
     return GN_OK;
 }
 

@@ -19,6 +19,8 @@ void gn_feed_commit(gn_feeds *feeds, struct gn_apply_txn *txn);
 void gn_feeds_position(gn_feeds *feeds, gn_scn scn);
 /* These rows have gone to another group: their vectors are dead from scn on, so that merges leave them out. */
 void gn_feeds_forget(gn_feeds *feeds, const gn_table_desc *table, const gn_bytes *keys, size_t n, gn_scn scn);
+/* Rows have come that were never given to the indexes: they are made anew. The queue's. */
+void gn_feeds_rows_came(gn_feeds *feeds);
 void gn_feeds_schema_changed(gn_feeds *feeds, gn_schema *schema);
 /* The rows are others now, and so are the indexes: those in `dir`, for what of them is there. */
 void gn_feeds_replace(gn_feeds *feeds, const char *dir, gn_schema *schema);

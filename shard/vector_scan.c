@@ -273,6 +273,8 @@ gn_code gn_vector_scan_next(gn_vector_scan *s, gn_batch *batch, gn_bytes *keys, 
         if (gn_txn_canceled(s->txn))
             return gn_error_set(err, GN_CANCELED, "%s", gn_code_text(GN_CANCELED));
         gn_code code = take_rows(s, batch, keys, err);
+        if (code == GN_OK)
+            code = gn_slot_view_whole(&s->txn->slots, err);
         if (code != GN_OK || batch->n_rows == 0)
             return code;
         if (s->spec->filter) {

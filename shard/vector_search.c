@@ -208,18 +208,19 @@ static gn_code search_index(gn_vector_scan *s, gn_error *err)
 {
     const gn_vector_scan_spec *spec = s->spec;
     bool keyed = s->stats.way == GN_VECTOR_BY_KEYS;
-    gn_vsearch search = {.query = spec->query,
-                         .k = (uint32_t)s->k,
-                         .ef = ef_of(s),
-                         .target_recall = spec->target_recall,
-                         .exact = spec->exact,
-                         .chain = s->txn->chain.links,
-                         .n_chain = s->txn->chain.n,
-                         .filter = !keyed && (s->own || s->txn->slots.vectors) ? index_filter : NULL,
-                         .filter_ctx = s,
-                         .keys = keyed ? s->keys : NULL,
-                         .n_keys = keyed ? s->n_keys : 0,
-                         .arena = s->arena};
+    gn_vsearch search = {
+        .query = spec->query,
+        .k = (uint32_t)s->k,
+        .ef = ef_of(s),
+        .target_recall = spec->target_recall,
+        .exact = spec->exact,
+        .chain = s->txn->chain.links,
+        .n_chain = s->txn->chain.n,
+        .filter = !keyed && (s->own || gn_slot_view_looks(&s->txn->slots, s->txn->slots.vectors)) ? index_filter : NULL,
+        .filter_ctx = s,
+        .keys = keyed ? s->keys : NULL,
+        .n_keys = keyed ? s->n_keys : 0,
+        .arena = s->arena};
     gn_neighbor *found;
     size_t n;
     gn_vsearch_stats stats = {0};

@@ -295,6 +295,7 @@ gn_code gn_txn_check_index(gn_txn *txn, const gn_table_desc *table, const gn_ind
     GN_ASSERT(txn->read_only);
     *out = (gn_index_findings){0};
     gn_buf_init(&out->example, NULL, GN_MAX_KEY);
-    return index->kind == GN_INDEX_HNSW ? start_vectors(txn, table, index, out, err)
-                                        : start_btree(txn, table, index, out, err);
+    gn_code code = index->kind == GN_INDEX_HNSW ? start_vectors(txn, table, index, out, err)
+                                                : start_btree(txn, table, index, out, err);
+    return code == GN_OK ? gn_slot_view_whole(&txn->slots, err) : code;
 }

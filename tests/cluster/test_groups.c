@@ -3,6 +3,7 @@
 #include "base/limits.h"
 #include "cluster/cluster_private.h"
 #include "cluster/dtxn.h"
+#include "cluster/merges_private.h"
 #include "cluster/part_private.h"
 #include "cluster/resolver_private.h"
 #include "cluster/splits_private.h"
@@ -578,6 +579,184 @@ static void a_group_that_is_too_busy_splits_by_itself(void **state)
     assert_in_range(count_groups(distribution), SHARDS + 1, GN_MAX_SHARDS);
 }
 
+/* ---- merges ---- */
+
+/* A group of the distribution, and the one that has the slots after it, or before. */
+static void some_pair(uint64_t distribution, uint32_t turn, gn_group_place *victim, gn_group_place *into)
+{
+    gn_placement *p = gn_meta_placement(cluster);
+    const gn_distribution *d = gn_placement_distribution(p, distribution);
+    uint32_t at = turn % (d->n - 1);
+    *victim = p->groups[d->first + at + turn / 2 % 2];
+    *into = p->groups[d->first + at + 1 - turn / 2 % 2];
+    gn_placement_release(p);
+}
+
+/* True: it was done. What is about to commit may be in the way, and so may what has just been split. */
+static bool merge(uint64_t victim, uint64_t into)
+{
+    gn_merged made;
+    gn_error err = {0};
+    gn_code code = gn_merge_groups(cluster, victim, into, &made, &err);
+    if (code != GN_OK && code != GN_OBJECT_IN_USE && code != GN_UNAVAILABLE && code != GN_NOT_LEADER)
+        fail_msg("%s: %s", gn_code_name(code), err.message);
+    return code == GN_OK;
+}
+
+static void groups_are_merged_and_split_while_transfers_go_on(void **state)
+{
+    (void)state;
+    static _Atomic bool stop;
+    worker workers[WORKERS];
+    gn_strand *strands[WORKERS];
+    stop = false;
+    uint64_t distribution = make_table()->distribution_id;
+    fill();
+    gn_strand *reader = gn_strand_start(world, "reader", read_on, (void *)&stop);
+    for (int i = 0; i < WORKERS; i++) {
+        workers[i] = (worker){.seed = (uint64_t)i + 1};
+        strands[i] = gn_strand_start(world, "worker", work, &workers[i]);
+    }
+    uint32_t turn = 0;
+    for (uint32_t n = SHARDS, rounds = 0; rounds < 2; rounds++) {
+        while (n > 1) { /* down to one */
+            gn_group_place victim, into;
+            some_pair(distribution, turn++, &victim, &into);
+            n -= merge(victim.id, into.id);
+        }
+        while (n < SHARDS) { /* as many as there were: coordinators must not believe in the first ones */
+            gn_group_place g;
+            gn_split made;
+            gn_error err = {0};
+            n += gn_split_group(cluster, widest_group(distribution, &g), 0, &made, &err) == GN_OK;
+        }
+    }
+    for (int i = 0; i < WORKERS; i++)
+        gn_strand_join(strands[i]);
+    stop = true;
+    gn_strand_join(reader);
+    assert_int_equal(count_groups(distribution), SHARDS);
+    assert_total();
+    for (int round = 0; round < 2; round++) {
+        close_cluster(round == 1);
+        open_cluster();
+        assert_total();
+        assert_true(transfer(0, 1, 10));
+        assert_true(transfer(1, 0, 10));
+    }
+}
+
+static void await_ended(uint64_t victim)
+{
+    uint64_t deadline = gn_now_ns(world) + 20000000000u;
+    gn_error err = {0};
+    while (!gn_group_has_ended(cluster, victim) && gn_now_ns(world) < deadline) {
+        gn_event never;
+        gn_event_init(&never, world);
+        gn_event_wait(&never, gn_now_ns(world) + 5000000);
+        gn_meta_refresh(cluster, false, &err);
+    }
+    assert_true(gn_group_has_ended(cluster, victim));
+}
+
+/* Reserved, sealed, or taken: whoever should have gone on is gone. */
+static void a_merge_is_finished_after_a_crash(void **state)
+{
+    (void)state;
+    gn_error err = {0};
+    uint64_t distribution = make_table()->distribution_id;
+    fill();
+    for (uint32_t step = 0; step < 3; step++) {
+        gn_group_place victim, into;
+        some_pair(distribution, step, &victim, &into);
+        gn_shard *survivor = replica_of(into.id), *other = replica_of(victim.id);
+        gn_slots own, theirs;
+        gn_shard_slots(survivor, &own);
+        gn_shard_slots(other, &theirs);
+        gn_merge m = {.generation = own.generation,
+                      .lo = into.slot_lo,
+                      .hi = into.slot_hi,
+                      .other = victim.id,
+                      .other_generation = theirs.generation,
+                      .other_lo = victim.slot_lo,
+                      .other_hi = victim.slot_hi,
+                      .seals = theirs.seals},
+                 back = {.generation = theirs.generation,
+                         .lo = victim.slot_lo,
+                         .hi = victim.slot_hi,
+                         .other = into.id,
+                         .other_lo = into.slot_lo,
+                         .other_hi = into.slot_hi,
+                         .seals = theirs.seals};
+        cluster->merging = true; /* nobody else does anything */
+        assert_int_equal(gn_shard_merge_reserve(survivor, &m, &err), GN_OK);
+        if (step > 0)
+            assert_int_equal(gn_shard_merge_seal(other, &back, 5000000000u, &err), GN_OK);
+        if (step > 1) {
+            gn_merge_rows rows;
+            gn_buf at;
+            gn_merge_rows_init(&rows);
+            gn_buf_init(&at, NULL, 65536);
+            gn_shard_merge_cursor(survivor, &at);
+            assert_int_equal(gn_shard_merge_read(other, into.id, gn_buf_bytes(&at), &rows, &err), GN_OK);
+            assert_int_equal(gn_shard_merge_add(survivor, victim.id, gn_buf_bytes(&at), &rows, &err), GN_OK);
+            gn_merge_rows_close(&rows);
+            gn_buf_close(&at);
+        }
+        close_cluster(false);
+        open_cluster();
+        await_ended(victim.id);
+        while (!try_total())
+            ;
+        assert_int_equal(count_groups(distribution), SHARDS - step - 1);
+    }
+}
+
+/* The victim's files go at the next start at the latest, and it does not come back. */
+static void a_group_that_has_ended_is_removed(void **state)
+{
+    (void)state;
+    char path[512];
+    gn_group_place victim, into;
+    uint64_t distribution = make_table()->distribution_id;
+    fill();
+    some_pair(distribution, 0, &victim, &into);
+    while (!merge(victim.id, into.id))
+        ;
+    snprintf(path, sizeof path, "%s/groups/%d", dir, (int)victim.id);
+    for (int round = 0; round < 2; round++) {
+        close_cluster(true);
+        open_cluster();
+        assert_null(replica_of(victim.id));
+        assert_int_equal(access(path, F_OK), -1);
+        assert_total();
+    }
+}
+
+static void what_cannot_be_merged_is_refused(void **state)
+{
+    (void)state;
+    gn_error err = {0};
+    gn_merged made;
+    gn_group_place first, last, next;
+    uint64_t distribution = make_table()->distribution_id, into;
+    gn_placement *p = gn_meta_placement(cluster);
+    const gn_distribution *d = gn_placement_distribution(p, distribution);
+    first = p->groups[d->first];
+    next = p->groups[d->first + 1];
+    last = p->groups[d->first + d->n - 1];
+    gn_placement_release(p);
+    assert_int_equal(gn_merge_groups(cluster, 12345, first.id, &made, &err), GN_NO_OBJECT);
+    assert_int_equal(gn_merge_groups(cluster, first.id, 12345, &made, &err), GN_NO_OBJECT);
+    assert_int_equal(gn_merge_groups(cluster, GN_META_GROUP, first.id, &made, &err), GN_NOT_IN_STATE);
+    assert_int_equal(gn_merge_groups(cluster, first.id, last.id, &made, &err), GN_INVALID_PARAMETER);
+    assert_int_equal(gn_merge_groups(cluster, first.id, first.id, &made, &err), GN_INVALID_PARAMETER);
+    assert_int_equal(gn_merge_neighbour(cluster, first.id, &into, &err), GN_OK);
+    assert_int_equal(into, next.id);
+    assert_int_equal(gn_merge_neighbour(cluster, GN_META_GROUP, &into, &err), GN_NOT_IN_STATE);
+    assert_int_equal(gn_merge_neighbour(cluster, 12345, &into, &err), GN_NO_OBJECT);
+}
+
 /* A coordinator that dies between prepare and decision: nobody waits for ever, nothing of it is seen. */
 /* A row in each of two groups, prepared and not decided. */
 static void prepare(uint64_t txn_id, int64_t row, uint64_t ids[2])
@@ -694,6 +873,10 @@ int main(void)
         TEST(what_makes_no_sense_is_refused),
         TEST(a_group_that_is_too_large_splits_by_itself),
         TEST(a_group_that_is_too_busy_splits_by_itself),
+        TEST(groups_are_merged_and_split_while_transfers_go_on),
+        TEST(a_merge_is_finished_after_a_crash),
+        TEST(a_group_that_has_ended_is_removed),
+        TEST(what_cannot_be_merged_is_refused),
         TEST(what_nobody_decides_is_aborted),
         TEST(an_orphan_is_not_waited_for),
         TEST(the_past_can_be_read),

@@ -200,7 +200,6 @@ def test_drain_and_undrain(c):
 def test_dangerous_ones_ask(c):
     done = c.ctl("decommission", "3", code=USAGE)
     expect("--yes" in done.stderr, done.stderr)
-    expect("cannot be merged" in c.ctl("merge", "2", "3", code=FAILED).stderr, "merge")
     expect("THIS LOSES DATA" in c.run("recover", "--help").stdout, "recover")
 
 
@@ -408,6 +407,18 @@ def test_split(c):
     expect("can be split at" in c.ctl("split", str(group["group"]), "1", code=FAILED).stderr, "a slot of another")
     expect("meta group" in c.ctl("split", "1", code=FAILED).stderr, "the meta group")
     expect("no group 999" in c.ctl("split", "999", code=FAILED).stderr, "an unknown group")
+    until(c.is_well, "it is well")
+    small = document["child"]  # and back: into the smaller neighbour, then into the one that is named
+    document = c.ask("merge", str(small), node=2)
+    equal((document["slot_lo"], document["slot_hi"], document["ended"]), (12288, 16384, small), "what was merged")
+    equal(c.sql("SELECT count(*), sum(n) FROM s"), [(2000, done[0])], "rows after a merge")
+    until(lambda: all(r.get("cleaned", True) for g in c.ask("shards") for r in g.get("replicas", [])), "it is clean")
+    words = c.ctl("merge", str(document["group"]), "--into", str(group["group"])).stdout
+    expect("has slots 8192 to 16383" in words, words)
+    equal(c.sql("SELECT count(*), sum(n) FROM s", node=3), [(2000, done[0])], "rows after another one")
+    expect(c.ask("check", "s")["same"], "the replicas are the same")
+    expect("no group" in c.ctl("merge", str(small), code=FAILED).stderr, "a group that has ended")
+    expect("meta group" in c.ctl("merge", "1", code=FAILED).stderr, "the meta group")
     until(c.is_well, "it is well")
 
 

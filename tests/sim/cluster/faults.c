@@ -237,6 +237,22 @@ static void split(trial *t)
         node_split(leader, group);
 }
 
+/* Now and then both into each other, or into two. */
+static void merge(trial *t)
+{
+    uint64_t group = any_group(t), into = group_neighbour(t, group);
+    node *leader = into ? group_leader(t, into) : NULL;
+    if (!leader)
+        return;
+    node_merge(leader, group, into);
+    if (draw(t, 4))
+        return;
+    uint64_t other = draw(t, 2) ? group : group_neighbour(t, group);
+    uint64_t victim = other == group ? into : group;
+    if ((leader = group_leader(t, other)))
+        node_merge(leader, victim, other);
+}
+
 /* The clock's node changes all the time, by force or not, and the nodes' wall clocks do not agree. */
 static void stir(trial *t)
 {
@@ -294,7 +310,7 @@ static void strike(trial *t, const temper *m)
         break;
     default:
         if (m->splits && draw(t, 2))
-            split(t);
+            (draw(t, 2) ? split : merge)(t);
         else
             operate(t, any_group(t), draw(t, 3));
     }
@@ -339,6 +355,8 @@ void faults_run(trial *t, uint64_t ns)
             stir(t);
         if (m.splits && draw(t, 30) == 0)
             split(t);
+        if (m.splits && draw(t, 40) == 0)
+            merge(t);
         gn_sim_run_for(t->sim, (1 + draw(t, 40)) * MS);
         nodes_tend(t);
     }

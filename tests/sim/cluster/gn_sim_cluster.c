@@ -156,9 +156,9 @@ static void print_totals(const arguments *a, const totals *sum, double seconds)
     printf("committed %lu (%lu definitions), refused %lu, unknown %lu, reads %lu\n", c->committed, c->definitions,
            c->refused, c->unknown, c->reads);
     printf("crashes %lu, clean stops %lu, failed disks %lu, partitions %lu, pauses %lu, clock jumps %lu, transfers of "
-           "leadership %lu, joined %lu, lost disks %lu, splits %lu\n",
+           "leadership %lu, joined %lu, lost disks %lu, splits %lu, merges %lu\n",
            c->crashes, c->stops, c->disk_failures, c->partitions, c->pauses, c->jumps, c->transfers, c->joins,
-           c->losses, c->splits);
+           c->losses, c->splits, c->merges);
 }
 
 int main(int argc, char **argv)

@@ -221,6 +221,14 @@ gn_code __wrap_gn_number_write(const char *dir, const char *name, uint64_t numbe
     return is_a_ghosts(dir) ? gone(err) : __real_gn_number_write(dir, name, number, err);
 }
 
+gn_code __real_gn_apply_merge(gn_applier *ap, uint64_t index, const gn_command *command, gn_commit_op *op);
+gn_code __wrap_gn_apply_merge(gn_applier *ap, uint64_t index, const gn_command *command, gn_commit_op *op);
+
+gn_code __wrap_gn_apply_merge(gn_applier *ap, uint64_t index, const gn_command *command, gn_commit_op *op)
+{
+    return has_crashed(ap->shard->world) ? GN_IO : __real_gn_apply_merge(ap, index, command, op);
+}
+
 /* ---- planted bugs ---- */
 
 void __real_gn_raft_read_index(gn_raft_group *group, gn_raft_request *request);

@@ -1,4 +1,5 @@
 /* The life of nodes: founding, joining, crashes, restarts, and what must be so when all is well again. */
+#include "cluster/merges_private.h"
 #include "cluster/placement_private.h"
 #include "cluster/splits_private.h"
 #include "shard/shard_private.h"
@@ -205,6 +206,50 @@ void node_split(node *n, uint64_t group)
     start_strand(n->t, n->world, "split", split, s);
 }
 
+/* ---- merging ---- */
+
+typedef struct merging {
+    node *n;
+    uint64_t victim, into;
+} merging;
+
+static void merge(void *arg)
+{
+    merging *m = arg;
+    node *n = m->n;
+    trial *t = n->t;
+    gn_merged made;
+    gn_error err = {0};
+    gn_code code = gn_merge_groups(n->cluster, m->victim, m->into, &made, &err);
+    gn_sim_trace(t->sim, "node %d merges group %d into %d: %s %s", (int)n->id, (int)m->victim, (int)m->into,
+                 gn_code_name(code), err.message);
+    if (!n->dying)
+        t->counts.merges += code == GN_OK;
+    n->sessions--;
+    free(m);
+}
+
+/* Few rows at a time, so that much can come in between. */
+static void make_pieces_small(trial *t, uint64_t group)
+{
+    for (unsigned i = 1; i <= MOST_ID; i++) {
+        gn_shard *shard = is_alive(&t->nodes[i]) && t->nodes[i].cluster ? replica_of(&t->nodes[i], group) : NULL;
+        if (shard)
+            shard->merge_piece = 1 + (uint32_t)gn_sim_random(t->sim, 4000);
+    }
+}
+
+void node_merge(node *n, uint64_t victim, uint64_t into)
+{
+    if (!is_alive(n) || !n->cluster)
+        return;
+    merging *m = gn_xcalloc(1, sizeof *m);
+    *m = (merging){.n = n, .victim = victim, .into = into};
+    make_pieces_small(n->t, victim);
+    n->sessions++;
+    start_strand(n->t, n->world, "merge", merge, m);
+}
+
 /* ---- joining ---- */
 
 typedef struct joining {
@@ -354,6 +399,20 @@ size_t group_ids(trial *t, uint64_t *ids, size_t max)
         ids[n++] = p->groups[i].id;
     gn_placement_release(p);
     return n;
+}
+
+uint64_t group_neighbour(trial *t, uint64_t group)
+{
+    gn_placement *p = newest_placement(t);
+    const gn_group_place *row = p ? gn_placement_group(p, group) : NULL;
+    uint64_t found[2];
+    unsigned n = 0;
+    for (uint32_t i = 0; row && row->distribution_id && i < p->n_groups && n < 2; i++)
+        if (p->groups[i].distribution_id == row->distribution_id &&
+            (p->groups[i].slot_hi == row->slot_lo || p->groups[i].slot_lo == row->slot_hi))
+            found[n++] = p->groups[i].id;
+    gn_placement_release(p);
+    return n ? found[gn_sim_random(t->sim, n)] : 0;
 }
 
 /* ---- when all is well ---- */

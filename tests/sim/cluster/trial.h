@@ -113,7 +113,7 @@ typedef struct session {
 
 typedef struct counts {
     unsigned long committed, refused, unknown, reads, crashes, stops, joins, losses, transfers, partitions, pauses,
-        jumps, disk_failures, definitions, over_groups, splits;
+        jumps, disk_failures, definitions, over_groups, splits, merges;
 } counts;
 
 typedef struct trial {
@@ -161,6 +161,8 @@ void node_stop(node *n);                  /* cleanly */
 void node_lose(node *n);                  /* with its disk */
 void node_restart(node *n);               /* if it is down */
 void node_split(node *n, uint64_t group); /* has it split the group, if it leads it */
+/* Has it merge the group into its neighbour, if it leads that. */
+void node_merge(node *n, uint64_t victim, uint64_t into);
 /* Restarts whose disks failed; ends transactions that take too long; a problem if one takes much too long. */
 void nodes_tend(trial *t);
 node *any_node(trial *t);                            /* that is up; NULL: none */
@@ -168,6 +170,7 @@ node *group_leader(trial *t, uint64_t group);        /* NULL: none */
 gn_shard *replica_of(const node *n, uint64_t group); /* of a node that is up; NULL: it has none */
 /* The groups of the newest placement at hand. */
 size_t group_ids(trial *t, uint64_t *ids, size_t max);
+uint64_t group_neighbour(trial *t, uint64_t group); /* one that it could be merged into; 0: none */
 bool settled(void *trial); /* all nodes have all they should have, and nobody waits for a decision */
 const char *why_unsettled(trial *t);
 bool settles(trial *t, uint64_t within_ns); /* waits until it is */
