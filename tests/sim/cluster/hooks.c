@@ -177,8 +177,10 @@ gn_code __real_gn_apply_split(gn_applier *ap, uint64_t index, const gn_command *
 gn_code __wrap_gn_apply_split(gn_applier *ap, uint64_t index, const gn_command *command, gn_commit_op *op);
 gn_code __real_gn_store_flush(gn_store *store, gn_error *err);
 gn_code __wrap_gn_store_flush(gn_store *store, gn_error *err);
-gn_code __real_gn_snapshot_checkpoint(gn_store *store, const char *path, gn_error *err);
-gn_code __wrap_gn_snapshot_checkpoint(gn_store *store, const char *path, gn_error *err);
+void __real_rocksdb_checkpoint_create(rocksdb_checkpoint_t *checkpoint, const char *path, uint64_t log_size,
+                                      char **message);
+void __wrap_rocksdb_checkpoint_create(rocksdb_checkpoint_t *checkpoint, const char *path, uint64_t log_size,
+                                      char **message);
 gn_code __real_gn_number_write(const char *dir, const char *name, uint64_t number, gn_error *err);
 gn_code __wrap_gn_number_write(const char *dir, const char *name, uint64_t number, gn_error *err);
 
@@ -210,9 +212,14 @@ gn_code __wrap_gn_store_flush(gn_store *store, gn_error *err)
     return is_a_ghosts(store->path) ? gone(err) : __real_gn_store_flush(store, err);
 }
 
-gn_code __wrap_gn_snapshot_checkpoint(gn_store *store, const char *path, gn_error *err)
+/* It flushes, too. */
+void __wrap_rocksdb_checkpoint_create(rocksdb_checkpoint_t *checkpoint, const char *path, uint64_t log_size,
+                                      char **message)
 {
-    return is_a_ghosts(store->path) ? gone(err) : __real_gn_snapshot_checkpoint(store, path, err);
+    if (is_a_ghosts(path))
+        *message = strdup("the node has crashed");
+    else
+        __real_rocksdb_checkpoint_create(checkpoint, path, log_size, message);
 }
 
 /* Which store is the replica's, for one. */
