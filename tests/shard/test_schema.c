@@ -280,7 +280,7 @@ static void definitions_that_cannot_be_are_refused(void **state)
     t->id = TABLE;
     t->columns[3].type.typmod = -1;
     add_vector_index(t, I_N, 1);
-    ASSERT_CODE(put_table(fx, t, &err), GN_INVALID_PARAMETER, &err);
+    ASSERT_CODE(put_table(fx, t, &err), GN_WRONG_OBJECT_TYPE, &err);
     t->columns[3].type.typmod = DIMENSIONS;
     t->indexes[0].columns[0] = COL_NAME;
     ASSERT_CODE(put_table(fx, t, &err), GN_WRONG_OBJECT_TYPE, &err);
