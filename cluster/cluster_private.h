@@ -45,6 +45,7 @@ struct gn_cluster {
     _Atomic uint32_t at;        /* the cluster's, as far as this node has made it its own */
     uint64_t split_bytes;       /* a group that is larger is split; 0 = none is */
     uint64_t split_rate;        /* and one that is busier */
+    bool merges;                /* groups may be merged */
     _Atomic bool merging;       /* a merge is being gone on with */
     uint64_t ending, end_at_ns; /* the warden's: a group that has ended, whose replica here is to go then; 0 = none */
 

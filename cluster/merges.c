@@ -254,6 +254,14 @@ typedef struct merging {
 static gn_code call_off(merging *m, gn_code why, gn_error *err)
 {
     gn_error ignored = {0};
+    const gn_merge reserved = {.generation = m->own.generation,
+                               .lo = m->own.lo,
+                               .hi = m->own.hi,
+                               .other = m->own.victim,
+                               .other_generation = m->own.victim_generation,
+                               .other_lo = m->own.victim_lo,
+                               .other_hi = m->own.victim_hi,
+                               .seals = m->own.victim_seals};
     gn_placement *p = gn_meta_placement(m->c);
     bool ended = gn_placement_has_ended(p, m->own.victim);
     gn_placement_release(p);
@@ -261,7 +269,7 @@ static gn_code call_off(merging *m, gn_code why, gn_error *err)
     if (code == GN_OBJECT_IN_USE)
         return GN_OK; /* it is sealed: an answer was lost */
     if (code == GN_OK)
-        code = gn_shard_merge_cancel(m->shard, m->own.victim, &ignored);
+        code = gn_shard_merge_cancel(m->shard, &reserved, &ignored);
     if (code == GN_OK)
         gn_log_info("cluster", "a merge is called off", GN_KV_U64("group", m->id), GN_KV_U64("victim", m->own.victim),
                     GN_KV_STR("why", err->message));
@@ -535,6 +543,11 @@ static gn_code merge_here(gn_cluster *c, gn_shard *shard, uint64_t victim_id, ui
 
 gn_code gn_merge_groups(gn_cluster *c, uint64_t victim, uint64_t into, gn_merged *out, gn_error *err)
 {
+    if (!c->merges) {
+        gn_error_set(err, GN_FEATURE, "groups cannot be merged yet");
+        gn_error_hint(err, "docs/cluster.md says what is missing.");
+        return GN_FEATURE;
+    }
     if (!gn_cluster_is_at(c, GN_SINCE_MERGES)) {
         gn_error_set(err, GN_NOT_IN_STATE, "groups cannot be merged while the cluster is at an older version");
         gn_error_hint(err, "End the upgrade: gnomonctl upgrade --finish.");

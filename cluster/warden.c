@@ -69,7 +69,7 @@ static void change_done(gn_raft_request *request, gn_code code)
     change *ch = GN_CONTAINER(request, change, request);
     gn_warden *w = ch->warden;
     ch->code = code;
-    ch->done = true; /* the strand may free it from here on */
+    ch->done = true;   /* the strand may free it from here on */
     if (code == GN_OK) /* what failed at once would fail again at once: not before its time */
         gn_warden_nudge(w);
 }

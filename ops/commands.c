@@ -118,8 +118,9 @@ const gn_ctl_command gn_ctl_commands[] = {
      .run = gn_cmd_split},
     {.name = "merge",
      .args = "GROUP",
-     .summary = "Merges a small group into its neighbour",
+     .summary = "Merges a small group into its neighbour (refused in this version)",
      .text =
+         "Refused in this version: docs/cluster.md says why. "
          "The group's rows are copied, with their history, into the group that has the slots beside its own, and the "
          "group ends; returns when the placement says so. Statements on its rows wait meanwhile, a second for some "
          "tens of MiB; transactions that were open over it are told to be run again (40001). It is for small groups: "

@@ -46,6 +46,16 @@ static bool somebody_is_prepared(const gn_applier *ap)
     return false;
 }
 
+/* Applying a definition makes indexes anew, from the rows of this group alone. None can be prepared in both once the
+ * victim is sealed. */
+static bool somebody_defines(const gn_applier *ap)
+{
+    for (const gn_prepared *p = ap->shard->prepared.first; p; p = p->next)
+        if (!p->decided && p->defines)
+            return true;
+    return false;
+}
+
 /* What came before is in the store. Readers see the slots together with all else that changes with them. */
 static gn_code put_slots(gn_applier *ap, uint64_t index, const gn_slots *slots, gn_bytes at)
 {
@@ -121,8 +131,9 @@ static gn_code cancel(gn_applier *ap, uint64_t index, const gn_merge *m, gn_comm
 {
     gn_slots slots;
     gn_shard_slots(ap->shard, &slots);
-    if (slots.victim != m->other)
-        return GN_OK;
+    if (slots.victim != m->other || slots.generation != m->generation ||
+        slots.victim_generation != m->other_generation || slots.victim_seals != m->seals)
+        return GN_OK; /* it is of another attempt */
     if (ap->shard->merge_at.len > 0)
         return not_ever(ap, "it has rows of the other group already", &op->err);
     slots.victim = slots.victim_generation = slots.victim_seals = 0;
@@ -235,6 +246,8 @@ static gn_code add(gn_applier *ap, uint64_t index, const gn_command *c, gn_commi
         return not_ever(ap, "these rows of the other group are not the next", &op->err);
     if (!is_cursor(c->to) || !are_entries(c->entries))
         return not_ever(ap, "these are no rows", &op->err);
+    if (somebody_defines(ap))
+        return not_now(ap, "a definition is about to be committed", &op->err);
     gn_code code = gn_apply_flush(ap, index - 1);
     gn_reader r = gn_reader_of(c->entries);
     gn_bytes key, value;
@@ -385,9 +398,9 @@ gn_code gn_shard_merge_reserve(gn_shard *shard, const gn_merge *m, gn_error *err
     return run(shard, (gn_command){.step = GN_MERGE_RESERVE, .merge = *m}, 0, err);
 }
 
-gn_code gn_shard_merge_cancel(gn_shard *shard, uint64_t victim, gn_error *err)
+gn_code gn_shard_merge_cancel(gn_shard *shard, const gn_merge *m, gn_error *err)
 {
-    return run(shard, (gn_command){.step = GN_MERGE_CANCEL, .merge = {.other = victim}}, 0, err);
+    return run(shard, (gn_command){.step = GN_MERGE_CANCEL, .merge = *m}, 0, err);
 }
 
 gn_code gn_shard_merge_seal(gn_shard *shard, const gn_merge *m, uint64_t patience_ns, gn_error *err)

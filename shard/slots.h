@@ -77,7 +77,7 @@ typedef struct gn_merge {
 /* At the survivor: from now on it neither splits nor merges otherwise, and rows of the victim may come. */
 gn_code gn_shard_merge_reserve(gn_shard *survivor, const gn_merge *merge, gn_error *err);
 /* At the survivor, while it has no rows of the victim: the victim has gone another way. */
-gn_code gn_shard_merge_cancel(gn_shard *survivor, uint64_t victim, gn_error *err);
+gn_code gn_shard_merge_cancel(gn_shard *survivor, const gn_merge *merge, gn_error *err);
 /* At the victim: nobody begins or commits here any more. Refused while transactions are prepared, or the others of one
  * that committed here do not all know; for patience_ns no more are let in. */
 gn_code gn_shard_merge_seal(gn_shard *victim, const gn_merge *merge, uint64_t patience_ns, gn_error *err);

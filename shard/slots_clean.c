@@ -52,6 +52,12 @@ static bool has_vectors(const gn_table_desc *t)
     return false;
 }
 
+/* Rows of others are wanted now, or it is decided otherwise who they are. */
+static bool is_over(const piece *p, const gn_slots *now)
+{
+    return !p->on_queue && (now->victim || now->generation != p->slots.generation);
+}
+
 /* Vector indexes are the queue's to write. */
 typedef struct forgetting {
     gn_task task;
@@ -63,7 +69,10 @@ typedef struct forgetting {
 static void forget_on_queue(gn_task *task)
 {
     forgetting *f = GN_CONTAINER(task, forgetting, task);
-    gn_feeds_forget(f->p->shard->feeds, f->table, f->p->forgotten, f->p->n_forgotten, f->p->slots.since);
+    gn_slots now;
+    gn_shard_slots(f->p->shard, &now);
+    if (!is_over(f->p, &now))
+        gn_feeds_forget(f->p->shard->feeds, f->table, f->p->forgotten, f->p->n_forgotten, f->p->slots.since);
     gn_event_signal(&f->done);
 }
 
@@ -124,13 +133,14 @@ static struct gn_slots_cleaner *cleaner_of(gn_shard *shard, const piece *p)
     return c;
 }
 
-/* Not once rows of others are wanted: what was read before that, and is not gone yet, has been dealt with then. */
+/* Not once that is over: what was read before, and is not gone yet, has been dealt with then, and may have come again.
+ */
 static gn_code write_batch(piece *p, gn_error *err)
 {
     gn_slots now;
     pthread_mutex_lock(&p->shard->clean_lock);
     gn_shard_slots(p->shard, &now);
-    p->ended = !p->on_queue && now.victim;
+    p->ended = is_over(p, &now);
     gn_code code = !p->ended && rocksdb_writebatch_count(p->batch) ? gn_store_write(p->store, p->batch, err) : GN_OK;
     pthread_mutex_unlock(&p->shard->clean_lock);
     rocksdb_writebatch_clear(p->batch);

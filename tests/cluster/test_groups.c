@@ -33,7 +33,8 @@ static gn_shard *replica_of(uint64_t group)
 static void open_cluster(void)
 {
     gn_error err = {0};
-    gn_cluster_options options = {.data_dir = dir, .split_bytes = split_bytes, .split_rate = split_rate};
+    gn_cluster_options options = {
+        .data_dir = dir, .split_bytes = split_bytes, .split_rate = split_rate, .merges = true};
     world = gn_world_real_create(&(gn_world_options){.threads = 2, .node_id = 7});
     gn_code code = gn_cluster_open(world, &options, &cluster, &err);
     assert_string_equal(err.message, "");

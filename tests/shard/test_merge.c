@@ -319,7 +319,7 @@ static void what_is_not_its_turn_is_refused(void **state)
     gn_split split = split_of(1, 0, MID / 2, MID, CHILD + 1);
     ASSERT_CODE(gn_shard_split(s.survivor, &split, 1000000, &err), GN_OBJECT_IN_USE, &err);
     ASSERT_CODE(gn_shard_merge_take(s.survivor, CHILD, &rows, 1, &err), GN_NOT_IN_STATE, &err);
-    ASSERT_OK(gn_shard_merge_cancel(s.survivor, CHILD, &err), &err);
+    ASSERT_OK(gn_shard_merge_cancel(s.survivor, &s.to_survivor, &err), &err);
     ASSERT_OK(gn_shard_split(s.survivor, &split, PATIENCE, &err), &err);
     ASSERT_CODE(gn_shard_merge_reserve(s.survivor, &s.to_survivor, &err), GN_NOT_IN_STATE, &err);
     wrong.seals = 1;
@@ -371,7 +371,7 @@ static void a_group_that_was_never_split_forgets_what_was_called_off(void **stat
     txn = begin_in(h->fx->shard, 0, MID);
     gn_txn_abort(txn);
     assert_int_equal(begin_at(h->fx->shard, 0, GN_SLOTS, 0, &txn), GN_MOVED);
-    ASSERT_OK(gn_shard_merge_cancel(h->fx->shard, CHILD, &err), &err);
+    ASSERT_OK(gn_shard_merge_cancel(h->fx->shard, &m, &err), &err);
     m = (gn_merge){.lo = 0, .hi = MID, .other = CHILD, .other_lo = MID, .other_hi = GN_SLOTS};
     ASSERT_OK(gn_shard_merge_refuse(h->fx->shard, &m, &err), &err);
     for (int round = 0; round < 2; round++) {
@@ -405,6 +405,67 @@ static void history_that_did_not_come_is_refused(void **state)
     gn_txn_abort(past);
 }
 
+/* The cancelling of a first attempt, late, is none of the second. */
+static void a_late_cancel_is_of_its_own_attempt(void **state)
+{
+    halves *h = *state;
+    gn_error err = {0};
+    gn_slots own;
+    split_in_two(h);
+    sides s = sides_of(h, false);
+    const gn_merge first = s.to_survivor;
+    ASSERT_OK(gn_shard_merge_reserve(s.survivor, &first, &err), &err);
+    ASSERT_OK(gn_shard_merge_refuse(s.victim, &s.to_victim, &err), &err);
+    ASSERT_OK(gn_shard_merge_cancel(s.survivor, &first, &err), &err);
+    s.to_survivor.seals = s.to_victim.seals = 1;
+    reserve_and_seal(&s);
+    ASSERT_OK(gn_shard_merge_cancel(s.survivor, &first, &err), &err);
+    gn_shard_slots(s.survivor, &own);
+    assert_int_equal(own.victim, CHILD);
+    while (copy(&s))
+        ;
+    take(&s);
+}
+
+/* It would make the index anew from the survivor's own rows, after those of the victim had come. */
+static void no_row_comes_while_a_definition_is_prepared(void **state)
+{
+    halves *h = *state;
+    gn_error err = {0};
+    const uint64_t groups[] = {55, PARENT, CHILD};
+    gn_buf at;
+    gn_merge_rows rows;
+    split_in_two(h);
+    sides s = sides_of(h, false);
+    add_index(h->t, I_V + 1, COL_N, false);
+    gn_txn *a = begin_in(s.survivor, 0, MID), *b = begin_in(s.victim, MID, GN_SLOTS);
+    ASSERT_OK(gn_txn_put_table(a, h->t, &err), &err);
+    ASSERT_OK(gn_txn_put_table(b, h->t, &err), &err);
+    ASSERT_OK(gn_txn_prepare(a, 91, groups, 3, NULL, &err), &err);
+    ASSERT_OK(gn_txn_prepare(b, 91, groups, 3, NULL, &err), &err);
+    gn_scn scn = test_clock_scn(&h->clock);
+    ASSERT_OK(gn_shard_decide(s.victim, 91, true, scn, NULL, &err), &err);
+    reserve_and_seal(&s);
+    gn_buf_init(&at, NULL, GN_MERGE_CURSOR_MAX);
+    gn_merge_rows_init(&rows);
+    gn_shard_merge_cursor(s.survivor, &at);
+    ASSERT_OK(gn_shard_merge_read(s.victim, PARENT, gn_buf_bytes(&at), &rows, &err), &err);
+    ASSERT_CODE(gn_shard_merge_add(s.survivor, CHILD, gn_buf_bytes(&at), &rows, &err), GN_OBJECT_IN_USE, &err);
+    gn_merge_rows_close(&rows);
+    gn_buf_close(&at);
+    ASSERT_OK(gn_shard_decide(s.survivor, 91, true, scn, NULL, &err), &err);
+    while (copy(&s))
+        ;
+    take(&s);
+    gn_txn *txn = begin_in(s.survivor, 0, GN_SLOTS);
+    char *by_key = dump(txn, h->t, NULL, NULL, false),
+         *by_index = dump(txn, h->t, &h->t->indexes[h->t->n_indexes - 1], NULL, false);
+    assert_int_equal(strlen(by_key), strlen(by_index));
+    free(by_key);
+    free(by_index);
+    gn_txn_abort(txn);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, halves_setup, halves_teardown)
@@ -419,6 +480,8 @@ int main(void)
         CASE(a_seal_waits_for_who_is_prepared_and_for_who_may_ask),
         CASE(a_group_that_was_never_split_forgets_what_was_called_off),
         CASE(history_that_did_not_come_is_refused),
+        CASE(a_late_cancel_is_of_its_own_attempt),
+        CASE(no_row_comes_while_a_definition_is_prepared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

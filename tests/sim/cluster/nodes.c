@@ -80,6 +80,7 @@ static void open_node(void *arg)
     gn_error err = {0};
     gn_cluster *cluster = NULL;
     gn_cluster_options options = {.data_dir = n->dir,
+                                  .merges = true,
                                   .identity = &n->identity,
                                   .address = n->address,
                                   .retention_ms = 100 * 3600 * 1000,
