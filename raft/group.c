@@ -308,8 +308,8 @@ void gn_raft_group_reopen(gn_raft_group *group)
     fail_requests(group, GN_UNAVAILABLE);
     forget(group);
     gn_code code = gn_raft_recover(group, group->applied, &err);
-    if (code != GN_OK) {
-        gn_raft_group_stop(group, code, err.message);
+    if (code != GN_OK) { /* the log's disk: the node is to be started again, not to go on without this group */
+        gn_raft_host_fail(group->host, code, err.message);
         return;
     }
     GN_ASSERT(group->recovery->interrupted && !group->recovery->installed);

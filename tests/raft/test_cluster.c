@@ -459,6 +459,35 @@ static void a_failed_write_stops_the_node_and_the_others_go_on(void **state)
     cluster_stop(&c);
 }
 
+static bool has_failed(void *ctx)
+{
+    return ((cluster_node *)ctx)->failures > 0;
+}
+
+/* A group that takes back an install reads its log again: a disk that cannot fails the node, not this group alone. */
+static void a_log_that_cannot_be_read_again_stops_the_node(void **state)
+{
+    (void)state;
+    cluster c;
+    gn_raft_options options = {.snapshot_threshold_bytes = 2000, .log_keep_bytes = 100};
+    cluster_start(&c, 30, 3, 3, &options);
+    write_many(&c, "before", 5);
+    cluster_settle(&c);
+    unsigned leader = cluster_leader(&c), behind = leader % 3 + 1;
+    isolate(&c, behind, true);
+    write_many(&c, "meanwhile", 200);
+    c.node[behind].recorder->put_off = 1000;
+    isolate(&c, behind, false);
+    assert_true(gn_sim_run_until(c.sim, was_put_off, &c.node[behind], 20 * SECOND));
+    gn_sim_disk_faults broken = gn_sim_disk_good;
+    broken.fail_read = 1;
+    gn_sim_disk_set(c.sim, behind, &broken);
+    assert_true(gn_sim_run_until(c.sim, has_failed, &c.node[behind], 20 * SECOND));
+    assert_true(cluster_status(&c, behind).stopped);
+    write_many(&c, "others", 5);
+    cluster_stop(&c);
+}
+
 static void a_flipped_bit_in_the_log_is_noticed_at_the_next_start(void **state)
 {
     (void)state;
@@ -649,6 +678,7 @@ int main(void)
         cmocka_unit_test(leadership_is_handed_over_under_load),
         cmocka_unit_test(a_transfer_to_a_server_that_is_away_gives_up_and_goes_on),
         cmocka_unit_test(a_failed_write_stops_the_node_and_the_others_go_on),
+        cmocka_unit_test(a_log_that_cannot_be_read_again_stops_the_node),
         cmocka_unit_test(a_flipped_bit_in_the_log_is_noticed_at_the_next_start),
         cmocka_unit_test(a_removed_server_does_not_disturb_the_others),
         cmocka_unit_test(a_node_that_was_away_does_not_disturb_the_leader),
