@@ -56,7 +56,6 @@ static size_t expected_hits(const model *m, const float *q, hit *out)
 }
 
 /* Drains a scan. */
-static float target_recall; /* of scans */
 static size_t scan(gn_txn *txn, const gn_table_desc *t, const float *q, uint64_t k, bool exact, size_t most, hit *out,
                    gn_vector_scan_stats *stats)
 {
@@ -68,7 +67,6 @@ static size_t scan(gn_txn *txn, const gn_table_desc *t, const float *q, uint64_t
                                 .dimensions = DIMENSIONS,
                                 .k_hint = k,
                                 .exact = exact,
-                                .target_recall = target_recall,
                                 .ordinals = ordinals,
                                 .n_ordinals = 1};
     gn_error err = {0};
@@ -338,73 +336,6 @@ static void a_kNN_read_conflicts_with_a_nearer_row(void **state)
     free_table(t);
 }
 
-static float promised(fixture *fx)
-{
-    gn_vindex_stats stats;
-    gn_error err = {0};
-    ASSERT_OK(gn_shard_vindex_stats(fx->shard, I_V, &stats, NULL), &err);
-    return stats.recall;
-}
-
-/* One that is known, and another than this. */
-static float await_promise(fixture *fx, float other)
-{
-    uint64_t deadline = gn_now_ns(fx->world) + 60000000000u;
-    float now;
-    while (((now = promised(fx)) < 0.9f || now == 1 || now == other) && gn_now_ns(fx->world) < deadline) {
-        gn_event never;
-        gn_event_init(&never, fx->world);
-        gn_event_wait(&never, gn_now_ns(fx->world) + 5000000);
-        wait_live(fx); /* what came before the index was live is not in a segment yet */
-    }
-    assert_true(now > 0.9f && now < 1 && now != other);
-    return now;
-}
-
-static void ask(fixture *fx, const gn_table_desc *t, int n, float recall)
-{
-    hit found[200];
-    float q[DIMENSIONS];
-    gn_txn *txn = begin_with(fx, &(gn_txn_options){.read_only = true});
-    target_recall = recall;
-    for (int i = 0; i < n; i++) {
-        random_vector(q);
-        assert_true(scan(txn, t, q, 10, false, 1, found, NULL) >= 10);
-    }
-    target_recall = 0;
-    gn_txn_abort(txn);
-}
-
-/* What is promised of fewer queries, by the same method, is a little less: that tells by which it is promised. */
-static void what_is_asked_decides_what_is_promised(void **state)
-{
-    enum { ROWS = 3000, ENOUGH = 64 };
-    fixture *fx = *state;
-    gn_error err = {0};
-    float v[DIMENSIONS];
-    fixture_close(fx, true);
-    fx->options.calibrate_after = ENOUGH;
-    fx->options.calibrate_pause_ms = 1;
-    fixture_open(fx);
-    gn_table_desc *t = vector_table(fx);
-    rnd_state = 21;
-    gn_txn *txn = begin(fx);
-    for (int i = 0; i < ROWS; i++) {
-        random_vector(v);
-        ASSERT_OK(insert(txn, t, &(row){.id = i, .v = v}, &err), &err);
-    }
-    ASSERT_OK(commit(txn), NULL);
-    wait_live(fx);
-    float own = await_promise(fx, 0);
-    ask(fx, t, 2 * ENOUGH, 0); /* without a wanted recall nothing is learnt */
-    ask(fx, t, ENOUGH - 1, 0.9f);
-    assert_true(promised(fx) == own);
-    ask(fx, t, 1, 0.9f);
-    assert_true(await_promise(fx, own) < own);
-    ask(fx, t, 100, 0.95f);
-    free_table(t);
-}
-
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
@@ -415,7 +346,6 @@ int main(void)
         TEST(an_index_over_rows_that_are_there_is_fed),
         TEST(a_damaged_index_is_rebuilt_while_queries_go_on),
         TEST(a_kNN_read_conflicts_with_a_nearer_row),
-        TEST(what_is_asked_decides_what_is_promised),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
