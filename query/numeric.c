@@ -861,13 +861,13 @@ static gn_code get_key_digits(gn_key_reader *r, bool negative, gn_arena *arena, 
     r->p = in.p;
     if (!arena)
         return GN_OK;
-    int pairs_exponent = exponent - (int)(n - negative) + 1;
-    if (digits[n - 1] == '0')
-        n--, pairs_exponent++; /* the zero that filled the last pair */
     if (exponent > GN_MAX_NUMERIC_DIGITS || exponent < -GN_NUM_MAX_SCALE - 1) {
         r->failed = true;
         return GN_OK;
     }
+    int pairs_exponent = exponent - (int)(n - negative) + 1;
+    if (digits[n - 1] == '0')
+        n--, pairs_exponent++; /* the zero that filled the last pair */
     n += (size_t)snprintf(digits + n, sizeof digits - n, "e%d", pairs_exponent);
     return gn_numeric_parse(gn_bytes_of(digits, n), arena, out, err);
 }
