@@ -223,7 +223,6 @@ static void keep_own(gn_applier *ap, const gn_split *s, gn_scn scn)
                       .lo = s->lo,
                       .hi = s->mid,
                       .since = scn,
-                      .cleaned = shard->slots.cleaned,
                       .child = s->child,
                       .child_hi = s->hi,
                       .n_members = s->n_members,
@@ -240,6 +239,7 @@ static void keep_own(gn_applier *ap, const gn_split *s, gn_scn scn)
         t->bytes -= share(t->bytes, s);
         t->dirty = true;
     }
+    slots.cleaned = shard->slots.cleaned; /* the keeper's, written meanwhile */
     shard->slots = slots;
     pthread_mutex_unlock(&shard->view_lock);
     gn_slots_put(ap->batch, &slots);
