@@ -3,9 +3,13 @@
  * Incarnations. A gn_rpc has a random name, in every frame that it sends; a frame also names the incarnation that it is
  * for. A request is sent only to an incarnation that is known, and runs in no other: so at most once holds over
  * restarts of the answerer too. Who does not know yet asks (HELLO); so does who has heard nothing for a second, since a
- * request sent to a node that died meanwhile would leave its asker in doubt for nothing. Random names need no clock
- * that only goes forward; in place of an order, the names that a node had before are remembered, and late frames of
- * those are dropped. */
+ * request sent to a node that died meanwhile would leave its asker in doubt for nothing.
+ *
+ * Random names need no clock that only goes forward, but have no order: a frame that was long under way may name an
+ * incarnation that is dead and was never heard of. So another name is believed only when whoever bears it has answered
+ * what was asked of it after the last one was believed (doubt): it lived later, and one lives at a time. Who knows no
+ * name yet believes one that knows its own, which is random, too. What one that is not believed asks waits, since it
+ * asks again. The names that a node had before are remembered, so that nothing is asked of those. */
 #include "base/assert.h"
 #include "base/memory.h"
 #include "net/rpc_private.h"
@@ -32,11 +36,16 @@ rpc_out *gn_rpc_out(rpc_work *work, gn_node_id to, uint8_t channel)
     return out;
 }
 
-gn_buf *gn_rpc_say(gn_rpc *rpc, rpc_work *work, rpc_peer *peer, rpc_kind kind)
+static gn_buf *say_to(gn_rpc *rpc, rpc_work *work, const rpc_peer *peer, uint64_t incarnation, rpc_kind kind)
 {
     rpc_out *out = gn_rpc_out(work, peer->id, GN_RPC_CHANNEL);
-    gn_rpc_frame_begin(&out->frame, kind, rpc->incarnation, peer->incarnation);
+    gn_rpc_frame_begin(&out->frame, kind, rpc->incarnation, incarnation);
     return &out->frame;
+}
+
+gn_buf *gn_rpc_say(gn_rpc *rpc, rpc_work *work, rpc_peer *peer, rpc_kind kind)
+{
+    return say_to(rpc, work, peer, peer->incarnation, kind);
 }
 
 void gn_rpc_say_hello(gn_rpc *rpc, rpc_work *work, rpc_peer *peer, bool wants_reply)
@@ -258,29 +267,80 @@ static void meet(gn_rpc *rpc, rpc_work *work, rpc_peer *peer, uint64_t incarnati
         peer->owes_ack_ns = 0;
     }
     peer->incarnation = incarnation;
-    gn_rpc_need_timer(rpc, work, gn_now_ns(rpc->world) + RPC_LOOK_AROUND);
+    peer->riddle = peer->doubted = 0;
 }
 
-/* False: not a frame to go on with. */
-static bool accept(gn_rpc *rpc, rpc_work *work, rpc_peer *peer, const rpc_frame *frame)
+static bool lists(const rpc_frame *frame, uint64_t number)
 {
-    if (peer->id == rpc->self ? frame->from != rpc->incarnation : is_old(peer, frame->from))
+    gn_reader list = frame->list;
+    bool found = false;
+    for (unsigned i = 0; i < frame->n_listed; i++) {
+        found |= gn_read_be64(&list) == number;
+        gn_read_u8(&list);
+    }
+    return found;
+}
+
+/* Of a frame by another incarnation than the believed one. */
+static bool is_believable(const gn_rpc *rpc, const rpc_peer *peer, const rpc_frame *frame)
+{
+    if (frame->to != rpc->incarnation)
         return false;
-    if (frame->from != peer->incarnation)
+    return !peer->incarnation || (frame->kind == RPC_STATUS && peer->riddle && lists(frame, peer->riddle));
+}
+
+static bool wants_hello(const gn_rpc *rpc, const rpc_frame *frame)
+{
+    bool asks = frame->kind == RPC_REQUEST || frame->kind == RPC_PROBE;
+    return frame->kind == RPC_HELLO ? frame->wants_reply : asks && frame->to != rpc->incarnation;
+}
+
+/* It is asked after a number that no request has: whoever lives says, in every version, that it does not know it. The
+ * number is new since the last one was believed. */
+static void doubt(gn_rpc *rpc, rpc_work *work, rpc_peer *peer, uint64_t incarnation)
+{
+    uint64_t now = gn_now_ns(rpc->world);
+    if (peer->doubted == incarnation && now < peer->doubted_ns + RPC_PING_EVERY)
+        return;
+    if (!peer->riddle)
+        peer->riddle = gn_random_u64(rpc->world) | RPC_NO_REQUEST;
+    peer->doubted = incarnation;
+    peer->doubted_ns = now;
+    gn_buf *frame = say_to(rpc, work, peer, incarnation, RPC_PROBE);
+    gn_rpc_frame_progress(frame, &(rpc_progress){0});
+    gn_buf_append_be16(frame, 1);
+    gn_buf_append_be64(frame, peer->riddle);
+}
+
+/* False: not a frame of the incarnation that is believed. */
+static bool recognise(gn_rpc *rpc, rpc_work *work, rpc_peer *peer, const rpc_frame *frame)
+{
+    if (frame->from == peer->incarnation)
+        return true;
+    if (peer->id == rpc->self || is_old(peer, frame->from))
+        return false;
+    gn_rpc_need_timer(rpc, work, gn_now_ns(rpc->world) + RPC_LOOK_AROUND);
+    if (is_believable(rpc, peer, frame)) {
         meet(rpc, work, peer, frame->from);
+        return true;
+    }
+    if (peer->incarnation)
+        doubt(rpc, work, peer, frame->from);
+    if (wants_hello(rpc, frame))
+        gn_rpc_frame_hello(say_to(rpc, work, peer, frame->from, RPC_HELLO), false);
+    return false;
+}
+
+static void note_heard(gn_rpc *rpc, rpc_work *work, rpc_peer *peer, const rpc_frame *frame)
+{
     peer->used_ns = peer->heard_ns = gn_now_ns(rpc->world);
     peer->asked_ns = peer->gone_ns = 0;
     peer->suspect = false;
-    if (peer->unsent)
-        gn_rpc_send_unsent(rpc, work, peer);
-    bool for_us = frame->to == rpc->incarnation;
-    bool asks = frame->kind == RPC_REQUEST || frame->kind == RPC_PROBE;
-    if (frame->kind == RPC_HELLO ? frame->wants_reply : asks && !for_us)
+    if (wants_hello(rpc, frame))
         gn_rpc_say_hello(rpc, work, peer, false);
-    if (for_us &&
+    if (frame->to == rpc->incarnation &&
         (frame->kind == RPC_ANSWER || frame->kind == RPC_STATUS || (frame->kind == RPC_HELLO && !frame->wants_reply)))
         peer->unreplied_ns = 0;
-    return for_us;
 }
 
 static void measure(gn_rpc *rpc, rpc_peer *peer)
@@ -300,6 +360,23 @@ static void finish_large(gn_rpc *rpc, gn_rpc_call *call, gn_bytes body)
     unpin(rpc, call);
 }
 
+static void take(gn_rpc *rpc, rpc_work *work, rpc_peer *peer, rpc_frame *frame, gn_rpc_call **large)
+{
+    if (frame->kind == RPC_HELLO && !frame->wants_reply)
+        measure(rpc, peer);
+    else if (frame->kind == RPC_ACK)
+        gn_rpc_take_progress(peer, &frame->progress);
+    else if (frame->kind == RPC_REQUEST)
+        gn_rpc_take_request(rpc, work, peer, frame);
+    else if (frame->kind == RPC_PROBE)
+        gn_rpc_take_probe(rpc, work, peer, frame);
+    else if (frame->kind == RPC_ANSWER)
+        gn_rpc_heard_answer(rpc, work, peer, frame, large);
+    else if (frame->kind == RPC_STATUS)
+        gn_rpc_heard_status(rpc, work, peer, frame);
+}
+
+/* What was waiting goes after the reply to what came: a peer that doubts us is to hear that first. */
 void gn_rpc_receive(gn_rpc *rpc, gn_node_id from, gn_bytes bytes)
 {
     rpc_work work;
@@ -311,19 +388,12 @@ void gn_rpc_receive(gn_rpc *rpc, gn_node_id from, gn_bytes bytes)
     }
     gn_rpc_lock(rpc, &work);
     rpc_peer *peer = gn_rpc_peer(rpc, from);
-    if (peer && accept(rpc, &work, peer, &frame)) {
-        if (frame.kind == RPC_HELLO && !frame.wants_reply)
-            measure(rpc, peer);
-        else if (frame.kind == RPC_ACK)
-            gn_rpc_take_progress(peer, &frame.progress);
-        else if (frame.kind == RPC_REQUEST)
-            gn_rpc_take_request(rpc, &work, peer, &frame);
-        else if (frame.kind == RPC_PROBE)
-            gn_rpc_take_probe(rpc, &work, peer, &frame);
-        else if (frame.kind == RPC_ANSWER)
-            gn_rpc_heard_answer(rpc, &work, peer, &frame, &large);
-        else if (frame.kind == RPC_STATUS)
-            gn_rpc_heard_status(rpc, &work, peer, &frame);
+    if (peer && recognise(rpc, &work, peer, &frame)) {
+        note_heard(rpc, &work, peer, &frame);
+        if (frame.to == rpc->incarnation)
+            take(rpc, &work, peer, &frame, &large);
+        if (peer->unsent)
+            gn_rpc_send_unsent(rpc, &work, peer);
     }
     gn_rpc_unlock(rpc, &work);
     if (large)

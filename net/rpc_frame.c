@@ -4,7 +4,7 @@
  *   HELLO     wants a reply u8
  *   REQUEST   progress, number u64, method u16, bulk u8, the rest: bytes
  *   ANSWER    number u64, code's name (u8 length), words (u32 length), the rest: bytes
- *   PROBE     progress, n u16, n numbers u64
+ *   PROBE     progress, n u16, n numbers u64 (RPC_NO_REQUEST in one: of no request, asked only to hear a reply)
  *   STATUS    n u16, n times (number u64, fate u8)
  *   ACK       progress
  *   progress  floor u64, pending u64, n u8, n numbers u64

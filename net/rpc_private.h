@@ -33,6 +33,7 @@ enum {
     RPC_MAX_STRANDS = 256,     /* what max_strands 0 means */
 };
 
+#define RPC_NO_REQUEST (UINT64_C(1) << 63) /* in a number: of no request, in a probe asked only to hear a reply */
 #define RPC_MS UINT64_C(1000000)
 #define RPC_SECOND (1000 * RPC_MS)
 #define RPC_MAX_HELD \
@@ -154,14 +155,16 @@ typedef struct rpc_calls {
 typedef struct rpc_peer {
     gn_node_id id;
     struct rpc_peer *next;
-    uint64_t incarnation; /* 0: not known yet */
+    uint64_t incarnation; /* that is believed; 0: none yet */
     uint64_t old[RPC_MAX_OLD];
     unsigned n_old;
-    uint64_t used_ns;  /* last frame or call */
-    uint64_t heard_ns; /* last frame; 0: none, or it is gone since */
-    uint64_t gone_ns;  /* the network has said so; 0: it was heard since */
-    bool suspect;      /* others do not hear it; until it is heard here */
-    bool unsent;       /* calls wait for it to say who it is */
+    uint64_t riddle;              /* what others must answer to be believed; 0: not asked since the last one was */
+    uint64_t doubted, doubted_ns; /* who was asked last, and when */
+    uint64_t used_ns;             /* last frame or call */
+    uint64_t heard_ns;            /* last frame; 0: none, or it is gone since */
+    uint64_t gone_ns;             /* the network has said so; 0: it was heard since */
+    bool suspect;                 /* others do not hear it; until it is heard here */
+    bool unsent;                  /* calls wait for it to say who it is */
     /* calls to it */
     rpc_map calls;
     rpc_calls unconfirmed, confirmed; /* confirmed: it has said that it has the request */

@@ -14,6 +14,7 @@
 
 #define PATIENCE_NS (8 * SECOND) /* with a transaction, before it is cancelled */
 #define MOST_NS (60 * SECOND)    /* that a call may take */
+#define CLOSE_NS (90 * SECOND)   /* that closing may take: a merge under way there is waited for, up to 60 s */
 
 void problem(trial *t, const char *format, ...)
 {
@@ -327,7 +328,7 @@ void nodes_tend(trial *t)
             t->counts.disk_failures++;
             node_crash(n, GN_SIM_TEAR);
         }
-        if (n->state == CLOSING && at - n->since_ns > MOST_NS)
+        if (n->state == CLOSING && at - n->since_ns > CLOSE_NS)
             problem(t, "node %u does not close", i);
     }
     for (size_t i = 0; i < t->n_sessions; i++) {
