@@ -176,6 +176,8 @@ struct gn_ast_from {
     gn_ast_expr *call;
     const char *alias;    /* NULL = none */
     gn_ast_names columns; /* t(a, b): names given to the columns */
+    bool lateral;         /* QUERY: sees the columns of what stands before it; a FUNCTION does in any case */
+    bool ordinality;      /* FUNCTION: WITH ORDINALITY */
     gn_ast_join join;
     bool natural;
     gn_ast_from *left, *right;

@@ -143,6 +143,7 @@ static gn_code bind_insert_query(gn_binder *b, const gn_plan_context *context, c
 {
     gn_relation target = b->relations[0];
     b->n_relations = 0;
+    b->slot_base = 2 * plan->table->n_columns; /* parameters behind the statement's: rows of RETURNING and excluded */
     b->keep_unknown = true;
     gn_code code = gn_bind_query(b, context, ast->query, &plan->query);
     b->keep_unknown = false;

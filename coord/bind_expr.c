@@ -13,6 +13,8 @@ static const struct {
     [GN_IN_SELECT] = {"SELECT", NULL, true},
     [GN_IN_WHERE] = {"WHERE", "WHERE", true},
     [GN_IN_GROUP_BY] = {"GROUP BY", "GROUP BY", true},
+    [GN_IN_DISTINCT_ON] = {"DISTINCT ON", NULL, true},
+    [GN_IN_JOIN] = {"JOIN/ON", "JOIN conditions", true},
     [GN_IN_HAVING] = {"HAVING", NULL, true},
     [GN_IN_ORDER_BY] = {"ORDER BY", NULL, true},
     [GN_IN_LIMIT] = {"LIMIT", "LIMIT", false},
@@ -152,16 +154,48 @@ gn_type gn_relation_type(const gn_relation *r, uint32_t ordinal)
     return r->table ? r->table->columns[ordinal].type : r->types[ordinal];
 }
 
+enum { NO_COLUMN = -1, AMBIGUOUS = -2 };
+
 static int find_in(const gn_relation *r, const char *name)
 {
+    int found = NO_COLUMN;
     if (!r->names)
         return gn_table_column_by_name(r->table, gn_bytes_str(name));
     for (uint32_t i = 0; i < r->n_columns; i++) {
         const char *column = gn_relation_column(r, i);
         if (column && strcmp(column, name) == 0)
-            return (int)i;
+            found = found == NO_COLUMN ? (int)i : AMBIGUOUS;
     }
-    return -1;
+    return found;
+}
+
+/* The column that the name means among the relations of one query. *r NULL: a table is named that is not there. */
+static int find_column(const gn_binder *b, const gn_ast_expr *ast, const gn_relation **r)
+{
+    const char *table = ast->column.table, *name = ast->column.name;
+    int found = NO_COLUMN;
+    *r = NULL;
+    if (table && ast->column.schema && strcmp(ast->column.schema, "public") != 0)
+        return NO_COLUMN;
+    for (uint32_t i = 0; i < b->n_relations && found != AMBIGUOUS; i++) {
+        const gn_relation *at = &b->relations[i];
+        if (table ? strcmp(at->name, table) != 0 : at->qualified_only)
+            continue;
+        int in = find_in(at, name);
+        if (in != NO_COLUMN)
+            found = found == NO_COLUMN ? in : AMBIGUOUS;
+        if (in != NO_COLUMN || (table && !*r))
+            *r = at;
+    }
+    return found;
+}
+
+bool gn_bind_has_column(const gn_binder *b, const char *name)
+{
+    for (uint32_t i = 0; i < b->n_relations; i++)
+        if (!b->relations[i].qualified_only && find_in(&b->relations[i], name) != NO_COLUMN)
+            return true;
+    return false;
 }
 
 gn_code gn_bind_column_of(gn_binder *b, const gn_relation *r, uint32_t ordinal, int position, gn_expr **out)
@@ -170,7 +204,9 @@ gn_code gn_bind_column_of(gn_binder *b, const gn_relation *r, uint32_t ordinal, 
     gn_code code = gn_bind_node(b, r->as_params ? GN_E_PARAM : GN_E_COLUMN, type, position, 0, out);
     if (code != GN_OK)
         return code;
-    (*out)->column = r->as_params ? b->n_params + r->base + ordinal : ordinal;
+    (*out)->column = r->as_params  ? b->n_params + r->base + ordinal
+                     : r->appended ? GN_APPENDED | (r->base + ordinal)
+                                   : ordinal;
     return r->as_params ? GN_OK : gn_bind_remember(b, &b->columns, &b->n_columns, &b->cap_columns, *out);
 }
 
@@ -208,30 +244,62 @@ static gn_code no_such_column(gn_binder *b, const gn_ast_expr *ast)
     return gn_bind_fail(b, ast->position, GN_NO_COLUMN, "column \"%s\" does not exist", name);
 }
 
+static gn_code no_such_table(gn_binder *b, const gn_ast_expr *ast)
+{
+    const char *table = ast->column.table;
+    const gn_binder *scope = b;
+    while (scope && !relation_named(scope, table))
+        scope = scope->outer;
+    if (!scope)
+        return gn_bind_fail(b, ast->position, GN_NO_TABLE, "missing FROM-clause entry for table \"%s\"", table);
+    gn_bind_fail(b, ast->position, GN_NO_TABLE, "invalid reference to FROM-clause entry for table \"%s\"", table);
+    gn_error_hint(
+        b->err, "There is an entry for table \"%s\", but it cannot be referenced from this part of the query.", table);
+    return GN_NO_TABLE;
+}
+
+static gn_code ambiguous(gn_binder *b, const gn_ast_expr *ast)
+{
+    return gn_bind_fail(b, ast->position, GN_AMBIGUOUS_COLUMN, "column reference \"%s\" is ambiguous",
+                        ast->column.name);
+}
+
+/* A column of a query further out. *found false: there is none, too. */
+static gn_code bind_outer_column(gn_binder *b, const gn_ast_expr *ast, bool *found, gn_expr **out)
+{
+    for (gn_binder *scope = b; scope->outer; scope = scope->outer) {
+        const gn_relation *r;
+        int ordinal = scope->lateral ? find_column(scope->outer, ast, &r) : NO_COLUMN;
+        if (ordinal == AMBIGUOUS)
+            return ambiguous(b, ast);
+        if (ordinal == NO_COLUMN)
+            continue;
+        *found = true;
+        return gn_bind_slot(b, scope, r, (uint32_t)ordinal, ast->position, out);
+    }
+    return GN_OK;
+}
+
 static gn_code bind_column(gn_binder *b, const gn_ast_expr *ast, gn_expr **out)
 {
-    const char *table = ast->column.table, *name = ast->column.name;
-    const gn_relation *found = NULL;
-    int ordinal = -1;
-    if (table &&
-        (!(found = relation_named(b, table)) || (ast->column.schema && strcmp(ast->column.schema, "public") != 0)))
-        return gn_bind_fail(b, ast->position, GN_NO_TABLE, "missing FROM-clause entry for table \"%s\"", table);
-    if (found) {
-        ordinal = find_in(found, name);
-    } else {
-        for (uint32_t i = 0; i < b->n_relations && ordinal < 0; i++) {
-            if (b->relations[i].qualified_only)
-                continue;
-            found = &b->relations[i];
-            ordinal = find_in(found, name);
-        }
+    const gn_relation *r;
+    int ordinal = find_column(b, ast, &r);
+    bool outer = false;
+    if (ordinal == NO_COLUMN && !r) {
+        gn_code code = bind_outer_column(b, ast, &outer, out);
+        if (code != GN_OK || outer)
+            return code;
+        if (ast->column.table)
+            return no_such_table(b, ast);
     }
-    if (ordinal < 0)
+    if (ordinal == AMBIGUOUS)
+        return ambiguous(b, ast);
+    if (ordinal == NO_COLUMN)
         return no_such_column(b, ast);
     if (b->clause == GN_IN_LIMIT || b->clause == GN_IN_OFFSET)
         return gn_bind_fail(b, ast->position, GN_COLUMN_REFERENCE, "argument of %s must not contain variables",
                             gn_clause_name(b->clause));
-    return gn_bind_column_of(b, found, (uint32_t)ordinal, ast->position, out);
+    return gn_bind_column_of(b, r, (uint32_t)ordinal, ast->position, out);
 }
 
 /* ---- literals and parameters ---- */

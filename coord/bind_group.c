@@ -59,9 +59,13 @@ static gn_code key_ref(regroup *g, const gn_expr *e, uint32_t key, gn_expr **out
 static gn_code not_grouped(regroup *g, const gn_expr *e)
 {
     const gn_relation *r = &g->b->relations[0];
+    uint32_t at = e->column & ~(uint32_t)GN_APPENDED;
+    for (uint32_t i = 1; i < g->b->n_relations && (e->column & GN_APPENDED); i++)
+        if (g->b->relations[i].base <= at)
+            r = &g->b->relations[i];
     return gn_bind_fail(g->b, e->position, GN_GROUPING,
                         "column \"%s.%s\" must appear in the GROUP BY clause or be used in an aggregate function",
-                        r->name, gn_relation_column(r, e->column));
+                        r->name, gn_relation_column(r, at - r->base));
 }
 
 static gn_code rewrite(regroup *g, gn_expr *e, gn_expr **out)
@@ -73,7 +77,7 @@ static gn_code rewrite(regroup *g, gn_expr *e, gn_expr **out)
         *out = e;
         if (e->column & GN_AGGREGATE_REF)
             return GN_OK;
-        if (!g->key_is_grouped)
+        if (!g->key_is_grouped || (e->column & GN_APPENDED))
             return not_grouped(g, e);
         gn_code code = add_key(g, e);
         return code == GN_OK ? key_ref(g, e, g->q->n_keys - 1, out) : code;

@@ -13,6 +13,8 @@ typedef enum gn_clause {
     GN_IN_SELECT,
     GN_IN_WHERE,
     GN_IN_GROUP_BY,
+    GN_IN_DISTINCT_ON,
+    GN_IN_JOIN,
     GN_IN_HAVING,
     GN_IN_ORDER_BY,
     GN_IN_LIMIT,
@@ -39,13 +41,18 @@ typedef struct gn_relation {
     bool as_params;
     uint32_t base;       /* of as_params: added to the ordinal and the binder's n_params */
     bool qualified_only; /* `excluded`: never found by an unqualified name */
+    bool appended;       /* not of the path, but of a later item of FROM: its columns begin at `base` of those */
 } gn_relation;
+
+enum { GN_MAX_FROM_ITEMS = 16, GN_MAX_FROM_NESTING = 16 };
 
 typedef struct gn_bound_aggregate {
     const char *name;
     gn_aggregate_call call;
     gn_expr **args;
 } gn_bound_aggregate;
+
+struct gn_lateral;
 
 typedef struct gn_binder {
     gn_arena *arena;
@@ -54,8 +61,19 @@ typedef struct gn_binder {
     gn_clause clause;
     bool stored; /* text from the catalog: its positions mean nothing to the user */
 
-    gn_relation relations[2];
+    gn_relation relations[GN_MAX_FROM_ITEMS];
     uint32_t n_relations;
+
+    /* A query in FROM: the one that it stands in, and what carries that one's columns into it. NULL: the outermost. */
+    struct gn_binder *outer;
+    struct gn_lateral *lateral; /* NULL: the columns beside it are not seen, those further out are */
+    bool by_nearness;           /* see gn_query */
+    uint32_t nesting;
+    /* Parameters beyond the statement's own, which hold columns of a row further out (gn_lateral); they begin behind
+     * slot_base others. */
+    uint32_t n_slots, slot_base;
+    const gn_table_desc **tables; /* that are read */
+    uint32_t n_tables, cap_tables;
 
     gn_type *params; /* GN_T_UNKNOWN until settled */
     uint32_t n_params;
@@ -74,8 +92,8 @@ typedef struct gn_binder {
 } gn_binder;
 
 /* Marks in a GN_E_COLUMN while a query is being bound. AGGREGATE_REF: not a column of the scan, but an aggregate before
- * the tree is rewritten over its output. KEEP_ORDINAL: not to be renumbered. */
-enum { GN_AGGREGATE_REF = 1u << 30, GN_KEEP_ORDINAL = 1u << 29 };
+ * the tree is rewritten over its output. KEEP_ORDINAL: not to be renumbered. APPENDED: of those behind the path's. */
+enum { GN_AGGREGATE_REF = 1u << 30, GN_KEEP_ORDINAL = 1u << 29, GN_APPENDED = 1u << 28 };
 
 /* Sets n_params parameters, with the types given so far (0..n_given; GN_T_NONE or UNKNOWN = to be inferred). */
 gn_code gn_binder_init(gn_binder *b, gn_arena *arena, const gn_format *format, uint32_t n_params, const gn_type *given,
@@ -120,8 +138,13 @@ const char *gn_clause_without_aggregates(gn_clause clause); /* how its refusal n
 
 /* Column `ordinal` of relation `r` as an expression. */
 gn_code gn_bind_column_of(gn_binder *b, const gn_relation *r, uint32_t ordinal, int position, gn_expr **out);
+/* The same of a relation of scope->outer, as a parameter of scope's item. bind_from.c */
+gn_code gn_bind_slot(gn_binder *b, gn_binder *scope, const gn_relation *r, uint32_t ordinal, int position,
+                     gn_expr **out);
 gn_type gn_relation_type(const gn_relation *r, uint32_t ordinal);
 const char *gn_relation_column(const gn_relation *r, uint32_t ordinal); /* NULL: dropped */
+/* Is there a column of the name, wherever? */
+bool gn_bind_has_column(const gn_binder *b, const char *name);
 
 /* "type integer" spelled for messages; static buffers rotate, so that one message may name four. */
 const char *gn_type_text(gn_type t);

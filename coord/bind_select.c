@@ -1,118 +1,8 @@
-/* SELECT and VALUES: what is named in FROM, the target list, GROUP BY, HAVING, ORDER BY, DISTINCT, LIMIT. */
+/* SELECT and VALUES: the target list, GROUP BY, HAVING, ORDER BY, DISTINCT, LIMIT. FROM is in bind_from.c. */
 #include "base/limits.h"
 #include "coord/plan_private.h"
 
 #include <stdio.h>
-
-/* ---- FROM ---- */
-
-gn_code gn_bind_table(gn_binder *b, const gn_plan_context *context, const gn_ast_name *name, const gn_table_desc **out)
-{
-    if (name->schema && strcmp(name->schema, "public") != 0)
-        return gn_bind_fail(b, name->position, GN_NO_TABLE, "relation \"%s.%s\" does not exist", name->schema,
-                            name->name);
-    *out = gn_dtxn_table_named(context->txn, gn_bytes_str(name->name));
-    if (!*out)
-        return gn_bind_fail(b, name->position, GN_NO_TABLE, "relation \"%s\" does not exist", name->name);
-    return GN_OK;
-}
-
-void gn_bind_relation(gn_relation *r, const gn_table_desc *table, const char *alias)
-{
-    *r = (gn_relation){.name = alias ? alias : table->name, .table = table, .n_columns = table->n_columns};
-}
-
-/* t(a, b): other names for the first columns. */
-static gn_code rename_columns(gn_binder *b, const gn_ast_from *from, gn_relation *r)
-{
-    if (from->columns.n == 0)
-        return GN_OK;
-    const char **names = gn_arena_calloc(b->arena, r->n_columns + 1, sizeof *names);
-    if (!names)
-        return gn_error_oom(b->err, gn_arena_account(b->arena));
-    uint32_t given = 0;
-    for (uint32_t i = 0; i < r->n_columns; i++) {
-        if (r->table && r->table->columns[i].dropped)
-            continue;
-        names[i] = given < from->columns.n ? from->columns.items[given].name : r->names ? r->names[i] : NULL;
-        given++;
-    }
-    if (given < from->columns.n)
-        return gn_bind_fail(b, from->position, GN_COLUMN_REFERENCE,
-                            "table \"%s\" has %u columns available but %u columns specified", r->name, given,
-                            from->columns.n);
-    r->names = names;
-    return GN_OK;
-}
-
-static gn_code bind_series(gn_binder *b, const gn_ast_from *from, gn_query *q, gn_relation *r)
-{
-    const gn_ast_expr *call = from->call;
-    if (strcmp(call->call.name, "generate_series") != 0 || call->args.n < 2 || call->args.n > 3)
-        return gn_bind_unsupported(b, call->position, "this function is not supported in FROM",
-                                   "generate_series(start, stop [, step]) over integers is.");
-    gn_expr **args = q->path.series;
-    gn_code code = GN_OK;
-    gn_type type = gn_type_of(GN_T_INT4);
-    b->clause = GN_IN_FROM;
-    for (uint32_t i = 0; i < call->args.n && code == GN_OK; i++) {
-        code = gn_bind_expr(b, call->args.items[i], &args[i]);
-        if (code == GN_OK && gn_type_is(args[i]->type, GN_T_INT8))
-            type = gn_type_of(GN_T_INT8);
-    }
-    for (uint32_t i = 0; i < call->args.n && code == GN_OK; i++) {
-        if (!gn_can_coerce(args[i], type, GN_CAST_IMPLICIT))
-            return gn_bind_fail(b, call->position, GN_NO_FUNCTION,
-                                "function generate_series over type %s does not exist", gn_type_text(args[i]->type));
-        code = gn_coerce(b, args[i], type, GN_CAST_IMPLICIT, &args[i]);
-    }
-    gn_type *types = gn_arena_alloc(b->arena, sizeof *types);
-    const char **names = gn_arena_alloc(b->arena, sizeof *names);
-    if (!types || !names)
-        return gn_error_oom(b->err, gn_arena_account(b->arena));
-    types[0] = type;
-    names[0] = from->alias ? from->alias : call->call.name;
-    *r = (gn_relation){.name = names[0], .n_columns = 1, .names = names, .types = types};
-    q->path.kind = GN_PATH_SERIES;
-    return code;
-}
-
-static gn_code bind_from(gn_binder *b, const gn_plan_context *context, const gn_ast_query *ast, gn_query *q)
-{
-    if (ast->from.n == 0)
-        return GN_OK;
-    const gn_ast_from *from = ast->from.items[0];
-    if (ast->from.n > 1 || from->kind == GN_FROM_JOIN)
-        return gn_bind_unsupported(b, ast->from.n > 1 ? ast->from.items[1]->position : from->position,
-                                   "joins are not supported", "Query one table at a time.");
-    if (from->kind == GN_FROM_QUERY)
-        return gn_bind_unsupported(b, from->position, "subqueries in FROM are not supported",
-                                   "Query the table itself.");
-    gn_relation *r = &b->relations[0];
-    gn_code code;
-    if (from->kind == GN_FROM_FUNCTION) {
-        bool series = strcmp(from->call->call.name, "generate_series") == 0;
-        const char *name = from->call->call.name;
-        code = series                          ? bind_series(b, from, q, r)
-               : gn_is_vector_view(name, true) ? gn_bind_vector_view(b, from, name, q, r)
-                                               : gn_bind_unnest(b, from, q, r);
-    } else if (gn_is_vector_view(from->name.name, false)) {
-        code = gn_bind_vector_view(b, from, from->name.name, q, r);
-    } else {
-        const gn_table_desc *table;
-        code = gn_bind_table(b, context, &from->name, &table);
-        if (code == GN_OK) {
-            gn_bind_relation(r, table, from->alias);
-            q->path.kind = GN_PATH_SCAN;
-            q->path.table = table;
-        }
-    }
-    if (code == GN_OK)
-        code = rename_columns(b, from, r);
-    if (code == GN_OK)
-        b->n_relations = 1;
-    return code;
-}
 
 /* ---- the target list ---- */
 
@@ -341,7 +231,7 @@ static gn_code bind_order_key(gn_binder *b, const gn_ast_order *o, gn_query *q, 
         for (uint32_t i = 0; i < list->n && code == GN_OK && found < 0; i++)
             if (gn_expr_equal(list->exprs[i], e))
                 found = (int)i;
-        if (code == GN_OK && found < 0 && q->distinct)
+        if (code == GN_OK && found < 0 && q->distinct && !q->on)
             return gn_bind_fail(b, o->expr->position, GN_COLUMN_REFERENCE,
                                 "for SELECT DISTINCT, ORDER BY expressions must appear in select list");
         if (code == GN_OK && found < 0) {
@@ -378,11 +268,12 @@ static gn_code bind_order_by(gn_binder *b, const gn_ast_query *ast, gn_query *q,
     if (n == 0)
         return GN_OK;
     b->clause = GN_IN_ORDER_BY;
-    uint32_t *targets = gn_arena_calloc(b->arena, n, sizeof *targets);
-    q->sort = gn_arena_calloc(b->arena, n, sizeof *q->sort);
+    uint32_t *targets = gn_arena_calloc(b->arena, n + ast->distinct_on.n, sizeof *targets);
+    q->sort = gn_arena_calloc(b->arena, n + ast->distinct_on.n, sizeof *q->sort);
     if (!targets || !q->sort)
         return gn_error_oom(b->err, gn_arena_account(b->arena));
-    q->sort_projected = q->distinct;
+    q->sort_targets = targets;
+    q->sort_projected = q->distinct && !q->on;
     for (uint32_t i = 0; i < n; i++) {
         const gn_ast_order *o = &ast->order_by.items[i];
         gn_code code = bind_order_key(b, o, q, list, &targets[i]);
@@ -392,17 +283,111 @@ static gn_code bind_order_by(gn_binder *b, const gn_ast_query *ast, gn_query *q,
         q->sort_projected |= is_volatile(list->exprs[targets[i]]);
     }
     q->n_sort = n;
-    for (uint32_t i = 0; i < n; i++) {
-        gn_expr *key = list->exprs[targets[i]];
+    return GN_OK;
+}
+
+/* Only now is it known which targets the order has, and whether it is over the projection. */
+static gn_code settle_order(gn_binder *b, gn_query *q, const target_list *list)
+{
+    for (uint32_t i = 0; i < q->n_sort; i++) {
+        gn_expr *key = list->exprs[q->sort_targets[i]];
         if (q->sort_projected) {
             gn_code code = gn_bind_node(b, GN_E_COLUMN, key->type, key->position, 0, &key);
             if (code != GN_OK)
                 return code;
-            key->column = targets[i];
+            key->column = q->sort_targets[i];
         }
         q->sort[i].expr = key;
     }
     return GN_OK;
+}
+
+/* ---- DISTINCT ON ---- */
+
+/* The target that an item means, an ordinal, an output name or an expression; as ORDER BY's. */
+static gn_code bind_on_item(gn_binder *b, const gn_ast_expr *ast, const gn_query *q, target_list *list, int *found)
+{
+    gn_code code = by_ordinal(b, ast, q->n_visible, found);
+    if (code == GN_OK && *found < 0)
+        code = by_output_name(b, ast, list, q->n_visible, found);
+    gn_expr *e;
+    if (code != GN_OK || *found >= 0 || (code = gn_bind_known(b, ast, &e)) != GN_OK)
+        return code;
+    for (uint32_t i = 0; i < list->n && *found < 0; i++)
+        if (gn_expr_equal(list->exprs[i], e))
+            *found = (int)i;
+    if (*found >= 0)
+        return GN_OK;
+    *found = (int)list->n;
+    return add_target(b, list, e, "");
+}
+
+static gn_code on_not_first(gn_binder *b, const gn_ast_expr *ast)
+{
+    return gn_bind_fail(b, ast->position, GN_COLUMN_REFERENCE,
+                        "SELECT DISTINCT ON expressions must match initial ORDER BY expressions");
+}
+
+static bool is_on(const gn_query *q, uint32_t target, uint32_t *item)
+{
+    for (*item = 0; *item < q->n_on; (*item)++)
+        if (q->on[*item] == target)
+            return true;
+    return false;
+}
+
+/* PostgreSQL's transformDistinctOnClause: ORDER BY begins with items of the list, in any order; those that it lacks
+ * follow, if it has nothing else. */
+static gn_code match_on_with_order(gn_binder *b, const gn_ast_exprs *asts, gn_query *q)
+{
+    gn_sort_key *sort = q->sort;
+    uint32_t *targets = (uint32_t *)q->sort_targets, n = q->n_sort, item;
+    bool skipped = false;
+    for (uint32_t i = 0; i < n; i++) {
+        bool on = is_on(q, targets[i], &item);
+        if (on && skipped)
+            return on_not_first(b, asts->items[item]);
+        skipped |= !on;
+    }
+    for (uint32_t i = 0; i < q->n_on && n; i++) {
+        bool sorted = false;
+        for (uint32_t k = 0; k < q->n_sort && !sorted; k++)
+            sorted = targets[k] == q->on[i];
+        if (sorted)
+            continue;
+        if (skipped)
+            return on_not_first(b, asts->items[i]);
+        targets[q->n_sort] = q->on[i];
+        sort[q->n_sort++] = (gn_sort_key){0};
+    }
+    return GN_OK;
+}
+
+static gn_code bind_distinct_on(gn_binder *b, const gn_ast_query *ast, gn_query *q, target_list *list)
+{
+    uint32_t *on = (uint32_t *)q->on;
+    b->clause = GN_IN_DISTINCT_ON;
+    for (uint32_t i = 0; i < ast->distinct_on.n; i++) {
+        int found = -1;
+        gn_code code = bind_on_item(b, ast->distinct_on.items[i], q, list, &found);
+        if (code != GN_OK)
+            return code;
+        if (list->exprs[found]->type.id == GN_T_JSON)
+            return gn_bind_fail(b, ast->distinct_on.items[i]->position, GN_NO_FUNCTION,
+                                "could not identify an equality operator for type json");
+        on[q->n_on++] = (uint32_t)found;
+        q->sort_projected |= is_volatile(list->exprs[found]);
+    }
+    return match_on_with_order(b, &ast->distinct_on, q);
+}
+
+/* The groups' order is left out; see by_nearness. */
+static void order_by_nearness(gn_query *q)
+{
+    q->by_nearness = true;
+    q->sort = &q->sort[q->n_sort - 1];
+    q->sort_targets = &q->sort_targets[q->n_sort - 1];
+    q->n_sort = 1;
 }
 
 static bool contains_aggregate(const gn_expr *e)
@@ -419,9 +404,7 @@ static gn_code bind_group_key(gn_binder *b, const gn_ast_expr *ast, gn_query *q,
 {
     int found;
     gn_code code = by_ordinal(b, ast, q->n_visible, &found);
-    bool column =
-        ast->kind == GN_A_COLUMN && !ast->column.table && b->n_relations &&
-        (b->relations[0].names || gn_table_column_by_name(b->relations[0].table, gn_bytes_str(ast->column.name)) >= 0);
+    bool column = ast->kind == GN_A_COLUMN && !ast->column.table && gn_bind_has_column(b, ast->column.name);
     if (code == GN_OK && found < 0 && !column) /* an input column of the name goes before an output name */
         code = by_output_name(b, ast, list, q->n_visible, &found);
     if (code == GN_OK && found >= 0)
@@ -476,39 +459,63 @@ static gn_code refuse_query_features(gn_binder *b, const gn_ast_query *ast)
     if (ast->kind >= GN_Q_UNION)
         return gn_bind_unsupported(b, ast->position, "UNION, INTERSECT and EXCEPT are not supported",
                                    "Run the queries one by one.");
-    if (ast->distinct_on.n)
-        return gn_bind_unsupported(b, ast->distinct_on.items[0]->position, "SELECT DISTINCT ON is not supported",
-                                   "GROUP BY may do.");
     return GN_OK;
 }
 
 static gn_code check_distinct(gn_binder *b, const gn_query *q, const target_list *list)
 {
-    for (uint32_t i = 0; q->distinct && i < list->n; i++)
+    for (uint32_t i = 0; q->distinct && !q->on && i < list->n; i++)
         if (list->exprs[i]->type.id == GN_T_JSON)
             return gn_bind_fail(b, list->exprs[i]->position, GN_NO_FUNCTION,
                                 "could not identify an equality operator for type json");
     return GN_OK;
 }
 
+/* WHERE, and what joins ask for. */
+static gn_code bind_where(gn_binder *b, const gn_ast_query *ast, gn_expr *conditions, gn_expr **out)
+{
+    gn_expr *where = NULL, *both;
+    b->clause = GN_IN_WHERE;
+    gn_code code = ast->where ? gn_bind_boolean(b, ast->where, "WHERE", &where) : GN_OK;
+    *out = where ? where : conditions;
+    if (code != GN_OK || !where || !conditions)
+        return code;
+    code = gn_bind_node(b, GN_E_AND, gn_type_of(GN_T_BOOL), 0, 2, &both);
+    if (code != GN_OK)
+        return code;
+    both->args[0] = conditions;
+    both->args[1] = where;
+    *out = both;
+    return GN_OK;
+}
+
 static gn_code bind_select(gn_binder *b, const gn_plan_context *context, const gn_ast_query *ast, gn_query *q)
 {
     target_list list = {0};
-    gn_expr *where = NULL;
+    gn_expr *where = NULL, *conditions = NULL;
+    bool by_nearness = b->by_nearness;
+    b->by_nearness = false;
     q->distinct = ast->distinct;
-    gn_code code = bind_from(b, context, ast, q);
+    if (ast->distinct_on.n && !(q->on = gn_arena_calloc(b->arena, ast->distinct_on.n, sizeof *q->on)))
+        return gn_error_oom(b->err, gn_arena_account(b->arena));
+    gn_code code = gn_bind_from(b, context, ast, q, &conditions);
     b->clause = GN_IN_SELECT;
     if (code == GN_OK)
         code = bind_target_list(b, &ast->targets, &list);
     q->n_visible = list.n;
-    b->clause = GN_IN_WHERE;
-    if (code == GN_OK && ast->where)
-        code = gn_bind_boolean(b, ast->where, "WHERE", &where);
+    if (code == GN_OK)
+        code = bind_where(b, ast, conditions, &where);
     b->clause = GN_IN_HAVING;
     if (code == GN_OK && ast->having)
         code = gn_bind_boolean(b, ast->having, "HAVING", &q->having);
     if (code == GN_OK)
         code = bind_order_by(b, ast, q, &list);
+    if (code == GN_OK && q->on)
+        code = bind_distinct_on(b, ast, q, &list);
+    if (code == GN_OK && by_nearness)
+        order_by_nearness(q);
+    if (code == GN_OK)
+        code = settle_order(b, q, &list);
     if (code == GN_OK)
         code = bind_group_by(b, ast, q, &list);
     if (code == GN_OK)
@@ -523,6 +530,8 @@ static gn_code bind_select(gn_binder *b, const gn_plan_context *context, const g
     q->grouped = ast->group_by.n > 0 || ast->having || b->n_aggregates > 0;
     if (q->grouped)
         code = gn_bind_grouping(b, q);
+    if (code == GN_OK)
+        code = gn_bind_nearest_groups(b, context, ast, q);
     return code == GN_OK ? gn_plan_path(b, context, q, where, false) : code;
 }
 
@@ -592,6 +601,8 @@ static gn_code bind_values(gn_binder *b, const gn_ast_query *ast, gn_query *q)
     q->n_visible = list.n;
     if (code == GN_OK)
         code = bind_order_by(b, ast, q, &list);
+    if (code == GN_OK)
+        code = settle_order(b, q, &list);
     if (code == GN_OK)
         code = bind_limits(b, ast, q);
     q->targets = list.exprs;

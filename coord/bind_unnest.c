@@ -59,11 +59,12 @@ gn_code gn_bind_unnest(gn_binder *b, const gn_ast_from *from, gn_query *q, gn_re
     bool unnest = strcmp(name, "unnest") == 0;
     int at = known_at(name);
     uint32_t n = unnest && call->args.n > 1 ? call->args.n : at >= 0 && known[at].arrays[1] ? 2 : 1;
-    if (n > GN_MAX_COLUMNS)
+    uint32_t n_columns = n + from->ordinality;
+    if (n_columns > GN_MAX_COLUMNS)
         return gn_bind_fail(b, call->position, GN_TOO_MANY_COLUMNS, "functions in FROM can return at most %d columns",
                             (int)GN_MAX_COLUMNS);
-    gn_type *types = gn_arena_calloc(b->arena, n, sizeof *types);
-    const char **names = gn_arena_calloc(b->arena, n, sizeof *names);
+    gn_type *types = gn_arena_calloc(b->arena, n_columns, sizeof *types);
+    const char **names = gn_arena_calloc(b->arena, n_columns, sizeof *names);
     q->path.arrays = gn_arena_calloc(b->arena, n, sizeof *q->path.arrays);
     if (!types || !names || !q->path.arrays)
         return gn_error_oom(b->err, gn_arena_account(b->arena));
@@ -81,8 +82,14 @@ gn_code gn_bind_unnest(gn_binder *b, const gn_ast_from *from, gn_query *q, gn_re
         const char *out = at >= 0 ? known[at].columns[i] : NULL;
         names[i] = out ? out : from->alias && n == 1 ? from->alias : name;
     }
-    *r = (gn_relation){.name = from->alias ? from->alias : name, .n_columns = n, .names = names, .types = types};
+    if (from->ordinality) {
+        types[n] = gn_type_of(GN_T_INT8);
+        names[n] = "ordinality";
+    }
+    *r =
+        (gn_relation){.name = from->alias ? from->alias : name, .n_columns = n_columns, .names = names, .types = types};
     q->path.kind = GN_PATH_UNNEST;
+    q->path.ordinality = from->ordinality;
     q->path.n_arrays = n;
     q->path.function = name;
     return GN_OK;

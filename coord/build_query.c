@@ -94,7 +94,7 @@ gn_ast_query *gn_mk_query_tail(gn_parser *p, gn_ast_query *q, const gn_query_tai
         gn_ast_query *outer = mk_query(p, GN_Q_SELECT, q->position);
         gn_from_alias alias = {.name = "?query?"};
         GN_LIST_PUSH(p, outer->targets, ((gn_ast_target){.expr = gn_mk_star(p, NULL, NULL, q->position)}));
-        GN_LIST_PUSH(p, outer->from, gn_mk_from_query(p, q, &alias));
+        GN_LIST_PUSH(p, outer->from, gn_mk_from_alias(gn_mk_from_query(p, q), &alias));
         q = gn_mk_query_seal(p, outer);
     }
     uint16_t depth = (uint16_t)(q->depth - 1);
@@ -160,20 +160,29 @@ gn_ast_from *gn_mk_from_table(gn_parser *p, const gn_ast_name *name, const gn_fr
     return f;
 }
 
-gn_ast_from *gn_mk_from_function(gn_parser *p, gn_ast_expr *call, const gn_from_alias *alias)
+gn_ast_from *gn_mk_from_function(gn_parser *p, gn_ast_expr *call, bool ordinality)
 {
-    gn_ast_from *f = mk_from(p, GN_FROM_FUNCTION, call->position, alias);
+    gn_ast_from *f = mk_from(p, GN_FROM_FUNCTION, call->position, NULL);
     f->call = call;
+    f->ordinality = ordinality;
     f->depth = call->depth;
     return f;
 }
 
-gn_ast_from *gn_mk_from_query(gn_parser *p, gn_ast_query *query, const gn_from_alias *alias)
+gn_ast_from *gn_mk_from_query(gn_parser *p, gn_ast_query *query)
 {
-    gn_ast_from *f = mk_from(p, GN_FROM_QUERY, query->position, alias);
+    gn_ast_from *f = mk_from(p, GN_FROM_QUERY, query->position, NULL);
     f->query = query;
     f->depth = query->depth;
     return f;
+}
+
+void gn_mk_from_nameless(gn_parser *p, const gn_ast_from *from)
+{
+    if (p->code != GN_OK)
+        return;
+    gn_parser_fail(p, GN_SYNTAX, from->position, "subquery in FROM must have an alias");
+    gn_error_hint(p->err, "For example, FROM (SELECT ...) [AS] foo.");
 }
 
 gn_ast_from *gn_mk_from_alias(gn_ast_from *from, const gn_from_alias *alias)

@@ -6,7 +6,8 @@
 
 /* What EXPLAIN asks after a run; NULL where there is no such operator. */
 typedef struct gn_exec_operators {
-    gn_operator *source, *filter, *aggregate, *having, *sort, *distinct, *limit, *project;
+    gn_operator *source, *filter, *late_filter, *aggregate, *having, *sort, *distinct, *limit, *project;
+    gn_operator *loops[GN_MAX_FROM_ITEMS];
 } gn_exec_operators;
 
 /* Rows kept until they may be sent: RETURNING. */
@@ -40,6 +41,7 @@ typedef struct gn_exec {
     float target_recall;
     bool vector_exact;
     bool timed;
+    uint64_t wanted; /* of a query in FROM: so many rows will probably be asked for; 0: unknown */
     gn_operator *root;
     gn_push push;
     gn_exec_operators operators;
@@ -94,6 +96,10 @@ gn_code gn_scan_ranges(gn_exec *x, const gn_path *path, uint32_t most, gn_arena 
                        uint32_t *n, bool *fits, gn_error *err);
 /* Columns of NULLs, for those that stay where the rows are. */
 gn_code gn_exec_null_batch(gn_exec *x, const gn_type *types, uint32_t n, gn_batch *out, gn_error *err);
+/* Queries in FROM: exec_from.c. On failure `left` is still the caller's. */
+gn_code gn_query_source(gn_exec *x, const gn_path *path, uint64_t limit_hint, gn_operator **out, gn_error *err);
+const gn_exec *gn_query_source_exec(const gn_operator *op);
+gn_code gn_op_loop(gn_exec *x, gn_operator *left, const gn_lateral *item, gn_operator **out, gn_error *err);
 gn_code gn_unnest_source(gn_exec *x, const gn_path *path, gn_operator **out, gn_error *err);
 gn_code gn_vector_source(gn_exec *x, const gn_path *path, uint64_t limit_hint, gn_operator **out, gn_error *err);
 /* Statistics of a vector source, for EXPLAIN ANALYZE. */

@@ -5,7 +5,7 @@ gn_code gn_exec_init(gn_exec *x, const gn_exec_context *context, const gn_plan *
                      gn_arena *arena, gn_error *err)
 {
     uint32_t row = plan->table && plan->info ? plan->table->n_columns : 0;
-    uint32_t n = plan->n_params + 2 * row;
+    uint32_t n = plan->n_params + 2 * row + plan->n_slots;
     *x = (gn_exec){.cluster = context->cluster,
                    .txn = context->txn,
                    .plan = plan,
@@ -17,7 +17,7 @@ gn_code gn_exec_init(gn_exec *x, const gn_exec_context *context, const gn_plan *
                    .vector_exact = context->vector_exact,
                    .timed = context->timed};
     x->params = (gn_value *)params;
-    if (row) {
+    if (row || plan->n_slots) {
         x->params = gn_arena_calloc(arena, n + 1, sizeof *x->params);
         if (!x->params)
             return gn_error_oom(err, context->account);
@@ -83,25 +83,41 @@ static gn_operator *timed(gn_exec *x, gn_operator *op)
 uint64_t gn_exec_kept(const gn_query *q, uint64_t limit, uint64_t offset)
 {
     uint64_t sum;
-    if (limit == UINT64_MAX || __builtin_add_overflow(limit, offset, &sum) || (q->distinct && !q->sort_projected))
+    if (limit == UINT64_MAX || __builtin_add_overflow(limit, offset, &sum) || (q->distinct && !q->sort_projected) ||
+        q->on)
         return UINT64_MAX;
     return sum;
 }
 
 /* What the source will probably be asked for: the limit, if nothing between drops rows or needs them all. */
-static uint64_t hint(const gn_query *q, uint64_t keep)
+static uint64_t hint(const gn_exec *x, const gn_query *q, uint64_t keep)
 {
+    if (q->by_nearness && q->presorted)
+        return x->wanted;
     bool streams = !q->grouped && !q->distinct && (q->presorted || !q->n_sort);
     if (!streams || keep == UINT64_MAX)
         return 0;
     return q->path.kind == GN_PATH_VECTOR || !q->filter ? keep : 0;
 }
 
-static gn_operator *above_source(gn_exec *x, const gn_query *q, gn_operator *op)
+/* *op is the top of what there is, also after a failure. */
+static gn_code from_loops(gn_exec *x, const gn_query *q, gn_operator **op, gn_error *err)
 {
     gn_exec_operators *o = &x->operators;
+    gn_code code = GN_OK;
     if (q->filter && !x->push.filters)
-        op = o->filter = timed(x, gn_op_filter(&x->eval, x->account, op, q->filter));
+        *op = o->filter = timed(x, gn_op_filter(&x->eval, x->account, *op, q->filter));
+    for (uint32_t i = 0; i < q->n_laterals && code == GN_OK; i++)
+        if ((code = gn_op_loop(x, *op, q->laterals[i], &o->loops[i], err)) == GN_OK)
+            *op = o->loops[i];
+    if (q->late_filter)
+        *op = o->late_filter = timed(x, gn_op_filter(&x->eval, x->account, *op, q->late_filter));
+    return code;
+}
+
+static gn_operator *grouping(gn_exec *x, const gn_query *q, gn_operator *op)
+{
+    gn_exec_operators *o = &x->operators;
     if (q->grouped && x->push.groups)
         op = o->aggregate =
             timed(x, gn_op_aggregate_combine(&x->eval, x->account, op, q->keys, q->n_keys, q->calls, q->n_calls));
@@ -164,22 +180,29 @@ gn_code gn_exec_open_query(gn_exec *x, const gn_query *q, gn_error *err)
     uint64_t keep = gn_exec_kept(q, limit, offset);
     code = gn_exec_push(x, q, keep, false, err);
     if (code == GN_OK)
-        code = gn_exec_source(x, &q->path, false, hint(q, keep), &o->source, err);
+        code = gn_exec_source(x, &q->path, false, hint(x, q, keep), &o->source, err);
     if (code != GN_OK)
         return code;
-    gn_operator *op = above_source(x, q, o->source);
+    x->root = o->source;
+    code = from_loops(x, q, &x->root, err);
+    if (code != GN_OK)
+        return code;
+    gn_operator *op = grouping(x, q, x->root);
     bool limited = limit != UINT64_MAX || offset;
     if (q->n_sort && !q->presorted && !q->sort_projected)
         op = o->sort = timed(x, gn_op_sort(&x->eval, x->account, op, q->sort, q->n_sort, keep));
     if (limited && !q->distinct && !q->sort_projected)
         op = o->limit = timed(x, gn_op_limit(&x->eval, x->account, op, offset, limit));
-    op = project(x, q, op, q->sort_projected ? q->n_targets : q->n_visible);
-    if (q->distinct)
+    bool whole = q->sort_projected || q->on;
+    op = project(x, q, op, whole ? q->n_targets : q->n_visible);
+    if (q->distinct && !q->on)
         op = o->distinct = timed(x, gn_op_distinct(&x->eval, x->account, op));
-    if (q->sort_projected) {
+    if (q->sort_projected && q->n_sort)
         op = o->sort = timed(x, gn_op_sort(&x->eval, x->account, op, q->sort, q->n_sort, keep));
+    if (q->on)
+        op = o->distinct = timed(x, gn_op_distinct_on(&x->eval, x->account, op, q->on, q->n_on));
+    if (whole)
         code = trim(x, q, &op, err);
-    }
     if (limited && !o->limit)
         op = o->limit = timed(x, gn_op_limit(&x->eval, x->account, op, offset, limit));
     x->root = op;

@@ -13,6 +13,7 @@ typedef struct series_source {
     gn_batch batch;
     bool started, finished;
     int64_t next, stop, step;
+    int64_t number; /* of the last row */
 } series_source;
 
 static void nothing_to_close(gn_operator *op)
@@ -68,6 +69,8 @@ static gn_code series_next(gn_operator *op, gn_batch **out, gn_error *err)
     while (code == GN_OK && !s->finished && n < GN_BATCH_ROWS) {
         if (s->step > 0 ? s->next > s->stop : s->next < s->stop)
             break;
+        if (s->path->ordinality)
+            s->batch.columns[1].i64[n] = ++s->number;
         if (c->type.id == GN_T_INT4)
             c->i32[n++] = (int32_t)s->next;
         else
@@ -439,6 +442,8 @@ gn_code gn_exec_source(gn_exec *x, const gn_path *path, bool with_keys, uint64_t
         return simple_source(x, path, out, err);
     case GN_PATH_UNNEST:
         return gn_unnest_source(x, path, out, err);
+    case GN_PATH_QUERY:
+        return gn_query_source(x, path, limit_hint, out, err);
     case GN_PATH_ROW:
     case GN_PATH_SERIES:
         return simple_source(x, path, out, err);

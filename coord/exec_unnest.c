@@ -8,6 +8,8 @@ typedef struct unnest_source {
     const gn_path *path;
     gn_batch batch;
     gn_array_iter *arrays;
+    uint32_t n_arrays; /* as many as columns, but for the row's number */
+    int64_t number;    /* of the last row */
     bool started;
 } unnest_source;
 
@@ -51,17 +53,19 @@ static gn_code unnest_next(gn_operator *op, gn_batch **out, gn_error *err)
     gn_batch_clear(&s->batch);
     while (code == GN_OK && s->batch.n_rows < GN_BATCH_ROWS) {
         bool any = false;
-        for (uint32_t i = 0; i < s->path->n_types; i++)
+        for (uint32_t i = 0; i < s->n_arrays; i++)
             any |= s->arrays[i].at < s->arrays[i].n_items;
         if (!any)
             break;
-        for (uint32_t i = 0; i < s->path->n_types; i++) {
+        for (uint32_t i = 0; i < s->n_arrays; i++) {
             gn_value item;
             if (gn_array_next(&s->arrays[i], &item) && !item.is_null)
                 gn_column_set(&s->batch.columns[i], s->batch.n_rows, &item);
             else
                 gn_column_set_null(&s->batch.columns[i], s->batch.n_rows);
         }
+        if (s->path->ordinality)
+            s->batch.columns[s->n_arrays].i64[s->batch.n_rows] = ++s->number;
         s->batch.n_rows++;
     }
     *out = &s->batch;
@@ -84,6 +88,7 @@ gn_code gn_unnest_source(gn_exec *x, const gn_path *path, gn_operator **out, gn_
     s->op = (gn_operator){
         .ops = &ops, .n_columns = path->n_types, .types = path->types, .eval = &x->eval, .timed = x->timed};
     s->x = x;
+    s->n_arrays = path->n_types - path->ordinality;
     s->path = path;
     *out = &s->op;
     return gn_batch_init(&s->batch, path->types, path->n_types, x->arena, err);

@@ -1,12 +1,12 @@
-/* EXPLAIN: the plan as a chain of nodes, each with its properties, printed as PostgreSQL's text or as JSON. ANALYZE
- * runs the statement and takes the figures from its operators. */
+/* EXPLAIN: the plan as a tree of nodes from the top, each with its depth and properties, printed as PostgreSQL's text
+ * or as JSON. ANALYZE runs the statement and takes the figures from its operators. */
 #include "coord/session_private.h"
 #include "index/vector_index.h"
 
 #include <stdio.h>
 #include <strings.h>
 
-enum { MAX_EXPR_TEXT = 300, MAX_PROPERTIES = 12, MAX_NODES = 12, MAX_SHARDS_SHOWN = 64 };
+enum { MAX_EXPR_TEXT = 300, MAX_PROPERTIES = 12, MAX_NODES = 64, MAX_SHARDS_SHOWN = 64 };
 
 typedef struct property {
     const char *key;
@@ -16,7 +16,8 @@ typedef struct property {
 
 typedef struct node {
     const char *type;
-    char *title;           /* the type with what it works on */
+    char *title; /* the type with what it works on */
+    uint32_t depth;
     double rows;           /* estimate; negative: none */
     const gn_operator *op; /* figures of ANALYZE */
     property properties[MAX_PROPERTIES];
@@ -30,8 +31,9 @@ typedef struct explainer {
     gn_error *err;
     const gn_plan *plan;
     bool analyze, costs, timing, summary, verbose, json, failed;
-    node nodes[MAX_NODES]; /* from the top */
-    uint32_t n_nodes;
+    node *nodes; /* MAX_NODES, from the top: one and all below it, then the next of its depth */
+    uint32_t n_nodes, depth;
+    const gn_exec *exec; /* the run of the query at hand */
     uint64_t planning_ns, execution_ns;
 } explainer;
 
@@ -53,7 +55,7 @@ static char *text(explainer *e, const char *format, ...)
 static node *add_node(explainer *e, const char *type, char *title, double rows, const gn_operator *op)
 {
     node *n = &e->nodes[e->n_nodes < MAX_NODES - 1 ? e->n_nodes++ : MAX_NODES - 1];
-    *n = (node){.type = type, .title = title, .rows = rows, .op = op};
+    *n = (node){.type = type, .title = title, .depth = e->depth++, .rows = rows, .op = op};
     return n;
 }
 
@@ -116,11 +118,11 @@ static const char *const *grouped_names(explainer *e, const gn_query *q, uint32_
     if (!names)
         return NULL;
     for (uint32_t i = 0; i < q->n_keys; i++)
-        names[i] = one_expr(e, q->keys[i], q->path_names, q->path.n_types);
+        names[i] = one_expr(e, q->keys[i], q->path_names, gn_query_inputs(q));
     for (uint32_t i = 0; i < q->n_calls; i++) {
         const gn_aggregate_call *c = &q->calls[i];
         const char *args =
-            expr_list(e, (const gn_expr *const *)c->args, c->n_args, ", ", q->path_names, q->path.n_types);
+            expr_list(e, (const gn_expr *const *)c->args, c->n_args, ", ", q->path_names, gn_query_inputs(q));
         names[q->n_keys + i] = text(e, "%s(%s%s%s)", q->call_names[i], c->distinct ? "DISTINCT " : "",
                                     c->n_args ? args : "*", c->n_order ? " ORDER BY ..." : "");
     }
@@ -179,7 +181,7 @@ static void explain_vector(explainer *e, node *n, const gn_path *path)
     if (!e->analyze || !n->op)
         return;
     gn_vector_scan_stats stats;
-    gn_vector_source_stats(e->p->exec.operators.source, &stats);
+    gn_vector_source_stats(e->exec->operators.source, &stats);
     add(n, "Vector Search",
         text(e, "distances=%llu searches=%llu segments=%u tail=%llu ef=%u", (unsigned long long)stats.distances,
              (unsigned long long)stats.searches, stats.segments, (unsigned long long)stats.tail_rows, stats.ef),
@@ -211,7 +213,7 @@ static char *scan_title(explainer *e, const gn_query *q)
 /* What the groups do with their rows before any of them travels. */
 static void explain_push(explainer *e, node *n, const gn_query *q)
 {
-    const gn_push *push = &e->p->exec.push;
+    const gn_push *push = &e->exec->push;
     const gn_fragment *f = push->path == &q->path ? push->fragment : NULL;
     if (!f)
         return;
@@ -234,7 +236,7 @@ static void explain_filter(explainer *e, node *n, const gn_query *q, const gn_ex
 {
     if (!q->filter)
         return;
-    add(n, "Filter", one_expr(e, q->filter, q->path_names, q->path.n_types), false);
+    add(n, "Filter", one_expr(e, q->filter, q->path_names, gn_query_inputs(q)), false);
     if (q->path.within)
         add(n, "Few Matches By",
             text(e, "%s", q->path.within->index ? q->path.within->index->name : q->path.table->key_name), false);
@@ -245,8 +247,11 @@ static void explain_filter(explainer *e, node *n, const gn_query *q, const gn_ex
     n->op = o->filter;
 }
 
+static void explain_query(explainer *e, const gn_query *q, const gn_exec *x);
+
 static void explain_source(explainer *e, const gn_query *q, const gn_exec_operators *o)
 {
+    static const gn_exec none;
     const gn_path *path = &q->path;
     node *n;
     switch (path->kind) {
@@ -276,6 +281,11 @@ static void explain_source(explainer *e, const gn_query *q, const gn_exec_operat
         n = add_node(e, "Function Scan", text(e, "Function Scan on %s", path->function), path->rows_estimate,
                      o->source);
         break;
+    case GN_PATH_QUERY:
+        n = add_node(e, "Subquery Scan", text(e, "Subquery Scan"), path->rows_estimate, o->source);
+        explain_filter(e, n, q, o);
+        explain_query(e, path->sub, o->source ? gn_query_source_exec(o->source) : &none);
+        return;
     case GN_PATH_EMPTY:
         n = add_node(e, "Result", text(e, "Result"), 0, o->source);
         add(n, "One-Time Filter", text(e, "false"), false);
@@ -289,7 +299,7 @@ static void explain_source(explainer *e, const gn_query *q, const gn_exec_operat
 
 static void explain_sort(explainer *e, const gn_query *q, const gn_exec_operators *o)
 {
-    uint32_t n_names = q->path.n_types;
+    uint32_t n_names = gn_query_inputs(q);
     const char *const *names = q->path_names;
     if (q->sort_projected) {
         names = result_names(e, q);
@@ -314,7 +324,7 @@ static void explain_aggregate(explainer *e, const gn_query *q, const gn_exec_ope
                        q->having ? o->having : o->aggregate);
     if (q->n_keys)
         add(n, "Group Key",
-            expr_list(e, (const gn_expr *const *)q->keys, q->n_keys, ", ", q->path_names, q->path.n_types), false);
+            expr_list(e, (const gn_expr *const *)q->keys, q->n_keys, ", ", q->path_names, gn_query_inputs(q)), false);
     if (!q->having)
         return;
     const char *const *names = grouped_names(e, q, &n_names);
@@ -324,21 +334,50 @@ static void explain_aggregate(explainer *e, const gn_query *q, const gn_exec_ope
             text(e, "%llu", (unsigned long long)(o->aggregate->stats.rows - o->having->stats.rows)), true);
 }
 
-static void explain_query(explainer *e, const gn_query *q)
+/* The outermost loop first: the last item of FROM. What is run again and again has no figures of its own. */
+static void explain_loops(explainer *e, const gn_query *q, const gn_exec *x, uint32_t n)
 {
-    const gn_exec_operators *o = &e->p->exec.operators;
+    static const gn_exec none;
+    if (n == 0) {
+        e->exec = x;
+        explain_source(e, q, &x->operators);
+        return;
+    }
+    const gn_lateral *l = q->laterals[n - 1];
+    node *loop = add_node(e, "Nested Loop", text(e, "Nested Loop%s", l->left ? " Left Join" : ""), q->rows,
+                          x->operators.loops[n - 1]);
+    if (n == q->n_laterals && q->late_filter)
+        add(loop, "Filter", one_expr(e, q->late_filter, q->path_names, gn_query_inputs(q)), false);
+    uint32_t depth = e->depth;
+    explain_loops(e, q, x, n - 1);
+    e->depth = depth;
+    explain_query(e, l->sub, &none);
+}
+
+static void explain_query(explainer *e, const gn_query *q, const gn_exec *x)
+{
+    const gn_exec_operators *o = &x->operators;
     bool sorts = q->n_sort && !q->presorted;
     if (q->limit || q->offset)
         add_node(e, "Limit", text(e, "Limit"), q->rows, o->limit);
+    if (q->on) {
+        node *n = add_node(e, "Unique", text(e, "Unique"), q->rows, o->distinct);
+        char *keys = text(e, "%s", "");
+        for (uint32_t i = 0; i < q->n_on && !q->grouped; i++)
+            keys = text(e, "%s%s%s", keys, i ? ", " : "",
+                        one_expr(e, q->targets[q->on[i]], q->path_names, gn_query_inputs(q)));
+        if (*keys)
+            add(n, "Unique Key", keys, false);
+    }
     if (sorts && q->sort_projected)
         explain_sort(e, q, o);
-    if (q->distinct)
+    if (q->distinct && !q->on)
         add_node(e, "Unique", text(e, "HashAggregate (distinct)"), q->rows, o->distinct);
     if (sorts && !q->sort_projected)
         explain_sort(e, q, o);
     if (q->grouped)
         explain_aggregate(e, q, o);
-    explain_source(e, q, o);
+    explain_loops(e, q, x, q->n_laterals);
 }
 
 static void explain_plan(explainer *e)
@@ -352,7 +391,7 @@ static void explain_plan(explainer *e)
             add(n, "Rows Written", text(e, "%llu", (unsigned long long)e->p->exec.n_rows), true);
     }
     if (plan->query)
-        explain_query(e, plan->query);
+        explain_query(e, plan->query, &e->p->exec);
     else
         add_node(e, "Result", text(e, plan->n_rows == 1 ? "Result" : "Values Scan on \"*VALUES*\""), plan->n_rows,
                  NULL);
@@ -419,7 +458,7 @@ static gn_code print_text(explainer *e)
 {
     gn_code code = GN_OK;
     for (uint32_t i = 0; i < e->n_nodes && code == GN_OK; i++)
-        code = print_node(e, &e->nodes[i], i);
+        code = print_node(e, &e->nodes[i], e->nodes[i].depth);
     if (code == GN_OK)
         code = print_shards(e);
     if (code == GN_OK && e->summary)
@@ -467,11 +506,16 @@ static void json_node(explainer *e, gn_buf *out, uint32_t i)
         else
             json_string(out, n->properties[k].value);
     }
-    if (i + 1 < e->n_nodes) {
-        gn_buf_append_str(out, ", \"Plans\": [");
-        json_node(e, out, i + 1);
-        gn_buf_append_str(out, "]");
+    bool any = false;
+    for (uint32_t k = i + 1; k < e->n_nodes && e->nodes[k].depth > n->depth; k++) {
+        if (e->nodes[k].depth != n->depth + 1)
+            continue;
+        gn_buf_append_str(out, any ? ", " : ", \"Plans\": [");
+        json_node(e, out, k);
+        any = true;
     }
+    if (any)
+        gn_buf_append_str(out, "]");
     gn_buf_append_str(out, "}");
 }
 
@@ -631,7 +675,10 @@ static gn_code foresee(explainer *e)
 
 gn_code gn_run_explain(gn_session *s, gn_portal *p, const gn_ast_explain *ast, gn_error *err)
 {
-    explainer e = {.s = s, .p = p, .arena = p->arena, .err = err};
+    explainer e = {.s = s, .p = p, .arena = p->arena, .err = err, .exec = &p->exec};
+    e.nodes = gn_arena_calloc(p->arena, MAX_NODES, sizeof *e.nodes);
+    if (!e.nodes)
+        return gn_error_oom(err, &p->account);
     gn_code code = read_options(&e, &ast->options);
     if (code != GN_OK)
         return code;

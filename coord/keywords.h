@@ -126,7 +126,7 @@
     X("join", JOIN, T)                       \
     X("key", KEY, U)                         \
     X("last", LAST, U)                       \
-    X("lateral", RESERVED, R)                \
+    X("lateral", LATERAL, R)                 \
     X("leading", LEADING, R)                 \
     X("least", LEAST, C)                     \
     X("left", LEFT, T)                       \
@@ -159,6 +159,7 @@
     X("operator", OPERATOR, U)               \
     X("or", OR, R)                           \
     X("order", ORDER, R)                     \
+    X("ordinality", ORDINALITY, U)           \
     X("outer", OUTER, T)                     \
     X("over", OVER, U)                       \
     X("overlaps", TYPE_FUNC, T)              \

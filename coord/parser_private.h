@@ -166,8 +166,9 @@ gn_ast_query *gn_mk_query_with(gn_parser *p, gn_ast_query *query, const gn_ast_q
 gn_ast_query *gn_mk_with(gn_parser *p, gn_ast_ctes ctes, bool recursive, int position);
 gn_ast_cte gn_mk_cte(gn_parser *p, const gn_token *name, gn_ast_names columns, gn_ast_statement *statement);
 gn_ast_from *gn_mk_from_table(gn_parser *p, const gn_ast_name *name, const gn_from_alias *alias);
-gn_ast_from *gn_mk_from_function(gn_parser *p, gn_ast_expr *call, const gn_from_alias *alias);
-gn_ast_from *gn_mk_from_query(gn_parser *p, gn_ast_query *query, const gn_from_alias *alias);
+gn_ast_from *gn_mk_from_function(gn_parser *p, gn_ast_expr *call, bool ordinality);
+gn_ast_from *gn_mk_from_query(gn_parser *p, gn_ast_query *query);
+void gn_mk_from_nameless(gn_parser *p, const gn_ast_from *from); /* refuses it */
 gn_ast_from *gn_mk_from_alias(gn_ast_from *from, const gn_from_alias *alias);
 gn_ast_from *gn_mk_join(gn_parser *p, gn_ast_join kind, gn_ast_from *left, gn_ast_from *right, int position);
 void gn_mk_join_on(gn_parser *p, gn_ast_from *join, gn_ast_expr *on);

@@ -29,6 +29,16 @@ static gn_code bind(gn_binder *b, const gn_plan_context *context, const gn_ast_s
     }
 }
 
+static gn_code keep_tables(const gn_binder *b, gn_plan *plan)
+{
+    plan->tables = gn_arena_alloc(plan->arena, (b->n_tables + 1) * sizeof *plan->tables);
+    if (!plan->tables)
+        return gn_error_oom(b->err, gn_arena_account(plan->arena));
+    for (uint32_t i = 0; i < b->n_tables; i++)
+        plan->tables[plan->n_tables++] = gn_table_desc_retain(b->tables[i]);
+    return GN_OK;
+}
+
 gn_code gn_plan_create(const gn_plan_context *context, const gn_ast_statement *statement, const gn_type *types,
                        uint32_t n_types, gn_plan **out, gn_error *err)
 {
@@ -48,12 +58,15 @@ gn_code gn_plan_create(const gn_plan_context *context, const gn_ast_statement *s
         code = bind(&b, context, statement, plan);
     if (code == GN_OK)
         code = gn_binder_finish(&b);
+    if (code == GN_OK)
+        code = keep_tables(&b, plan);
     if (code != GN_OK) {
         gn_plan_release(plan);
         return code;
     }
     plan->params = b.params;
     plan->n_params = b.n_params;
+    plan->n_slots = b.n_slots;
     *out = plan;
     return GN_OK;
 }
@@ -68,17 +81,25 @@ void gn_plan_release(gn_plan *plan)
 {
     if (!plan || --plan->refs > 0)
         return;
+    for (uint32_t i = 0; i < plan->n_tables; i++)
+        gn_table_desc_release(plan->tables[i]);
     gn_table_desc_release(plan->table);
     gn_table_info_release(plan->info);
     gn_arena_destroy(plan->arena);
 }
 
+static bool is_still(gn_dtxn *txn, const gn_table_desc *table)
+{
+    const gn_table_desc *now = gn_dtxn_table(txn, table->id);
+    return now == table || (now && now->version == table->version);
+}
+
 bool gn_plan_valid(const gn_plan *plan, gn_dtxn *txn, uint32_t plan_epoch)
 {
-    if (plan->plan_epoch != plan_epoch)
+    if (plan->plan_epoch != plan_epoch || (plan->table && !is_still(txn, plan->table)))
         return false;
-    if (!plan->table)
-        return true;
-    const gn_table_desc *now = gn_dtxn_table(txn, plan->table->id);
-    return now == plan->table || (now && now->version == plan->table->version);
+    for (uint32_t i = 0; i < plan->n_tables; i++)
+        if (plan->tables[i] != plan->table && !is_still(txn, plan->tables[i]))
+            return false;
+    return true;
 }

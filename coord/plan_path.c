@@ -26,6 +26,8 @@ typedef struct planner {
     gn_query *q;
     conjunct *conjuncts;
     uint32_t n_conjuncts, cap_conjuncts;
+    gn_expr **late; /* conjuncts about appended columns */
+    uint32_t n_late, cap_late;
     double table_rows, real_rows;
     double limit; /* rows wanted, INFINITY = all */
 } planner;
@@ -55,7 +57,7 @@ static int plain_column(const gn_expr *e)
         if (text || widened)
             e = in;
     }
-    return e->kind == GN_E_COLUMN && !(e->column & GN_AGGREGATE_REF) ? (int)e->column : -1;
+    return e->kind == GN_E_COLUMN && !(e->column & (GN_AGGREGATE_REF | GN_APPENDED)) ? (int)e->column : -1;
 }
 
 static bool is_integer(gn_type t)
@@ -164,6 +166,16 @@ static gn_code add_conjunct(planner *p, gn_expr *e)
     return GN_OK;
 }
 
+static bool needs_appended(const gn_expr *e)
+{
+    if (e->kind == GN_E_COLUMN && (e->column & GN_APPENDED))
+        return true;
+    for (uint32_t i = 0; i < e->n_args; i++)
+        if (needs_appended(e->args[i]))
+            return true;
+    return false;
+}
+
 /* Takes ANDs apart; a constant that is true goes, one that is not empties the result. */
 static gn_code flatten(planner *p, gn_expr *e)
 {
@@ -181,7 +193,7 @@ static gn_code flatten(planner *p, gn_expr *e)
             p->q->path.kind = GN_PATH_EMPTY;
         return GN_OK;
     }
-    return add_conjunct(p, e);
+    return needs_appended(e) ? gn_bind_remember(p->b, &p->late, &p->n_late, &p->cap_late, e) : add_conjunct(p, e);
 }
 
 /* ---- candidates ---- */
@@ -274,7 +286,7 @@ static bool match_order(const planner *p, const key_columns *k, candidate *c)
         const gn_sort_key *key = &q->sort[s];
         if (key->expr->kind == GN_E_CONST)
             continue;
-        if (key->expr->kind != GN_E_COLUMN || (key->expr->column & GN_AGGREGATE_REF))
+        if (key->expr->kind != GN_E_COLUMN || (key->expr->column & (GN_AGGREGATE_REF | GN_APPENDED)))
             return false;
         bool held = false;
         for (uint32_t i = 0; i < c->path.n_parts && !held; i++)
@@ -390,8 +402,8 @@ static const gn_index_desc *index_of_distance(const planner *p, const gn_expr *e
     int at = e->args[0]->kind == GN_E_COLUMN ? 0 : 1;
     *column = e->args[at];
     *query = e->args[1 - at];
-    if ((*column)->kind != GN_E_COLUMN || ((*column)->column & GN_AGGREGATE_REF) || !gn_expr_is_constant(*query) ||
-        !gn_type_same((*query)->type, (*column)->type))
+    if ((*column)->kind != GN_E_COLUMN || ((*column)->column & (GN_AGGREGATE_REF | GN_APPENDED)) ||
+        !gn_expr_is_constant(*query) || !gn_type_same((*query)->type, (*column)->type))
         return NULL;
     for (uint32_t i = 0; i < t->n_indexes; i++) {
         const gn_index_desc *x = &t->indexes[i];
@@ -430,7 +442,7 @@ static bool find_nearness(const planner *p, nearness *out)
 {
     const gn_query *q = p->q;
     *out = (nearness){0};
-    if (q->n_sort > 1 || q->grouped || q->distinct || q->sort_projected || q->n_targets == 0)
+    if (q->n_sort > 1 || q->grouped || (q->distinct && !q->by_nearness) || q->sort_projected || q->n_targets == 0)
         return false;
     if (q->n_sort == 1) {
         if (q->sort[0].descending || q->sort[0].nulls_first)
@@ -441,7 +453,7 @@ static bool find_nearness(const planner *p, nearness *out)
             return false;
     }
     find_radius(p, out);
-    return out->index && (out->radius || (q->n_sort && q->limit));
+    return out->index && (out->radius || (q->n_sort && (q->limit || q->by_nearness)));
 }
 
 /* The way to few rows is found out when they are read: they are many only where the index is left to say so. Before
@@ -490,7 +502,7 @@ static void mark(const gn_expr *e, uint8_t *used)
 {
     if (!e)
         return;
-    if (e->kind == GN_E_COLUMN && !(e->column & GN_AGGREGATE_REF))
+    if (e->kind == GN_E_COLUMN && !(e->column & (GN_AGGREGATE_REF | GN_APPENDED)))
         used[e->column] = 1;
     for (uint32_t i = 0; i < e->n_args; i++)
         mark(e->args[i], used);
@@ -512,8 +524,13 @@ static void mark_used(const planner *p, uint8_t *used)
             mark(q->calls[i].args[a], used);
     }
     for (uint32_t i = 0; i < q->n_targets && !q->grouped; i++)
-        if (i < q->n_visible || !q->presorted)
+        if (i < q->n_visible || !q->presorted || q->on)
             mark(q->targets[i], used);
+    for (uint32_t i = 0; i < p->n_late; i++)
+        mark(p->late[i], used);
+    for (uint32_t i = 0; i < q->n_laterals; i++)
+        for (uint32_t k = 0; k < q->laterals[i]->n_args; k++)
+            mark(q->laterals[i]->args[k], used);
 }
 
 /* Numbers the columns that the scan gives, and rewrites every reference. References within conditions that the path
@@ -551,9 +568,33 @@ static gn_code settle_columns(planner *p, bool all_columns)
         gn_expr *e = p->b->columns[i];
         if (e->column & GN_KEEP_ORDINAL)
             e->column &= ~(uint32_t)GN_KEEP_ORDINAL;
-        else
+        else if (!(e->column & GN_APPENDED))
             e->column = places[e->column];
     }
+    return GN_OK;
+}
+
+/* Appended columns lie behind those of the path. */
+static gn_code settle_appended(planner *p)
+{
+    gn_query *q = p->q;
+    uint32_t n = q->path.n_types;
+    if (q->n_appended == 0)
+        return GN_OK;
+    for (uint32_t i = 0; i < p->b->n_columns; i++) {
+        gn_expr *e = p->b->columns[i];
+        if (e->column & GN_APPENDED)
+            e->column = n + (e->column & ~(uint32_t)GN_APPENDED);
+    }
+    const char **names = gn_arena_calloc(p->b->arena, gn_query_inputs(q) + 1, sizeof *names);
+    if (!names)
+        return oom(p);
+    for (uint32_t i = 0; i < n; i++)
+        names[i] = q->path_names[i];
+    for (uint32_t i = 0; i < q->n_laterals; i++)
+        for (uint32_t k = 0; k < q->laterals[i]->sub->n_visible; k++)
+            names[n++] = q->laterals[i]->sub->columns[k].name;
+    q->path_names = names;
     return GN_OK;
 }
 
@@ -598,6 +639,19 @@ static gn_code choose(planner *p)
 
 /* ---- the rest of the query ---- */
 
+static gn_code all_of(planner *p, gn_expr **args, uint32_t n, gn_expr **out)
+{
+    *out = n ? args[0] : NULL;
+    if (n <= 1)
+        return GN_OK;
+    gn_code code = gn_bind_node(p->b, GN_E_AND, gn_type_of(GN_T_BOOL), 0, 0, out);
+    if (code == GN_OK) {
+        (*out)->args = args;
+        (*out)->n_args = n;
+    }
+    return code;
+}
+
 static gn_code make_filter(planner *p)
 {
     uint32_t n = 0;
@@ -607,16 +661,8 @@ static gn_code make_filter(planner *p)
     for (uint32_t i = 0; i < p->n_conjuncts; i++)
         if (!p->conjuncts[i].used)
             args[n++] = p->conjuncts[i].expr;
-    if (n <= 1) {
-        p->q->filter = n ? args[0] : NULL;
-        return GN_OK;
-    }
-    gn_code code = gn_bind_node(p->b, GN_E_AND, gn_type_of(GN_T_BOOL), 0, 0, &p->q->filter);
-    if (code == GN_OK) {
-        p->q->filter->args = args;
-        p->q->filter->n_args = n;
-    }
-    return code;
+    gn_code code = all_of(p, args, n, &p->q->filter);
+    return code == GN_OK ? all_of(p, p->late, p->n_late, &p->q->late_filter) : code;
 }
 
 static void fold_list(const planner *p, gn_expr **list, uint32_t n)
@@ -682,11 +728,15 @@ static void estimate(planner *p)
         q->rows = q->path.rows_estimate = 1000;
     else if (q->path.kind == GN_PATH_UNNEST)
         q->rows = q->path.rows_estimate = 10; /* as PostgreSQL of an array that it does not know */
+    else if (q->path.kind == GN_PATH_QUERY)
+        q->rows = q->path.rows_estimate = q->path.sub->rows;
     else if (q->path.kind == GN_PATH_EMPTY)
         q->rows = q->path.rows_estimate = 0;
+    for (uint32_t i = 0; i < q->n_laterals; i++)
+        q->rows *= fmax(1, q->laterals[i]->sub->rows);
     if (q->grouped)
         q->rows = q->n_keys ? fmax(1, fmin(q->rows, 200)) : 1;
-    q->rows = fmin(q->rows, p->limit);
+    q->rows = fmin(q->rows, wanted_rows(q));
 }
 
 static gn_code plan_table(planner *p, bool all_columns)
@@ -709,14 +759,18 @@ gn_code gn_plan_path(gn_binder *b, const gn_plan_context *context, gn_query *q, 
     planner p = {.b = b, .context = context, .q = q};
     bool table = q->path.kind == GN_PATH_SCAN;
     gn_code code = where ? flatten(&p, where) : GN_OK;
-    p.limit = wanted_rows(q);
+    p.limit = q->n_laterals ? INFINITY : wanted_rows(q);
     if (code == GN_OK && table)
         code = plan_table(&p, all_columns);
-    if (code == GN_OK && (q->path.kind == GN_PATH_SERIES || q->path.kind == GN_PATH_UNNEST)) {
+    bool own_columns =
+        q->path.kind == GN_PATH_SERIES || q->path.kind == GN_PATH_UNNEST || q->path.kind == GN_PATH_QUERY;
+    if (code == GN_OK && own_columns) {
         q->path.types = b->relations[0].types;
         q->path.n_types = b->relations[0].n_columns;
         q->path_names = (const char **)b->relations[0].names;
     }
+    if (code == GN_OK)
+        code = settle_appended(&p);
     if (code == GN_OK)
         code = make_filter(&p);
     if (code != GN_OK)

@@ -1,9 +1,10 @@
 /* Plans: what the binder and planner make of a statement, immutable and reusable until a table of theirs changes. All
  * memory is the plan's arena.
  *
- *   path -> filter -> [aggregate -> having] -> sort -> project -> distinct -> limit
+ *   path -> filter -> [loops -> late filter] -> [aggregate -> having] -> sort -> project -> distinct -> limit
  *
- * where sort comes after project (over the projected columns) when DISTINCT or a volatile sort key asks for it. */
+ * where sort comes after project (over the projected columns) when DISTINCT or a volatile sort key asks for it. The
+ * distinct of DISTINCT ON comes after the sort. */
 #ifndef GN_COORD_PLAN_PRIVATE_H
 #define GN_COORD_PLAN_PRIVATE_H
 
@@ -20,6 +21,7 @@ typedef enum gn_path_kind {
     GN_PATH_UNNEST, /* other functions in FROM: arrays side by side */
     GN_PATH_SCAN,   /* a table, by its primary key or a btree index */
     GN_PATH_VECTOR, /* a table, in order of distance by a vector index */
+    GN_PATH_QUERY,  /* a query in FROM */
     GN_PATH_EMPTY,  /* the condition is never true */
 } gn_path_kind;
 
@@ -57,6 +59,8 @@ typedef struct gn_path {
     gn_expr *order;               /* vector: the whole distance expression */
     uint32_t vector_ordinal;      /* the table's column that it is about */
 
+    struct gn_query *sub; /* QUERY */
+    bool ordinality;      /* SERIES, UNNEST: one column more, the row's number */
     gn_expr *series[3];
     gn_expr **arrays; /* UNNEST: one a column; with `fill` its arguments */
     uint32_t n_arrays;
@@ -72,9 +76,24 @@ typedef struct gn_path {
     double cost;
 } gn_path;
 
+/* An item of FROM after the first: a query that is run for each row of what stands before it. What it names of that row
+ * are parameters, its slots. */
+typedef struct gn_lateral {
+    struct gn_query *sub;
+    const char *name;
+    bool left;      /* LEFT JOIN ... ON true: a row without a partner comes with NULLs */
+    gn_expr **args; /* over the row */
+    uint32_t *slots;
+    uint32_t n_args, cap_args;
+} gn_lateral;
+
 typedef struct gn_query {
     gn_path path;
     gn_expr *filter; /* what the path does not fulfil, over its output */
+    gn_lateral *laterals[GN_MAX_FROM_ITEMS];
+    uint32_t n_laterals;
+    uint32_t n_appended;  /* their columns, behind the path's */
+    gn_expr *late_filter; /* what needs them */
     bool grouped;
     gn_expr **keys;
     uint32_t n_keys;
@@ -89,9 +108,15 @@ typedef struct gn_query {
     bool presorted;      /* the path gives the order */
     bool sort_projected; /* the keys are columns of the projection */
     bool distinct;
+    const uint32_t *on; /* DISTINCT ON: these targets; NULL: all */
+    uint32_t n_on;
+    const uint32_t *sort_targets; /* which target each key is */
+    /* Of DISTINCT ON (groups) ... ORDER BY groups, x, of which the query around it wants the first by x: the order is
+     * by x alone, and the first of each group is the group's. So rows may come from an index until there are enough. */
+    bool by_nearness;
     gn_expr *limit, *offset;
     gn_result_column *columns; /* n_visible */
-    const char **path_names;   /* of the path's output columns: for EXPLAIN */
+    const char **path_names;   /* of the path's output columns and those appended: for EXPLAIN */
     double rows;               /* estimate of the result */
 } gn_query;
 
@@ -119,8 +144,10 @@ typedef struct gn_plan {
     uint32_t refs;
     gn_arena *arena;
     gn_plan_kind kind;
-    const gn_table_desc *table; /* retained; NULL: none */
-    gn_table_info *info;        /* writes */
+    const gn_table_desc *table;   /* retained; NULL: none */
+    const gn_table_desc **tables; /* all that are read, retained */
+    uint32_t n_tables, n_slots;
+    gn_table_info *info; /* writes */
     uint32_t n_params;
     const gn_type *params;
     uint32_t plan_epoch; /* of the settings that it was made under */
@@ -175,6 +202,17 @@ gn_code gn_bind_vector_view(gn_binder *b, const gn_ast_from *from, const char *f
 gn_code gn_bind_unnest(gn_binder *b, const gn_ast_from *from, gn_query *q, gn_relation *r);
 void gn_bind_relation(gn_relation *r, const gn_table_desc *table, const char *alias);
 gn_code gn_bind_query(gn_binder *b, const gn_plan_context *context, const gn_ast_query *ast, gn_query **out);
+/* FROM: bind_from.c. *conditions: what INNER JOINs ask for beside WHERE; NULL: nothing. */
+gn_code gn_bind_from(gn_binder *b, const gn_plan_context *context, const gn_ast_query *ast, gn_query *q,
+                     gn_expr **conditions);
+/* Binds the query of FROM's only item anew, so that it gives its groups by nearness, if the order and the limit of `q`
+ * allow it. */
+gn_code gn_bind_nearest_groups(gn_binder *b, const gn_plan_context *context, const gn_ast_query *ast, gn_query *q);
+/* Columns behind the path's, and how many there are in all. */
+static inline uint32_t gn_query_inputs(const gn_query *q)
+{
+    return q->path.n_types + q->n_appended;
+}
 /* Target lists, stars expanded: also RETURNING. */
 gn_code gn_bind_targets(gn_binder *b, const gn_ast_targets *ast, gn_expr ***targets, gn_result_column **columns,
                         uint32_t *n);

@@ -40,7 +40,7 @@
     COMMIT COMMITTED CONFLICT COPY CSV CURSOR DAY DEALLOCATE DECLARE DEFERRED DELETE DELIMITER DISCARD DOUBLE DROP
     ENCODING ESCAPE EXECUTE EXPLAIN EXTENSION FILTER FIRST FORCE FORWARD GENERATED HEADER HOLD HOUR IDENTITY IF
     IMMEDIATE INCLUDE INDEX INSERT ISOLATION KEY LAST LEVEL LOCAL LOCKED MATCH MINUTE MONTH MOVE NAMES NEXT NO NOTHING
-    NOWAIT NULLS OF OPERATOR OVER OVERRIDING PARTIAL PARTITION PREPARE PRIOR PROGRAM QUOTE READ RECURSIVE RELEASE RENAME
+    NOWAIT NULLS OF OPERATOR ORDINALITY OVER OVERRIDING PARTIAL PARTITION PREPARE PRIOR PROGRAM QUOTE READ RECURSIVE RELEASE RENAME
     REPEATABLE RESET RESTART RESTRICT ROLLBACK ROWS SAVEPOINT SCROLL SECOND SERIALIZABLE SESSION SET SHARE SHOW SKIP
     START STDIN STDOUT SYSTEM TEMPORARY TIES TRANSACTION TRUNCATE TYPE UNCOMMITTED UNKNOWN UNLOGGED UPDATE VACUUM VALUE
     VARYING WITHIN WITHOUT WORK WRITE YEAR ZONE.
@@ -218,6 +218,7 @@ reserved(A) ::= WHEN(A).
 reserved(A) ::= WHERE(A).
 reserved(A) ::= WITH(A).
 reserved(A) ::= RESERVED(A).
+reserved(A) ::= LATERAL(A).
 
 %type qname {gn_ast_name}
 qname(A) ::= colid(N). { A = gn_mk_name(p, NULL, &N); }
@@ -783,6 +784,9 @@ group_by(A) ::= GROUP BY DISTINCT expr_list(L). { A = L; }
 %type from_list {gn_ast_froms}
 %type table_ref {gn_ast_from *}
 %type joined {gn_ast_from *}
+%type from_query {gn_ast_from *}
+%type from_function {gn_ast_from *}
+%type ordinality {int}
 %type alias {gn_from_alias}
 from_opt(A) ::= . { GN_LIST_EMPTY(A); }
 from_opt(A) ::= FROM from_list(L). { A = L; }
@@ -790,11 +794,22 @@ from_list(A) ::= table_ref(F). { GN_LIST_START(p, A, F); }
 from_list(A) ::= from_list(A) COMMA table_ref(F). { GN_LIST_PUSH(p, A, F); }
 table_ref(A) ::= relation(N). { A = gn_mk_from_table(p, &N, NULL); }
 table_ref(A) ::= relation(N) alias(S). { A = gn_mk_from_table(p, &N, &S); }
-table_ref(A) ::= func_application(C). { A = gn_mk_from_function(p, C, NULL); }
-table_ref(A) ::= func_application(C) alias(S). { A = gn_mk_from_function(p, C, &S); }
-table_ref(A) ::= select_with_parens(Q) alias(S). { A = gn_mk_from_query(p, Q, &S); }
+table_ref(A) ::= from_function(A).
+table_ref(A) ::= from_function(F) alias(S). { A = gn_mk_from_alias(F, &S); }
+table_ref(A) ::= from_query(A). { gn_mk_from_nameless(p, A); }
+table_ref(A) ::= from_query(F) alias(S). { A = gn_mk_from_alias(F, &S); }
 table_ref(A) ::= joined(A).
 table_ref(A) ::= LP joined(J) RP alias(S). { A = gn_mk_from_alias(J, &S); }
+from_query(A) ::= select_with_parens(Q). { A = gn_mk_from_query(p, Q); }
+from_query(A) ::= LATERAL(T) select_with_parens(Q). {
+    A = gn_mk_from_query(p, Q);
+    A->position = T.position;
+    A->lateral = true;
+}
+from_function(A) ::= func_application(C) ordinality(O). { A = gn_mk_from_function(p, C, O); }
+from_function(A) ::= LATERAL func_application(C) ordinality(O). { A = gn_mk_from_function(p, C, O); }
+ordinality(A) ::= . { A = 0; }
+ordinality(A) ::= WITH ORDINALITY. { A = 1; }
 joined(A) ::= LP joined(J) RP. { A = J; }
 joined(A) ::= table_ref(L) CROSS(T) JOIN table_ref(R). { A = gn_mk_join(p, GN_JOIN_CROSS, L, R, T.position); }
 joined(A) ::= table_ref(L) join_type(K) JOIN(T) table_ref(R) ON expr(E). [JOIN] {

@@ -51,6 +51,9 @@ gn_operator *gn_op_sort(const gn_eval *eval, gn_account *account, gn_operator *i
                         uint32_t n_keys, uint64_t keep);
 /* Drops rows equal to an earlier one in all columns (hash; order of first occurrence is kept). */
 gn_operator *gn_op_distinct(const gn_eval *eval, gn_account *account, gn_operator *input);
+/* Drops rows equal to an earlier one in the columns on[0..n_on). Only these are kept. */
+gn_operator *gn_op_distinct_on(const gn_eval *eval, gn_account *account, gn_operator *input, const uint32_t *on,
+                               uint32_t n_on);
 
 typedef struct gn_aggregate_call {
     const gn_aggregate *aggregate;

@@ -12,6 +12,9 @@ static const char *const accepted_by_both[] = {
     "SELECT \"Weird \"\"name\"\"\" FROM \"T\"",
     "SELECT DISTINCT a FROM t WHERE a > 1 AND NOT b OR c IS NULL",
     "SELECT DISTINCT ON (a) a, b FROM t ORDER BY a, b DESC NULLS LAST",
+    "SELECT * FROM unnest($1::vector[]) WITH ORDINALITY AS q(v, i), LATERAL (SELECT a FROM t ORDER BY e <-> q.v LIMIT "
+    "3) s",
+    "SELECT * FROM t LEFT JOIN LATERAL unnest(t.a) WITH ORDINALITY ON true CROSS JOIN LATERAL (VALUES (t.b)) v(x)",
     "SELECT a FROM t ORDER BY 1, b + 1 DESC, c NULLS FIRST LIMIT 10 OFFSET 5",
     "SELECT a FROM t FETCH FIRST 3 ROWS ONLY",
     "SELECT a FROM t LIMIT ALL",
