@@ -89,15 +89,22 @@ typedef struct sweep {
     rocksdb_writebatch_t *batch;
     uint64_t n, total;
     uint64_t young; /* tombstones that somebody can still see behind */
+    uint64_t epoch; /* of the group's rows when it began */
+    bool ended;     /* rows of another group are coming since */
     gn_buf stem;
     bool settled, doomed;
 } sweep;
 
+/* What was read before a merge began may have been removed since, and come again with more behind it than was here:
+ * the tombstone would go, and what it hides would show (merge.c). */
 static gn_code sweep_write(sweep *s, gn_error *err)
 {
-    gn_code code = s->n ? gn_store_write(s->store, s->batch, err) : GN_OK;
+    pthread_mutex_lock(&s->shard->clean_lock);
+    s->ended = s->shard->slots_epoch != s->epoch;
+    gn_code code = s->n && !s->ended ? gn_store_write(s->store, s->batch, err) : GN_OK;
+    pthread_mutex_unlock(&s->shard->clean_lock);
     rocksdb_writebatch_clear(s->batch);
-    s->total += s->n;
+    s->total += s->ended ? 0 : s->n;
     s->n = 0;
     return code;
 }
@@ -139,7 +146,7 @@ static gn_code sweep_kind(sweep *s, uint8_t kind, gn_error *err)
     gn_store_iter_open(&iter, s->store, gn_bytes_of(&lower, 1), gn_bytes_of(&upper, 1), false);
     gn_code code = GN_OK;
     rocksdb_iter_seek_to_first(iter.it);
-    for (; code == GN_OK && !s->shard->stopping && gn_store_iter_valid(&iter); rocksdb_iter_next(iter.it))
+    for (; code == GN_OK && !s->ended && !s->shard->stopping && gn_store_iter_valid(&iter); rocksdb_iter_next(iter.it))
         code = sweep_key(s, gn_store_iter_key(&iter), gn_store_iter_value(&iter), err);
     if (code == GN_OK)
         code = gn_store_iter_status(&iter, err);
@@ -151,15 +158,16 @@ static gn_code sweep_kind(sweep *s, uint8_t kind, gn_error *err)
 
 gn_code gn_gc_sweep(gn_shard *shard, gn_error *err)
 {
-    sweep s = {.shard = shard, .store = gn_shard_store(shard), .horizon = gn_gc_horizon(shard)};
+    sweep s = {.shard = shard, .epoch = shard->slots_epoch, .horizon = gn_gc_horizon(shard)};
+    s.store = gn_shard_store(shard);
     gn_feeds_horizon(shard->feeds, s.horizon);
     s.batch = rocksdb_writebatch_create();
     gn_buf_init(&s.stem, NULL, GN_STORE_KEY_MAX);
     uint64_t dead = shard->dead_versions;
     gn_code code = sweep_kind(&s, GN_KIND_INDEX, err);
-    if (code == GN_OK)
+    if (code == GN_OK && !s.ended)
         code = sweep_kind(&s, GN_KIND_ROW, err);
-    if (code == GN_OK)
+    if (code == GN_OK && !s.ended)
         shard->dead_versions -= dead > s.young ? dead - s.young : 0;
     gn_counter_add(shard->metrics.versions_swept, s.total);
     rocksdb_writebatch_destroy(s.batch);

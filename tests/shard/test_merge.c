@@ -2,6 +2,7 @@
 #include "halves.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { PARENT = 1, MOST = ROWS + 40, PATIENCE = 1000000000 };
 
@@ -466,6 +467,85 @@ static void no_row_comes_while_a_definition_is_prepared(void **state)
     gn_txn_abort(txn);
 }
 
+/* ---- tombstones ---- */
+
+/* What happens on this strand between the reading of a sweep of rows and its writing. */
+static _Thread_local void (*between)(halves *);
+static _Thread_local halves *between_of;
+static _Thread_local int kinds_before;
+
+gn_code __real_gn_store_iter_status(const gn_store_iter *iter, gn_error *err);
+gn_code __wrap_gn_store_iter_status(const gn_store_iter *iter, gn_error *err);
+
+gn_code __wrap_gn_store_iter_status(const gn_store_iter *iter, gn_error *err)
+{
+    void (*now)(halves *) = between;
+    if (now && kinds_before-- == 0) {
+        between = NULL;
+        now(between_of);
+    }
+    return __real_gn_store_iter_status(iter, err);
+}
+
+/* As a compaction does: of the rows that are deleted only that is left. */
+static void forget_what_is_hidden(gn_shard *shard)
+{
+    const uint8_t lower = GN_KIND_ROW, upper = GN_KIND_ROW + 1;
+    gn_store *store = gn_shard_store(shard);
+    gn_store_iter iter;
+    gn_buf stem;
+    gn_error err = {0};
+    bool dead = false;
+    rocksdb_writebatch_t *batch = rocksdb_writebatch_create();
+    gn_buf_init(&stem, NULL, GN_STORE_KEY_MAX);
+    gn_store_iter_open(&iter, store, gn_bytes_of(&lower, 1), gn_bytes_of(&upper, 1), false);
+    for (rocksdb_iter_seek_to_first(iter.it); gn_store_iter_valid(&iter); rocksdb_iter_next(iter.it)) {
+        gn_bytes key = gn_store_iter_key(&iter), value = gn_store_iter_value(&iter);
+        if (gn_bytes_eq(gn_version_stem(key), gn_buf_bytes(&stem))) {
+            if (dead)
+                rocksdb_writebatch_delete(batch, (const char *)key.data, key.len);
+            continue;
+        }
+        gn_buf_clear(&stem);
+        gn_buf_append_bytes(&stem, gn_version_stem(key));
+        dead = value.data[0] == GN_VALUE_TOMBSTONE;
+    }
+    assert_true(rocksdb_writebatch_count(batch) > 0);
+    ASSERT_OK(gn_store_write(store, batch, &err), &err);
+    rocksdb_writebatch_destroy(batch);
+    gn_store_iter_close(&iter);
+    gn_buf_close(&stem);
+    gn_store_release(store);
+}
+
+static void merge_all(halves *h)
+{
+    sides s = sides_of(h, false);
+    merge(&s);
+}
+
+/* It saw the tombstone of a row that has gone to the other half, alone; what comes back has more behind it. */
+static void a_sweep_from_before_brings_no_row_back(void **state)
+{
+    halves *h = *state;
+    gn_error err = {0};
+    int64_t gone = 0;
+    while (slot_of(h->t, gone) < MID)
+        gone++;
+    remove_row(h->fx->shard, h->t, gone, 0, 0);
+    gn_txn *old = begin(h->fx); /* so that nothing of the other half is removed yet */
+    split_in_two(h);
+    forget_what_is_hidden(h->fx->shard);
+    h->fx->shard->retention_ms = 1;
+    between = merge_all;
+    between_of = h;
+    kinds_before = 1;
+    ASSERT_OK(gn_gc_sweep(h->fx->shard, &err), &err);
+    assert_null(between);
+    gn_txn_abort(old);
+    check_whole(h->fx->shard, h->t, ROWS - 1);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, halves_setup, halves_teardown)
@@ -482,6 +562,7 @@ int main(void)
         CASE(history_that_did_not_come_is_refused),
         CASE(a_late_cancel_is_of_its_own_attempt),
         CASE(no_row_comes_while_a_definition_is_prepared),
+        CASE(a_sweep_from_before_brings_no_row_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
