@@ -343,10 +343,12 @@ static bool is_unpublished(const gn_placement *p, uint64_t group, const gn_slots
 
 static gn_code put_rows(gn_txn *meta, const gn_placement *p, uint64_t group, const gn_slots *own, gn_error *err)
 {
-    gn_group_place row = *gn_placement_group(p, group), ended = {.id = own->taken};
+    gn_group_place row = *gn_placement_group(p, group),
+                   ended = {.id = own->taken, .generation = (uint32_t)own->taken_generation};
     row.slot_lo = own->lo;
     row.slot_hi = own->hi;
     row.changes |= GN_MERGED_CHANGES;
+    row.generation = (uint32_t)own->generation;
     gn_code code = gn_meta_put_group(meta, &row, err);
     return code == GN_OK ? gn_meta_put_group(meta, &ended, err) : code;
 }

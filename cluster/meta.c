@@ -75,9 +75,12 @@ gn_code gn_meta_put_group(gn_txn *meta, const gn_group_place *g, gn_error *err)
     int n = 0;
     for (uint32_t i = 0; i < g->n_members; i++)
         n += snprintf(members + n, sizeof members - (size_t)n, "%s%" PRIu64, i ? "," : "", g->members[i]);
-    gn_value row[GN_GROUP_COLUMNS] = {
-        gn_int_value((int64_t)g->id), gn_int_value((int64_t)g->distribution_id),      gn_int_value(g->slot_lo),
-        gn_int_value(g->slot_hi),     gn_text_value(gn_bytes_of(members, (size_t)n)), gn_int_value(g->changes)};
+    gn_value row[GN_GROUP_COLUMNS] = {gn_int_value((int64_t)g->id),
+                                      gn_int_value((int64_t)g->distribution_id),
+                                      gn_int_value(g->slot_lo),
+                                      gn_int_value(g->slot_hi),
+                                      gn_text_value(gn_bytes_of(members, (size_t)n)),
+                                      gn_int_value((int64_t)((uint64_t)g->generation << 32 | g->changes))};
     return gn_system_put(meta, GN_SYS_GROUPS, row, err);
 }
 

@@ -70,12 +70,13 @@ static gn_code load_group(void *ctx, const gn_value *v, gn_error *err)
                           .distribution_id = (uint64_t)v[GN_GROUP_DIST].as.i64,
                           .slot_lo = (uint32_t)v[GN_GROUP_SLOT_LO].as.i64,
                           .slot_hi = (uint32_t)v[GN_GROUP_SLOT_HI].as.i64,
-                          .changes = (uint32_t)v[GN_GROUP_CHANGES].as.i64};
+                          .changes = (uint32_t)v[GN_GROUP_CHANGES].as.i64,
+                          .generation = (uint32_t)(v[GN_GROUP_CHANGES].as.i64 >> 32)};
     if (!parse_members(v[GN_GROUP_MEMBERS].as.bytes, g))
         return gn_error_set(err, GN_CORRUPT, "the members of group %" PRIu64 " are malformed", g->id);
     if (g->n_members == 0) { /* what is left of a group that was merged into another */
         p->ended = gn_xrealloc(p->ended, (p->n_ended + 1) * sizeof *p->ended);
-        p->ended[p->n_ended++] = g->id;
+        p->ended[p->n_ended++] = (gn_ended_group){.id = g->id, .generation = g->generation};
         p->n_groups--;
     }
     return GN_OK;
@@ -173,12 +174,12 @@ const gn_group_place *gn_placement_group(const gn_placement *p, uint64_t id)
     return NULL;
 }
 
-bool gn_placement_has_ended(const gn_placement *p, uint64_t group)
+const gn_ended_group *gn_placement_ended(const gn_placement *p, uint64_t group)
 {
     for (uint32_t i = 0; i < p->n_ended; i++)
-        if (p->ended[i] == group)
-            return true;
-    return false;
+        if (p->ended[i].id == group)
+            return &p->ended[i];
+    return NULL;
 }
 
 const gn_node_place *gn_placement_node(const gn_placement *p, gn_node_id id)

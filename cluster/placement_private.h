@@ -15,7 +15,16 @@ typedef struct gn_group_place {
     uint32_t n_members;        /* who should have a replica; the group's leader makes it so. All vote */
     gn_node_id members[GN_MAX_REPLICAS];
     uint32_t changes; /* of members since the group was made; 0: they are who makes it */
+    /* Of its slots as it has them at least (gn_slots); 0: it was never split or merged, or a program that knew of no
+     * merges has said so. In the store it is the upper half of `changes`. */
+    uint32_t generation;
 } gn_group_place;
+
+/* A group that was merged into another. */
+typedef struct gn_ended_group {
+    uint64_t id;
+    uint32_t generation; /* that it was sealed under */
+} gn_ended_group;
 
 /* In `changes` of a group that has taken another in. */
 enum { GN_MERGED_CHANGES = 1 << 25 };
@@ -41,7 +50,7 @@ typedef struct gn_placement {
     uint32_t version;       /* of the cluster; 0: this node has no tables yet */
     gn_group_place *groups; /* by distribution, then slot */
     uint32_t n_groups;
-    uint64_t *ended; /* groups that were merged into others, by id */
+    gn_ended_group *ended; /* by id */
     uint32_t n_ended;
     gn_distribution *distributions; /* by id */
     uint32_t n_distributions;
@@ -59,7 +68,11 @@ void gn_placement_release(gn_placement *placement);         /* any thread; NULL 
 const gn_distribution *gn_placement_distribution(const gn_placement *placement, uint64_t id); /* NULL: none */
 const gn_group_place *gn_placement_group(const gn_placement *placement, uint64_t id);         /* NULL: none */
 const gn_group_place *gn_placement_owner(const gn_placement *p, const gn_distribution *d, uint32_t slot);
-bool gn_placement_has_ended(const gn_placement *placement, uint64_t group);
+const gn_ended_group *gn_placement_ended(const gn_placement *placement, uint64_t group); /* NULL: it has not ended */
+static inline bool gn_placement_has_ended(const gn_placement *placement, uint64_t group)
+{
+    return gn_placement_ended(placement, group) != NULL;
+}
 bool gn_group_has_member(const gn_group_place *group, gn_node_id id);
 /* The place in members of who should lead while it can; else those after it in turn. So leaders are spread as replicas
  * are. */

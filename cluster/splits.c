@@ -198,7 +198,8 @@ static uint32_t first_end(const gn_distribution *d, const gn_group_place *row)
     return (uint32_t)(cell * GN_SLOTS / d->shards);
 }
 
-/* A replica that has still slots of that group, or may have: it has not heard of any split. */
+/* A replica that the group may be split off yet: it has not applied all splits and merges that the placement knows of.
+ * Where only splits are known, and no generation, its slots tell: it has still slots of that group, or may have. */
 static bool is_behind(const gn_placement *p, const gn_local_group *g, const gn_group_place *row)
 {
     gn_slots own;
@@ -206,19 +207,38 @@ static bool is_behind(const gn_placement *p, const gn_local_group *g, const gn_g
     if (!older || older->distribution_id != row->distribution_id || g->id >= row->id)
         return false;
     gn_shard_slots(g->shard, &own);
+    if (older->generation)
+        return own.generation < older->generation;
     if (own.generation)
         return own.lo <= row->slot_lo && row->slot_lo < own.hi;
     return older->slot_lo < row->slot_lo &&
            row->slot_lo < first_end(gn_placement_distribution(p, row->distribution_id), older);
 }
 
+/* An older group, of lower slots, is to have a replica here that is not open yet: that may be its parent. */
+static bool lacks_older(gn_cluster *c, const gn_placement *p, const gn_group_place *row)
+{
+    bool lacks = false;
+    for (uint32_t i = 0; i < p->n_groups && !lacks; i++) {
+        const gn_group_place *older = &p->groups[i];
+        if (older->distribution_id != row->distribution_id || older->id >= row->id || older->slot_lo >= row->slot_lo ||
+            !gn_group_has_member(older, gn_net_self(c->world)))
+            continue;
+        gn_shard *shard = gn_group_hold(c, older->id);
+        lacks = !shard;
+        gn_group_release(c, shard);
+    }
+    return lacks;
+}
+
 bool gn_split_is_to_come(gn_cluster *c, const gn_placement *p, const gn_group_place *row)
 {
-    bool known = false, behind = false;
+    bool known = false;
     gn_error ignored = {0};
     gn_local_group *groups;
-    if (row->changes < GN_SPLIT_CHANGES || (gn_raft_knows(c->host, row->id, &known, &ignored) == GN_OK && known))
+    if (!(row->changes & GN_SPLIT_CHANGES) || (gn_raft_knows(c->host, row->id, &known, &ignored) == GN_OK && known))
         return false;
+    bool behind = lacks_older(c, p, row);
     size_t n = gn_group_list(c, &groups);
     for (size_t i = 0; i < n && !behind; i++)
         behind = is_behind(p, &groups[i], row);
@@ -283,9 +303,11 @@ static gn_code put_rows(gn_txn *meta, const gn_group_place *row, const gn_slots 
                                            .slot_lo = own->hi,
                                            .slot_hi = own->child_hi,
                                            .n_members = own->n_members,
-                                           .changes = GN_SPLIT_CHANGES};
+                                           .changes = GN_SPLIT_CHANGES,
+                                           .generation = (uint32_t)own->generation};
     memcpy(child.members, own->members, sizeof child.members);
     parent.slot_hi = own->hi;
+    parent.generation = (uint32_t)own->generation;
     gn_code code = gn_meta_put_group(meta, &parent, err);
     return code == GN_OK ? gn_meta_put_group(meta, &child, err) : code;
 }

@@ -295,6 +295,7 @@ static gn_slots merged_slots(const gn_slots *own, gn_scn scn)
                       .taken = own->victim,
                       .taken_lo = own->victim_lo,
                       .taken_hi = own->victim_hi,
+                      .taken_generation = theirs,
                       .merged = scn,
                       .history = own->history > own->victim_history ? own->history : own->victim_history};
 }

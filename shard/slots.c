@@ -78,6 +78,7 @@ static void put_merges(gn_buf *value, const gn_slots *s)
     gn_buf_append_be64(value, s->taken);
     gn_buf_append_be32(value, s->taken_lo);
     gn_buf_append_be32(value, s->taken_hi);
+    gn_buf_append_be64(value, s->taken_generation);
     gn_buf_append_be64(value, s->merged);
     gn_buf_append_be64(value, s->history);
 }
@@ -96,6 +97,7 @@ static void read_merges(gn_reader *r, gn_slots *s)
     s->taken = gn_read_be64(r);
     s->taken_lo = gn_read_be32(r);
     s->taken_hi = gn_read_be32(r);
+    s->taken_generation = gn_read_be64(r);
     s->merged = gn_read_be64(r);
     s->history = gn_read_be64(r);
 }

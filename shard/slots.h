@@ -37,8 +37,9 @@ typedef struct gn_slots {
     gn_scn victim_history;
     uint64_t taken; /* the group that was taken in last, and its slots, which are within lo ... hi */
     uint32_t taken_lo, taken_hi;
-    gn_scn merged;  /* when: who began before may not write any more */
-    gn_scn history; /* reads below it are refused: of what was taken in no older versions came along */
+    uint64_t taken_generation; /* that it was sealed under */
+    gn_scn merged;             /* when: who began before may not write any more */
+    gn_scn history;            /* reads below it are refused: of what was taken in no older versions came along */
 } gn_slots;
 void gn_shard_slots(gn_shard *shard, gn_slots *out); /* as applied; any thread */
 uint64_t gn_shard_slots_removed(gn_shard *shard);    /* rows and entries of others removed since the open */

@@ -734,6 +734,42 @@ static void a_group_that_has_ended_is_removed(void **state)
     }
 }
 
+/* Of a group that is split off a replica makes its own out of its files: it must not begin without them because it has
+ * not heard yet how far the other one had got. */
+static void what_is_to_be_split_off_yet_is_known(void **state)
+{
+    uint64_t distribution = 0;
+    gn_error err = {0};
+    (void)state;
+    assert_int_equal(gn_cluster_distribution(cluster, SHARDS, 1, &distribution, &err), GN_OK);
+    gn_placement *p = gn_meta_placement(cluster), said = *p;
+    const gn_distribution *d = gn_placement_distribution(p, distribution);
+    said.groups = calloc(p->n_groups + 1, sizeof *said.groups);
+    memcpy(said.groups, p->groups, p->n_groups * sizeof *said.groups);
+    gn_group_place *parent = &said.groups[d->first], *missing = &said.groups[p->n_groups];
+    gn_group_place child = {.id = 1000001,
+                            .distribution_id = distribution,
+                            .slot_lo = parent->slot_hi,
+                            .slot_hi = parent->slot_hi + 1,
+                            .n_members = 1,
+                            .members = {gn_net_self(world)},
+                            .changes = GN_SPLIT_CHANGES};
+    assert_false(gn_split_is_to_come(cluster, &said, &child));
+    parent->generation = 2; /* it has taken a neighbour in, and split where that began: the slots are as before */
+    assert_true(gn_split_is_to_come(cluster, &said, &child));
+    child.changes = GN_MERGED_CHANGES; /* made otherwise */
+    assert_false(gn_split_is_to_come(cluster, &said, &child));
+    child.changes = GN_SPLIT_CHANGES | GN_MERGED_CHANGES;
+    parent->generation = 0;
+    assert_false(gn_split_is_to_come(cluster, &said, &child));
+    *missing = *parent; /* is to be made itself, before */
+    missing->id = 1000000;
+    said.n_groups++;
+    assert_true(gn_split_is_to_come(cluster, &said, &child));
+    free(said.groups);
+    gn_placement_release(p);
+}
+
 static void what_cannot_be_merged_is_refused(void **state)
 {
     (void)state;
@@ -877,6 +913,7 @@ int main(void)
         TEST(groups_are_merged_and_split_while_transfers_go_on),
         TEST(a_merge_is_finished_after_a_crash),
         TEST(a_group_that_has_ended_is_removed),
+        TEST(what_is_to_be_split_off_yet_is_known),
         TEST(what_cannot_be_merged_is_refused),
         TEST(what_nobody_decides_is_aborted),
         TEST(an_orphan_is_not_waited_for),
