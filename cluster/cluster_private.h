@@ -22,6 +22,7 @@ typedef struct gn_local_group {
     gn_shard *shard;
     uint32_t held;
     bool leaving;
+    uint64_t end_at_ns;                 /* merges.c: it has ended, and goes then; 0 = no */
     uint64_t sampled_index, sampled_ns; /* loads.c */
     double rate;
 } gn_local_group;
@@ -41,13 +42,12 @@ struct gn_cluster {
     void *peer_ctx;
     gn_admin_host admin;
     uint64_t opened_ns;
-    gn_version_range can;       /* cluster versions */
-    _Atomic uint32_t at;        /* the cluster's, as far as this node has made it its own */
-    uint64_t split_bytes;       /* a group that is larger is split; 0 = none is */
-    uint64_t split_rate;        /* and one that is busier */
-    bool merges;                /* groups may be merged */
-    _Atomic bool merging;       /* a merge is being gone on with */
-    uint64_t ending, end_at_ns; /* the warden's: a group that has ended, whose replica here is to go then; 0 = none */
+    gn_version_range can; /* cluster versions */
+    _Atomic uint32_t at;  /* the cluster's, as far as this node has made it its own */
+    uint64_t split_bytes; /* a group that is larger is split; 0 = none is */
+    uint64_t split_rate;  /* and one that is busier */
+    bool merges;          /* groups may be merged */
+    _Atomic bool merging; /* a merge is being gone on with */
 
     gn_rpc *rpc;
     gn_clock *clock;
@@ -106,6 +106,11 @@ void gn_group_release(gn_cluster *cluster, gn_shard *replica); /* NULL is fine *
 gn_code gn_group_drop(gn_cluster *cluster, uint64_t id, gn_error *err);
 /* The group has ended: the same, and no replica of it is ever made here again. */
 gn_code gn_group_end(gn_cluster *cluster, uint64_t id, gn_error *err);
+/* The groups that have ended and have a replica here, leaving or not, that is due: `after_ns` after they were first
+ * seen here. *waits: there are others. */
+size_t gn_groups_ended(gn_cluster *cluster, uint64_t after_ns, uint64_t *out, size_t max, bool *waits);
+/* All groups that have a replica's directory here, open or not; to be freed. */
+gn_code gn_group_directories(const gn_cluster *cluster, uint64_t **out, size_t *n, gn_error *err);
 /* The directory of the group's replica. */
 gn_code gn_group_path(const gn_cluster *cluster, uint64_t id, char *out, size_t size, gn_error *err);
 void gn_groups_serve(gn_cluster *cluster);                          /* answers other nodes */

@@ -178,13 +178,44 @@ static gn_code ended_path(const gn_cluster *c, uint64_t id, char *out, size_t si
     return (size_t)n < size ? GN_OK : gn_error_set(err, GN_CONFIGURATION, "the data directory's name is too long");
 }
 
+static bool is_noted(const gn_cluster *c, uint64_t id)
+{
+    char path[4096];
+    return ended_path(c, id, path, sizeof path, NULL) == GN_OK && access(path, F_OK) == 0;
+}
+
+/* A replica that is there yet is opened like any: whether it may go is seen when it is (merges.c). */
 static bool has_ended(gn_cluster *c, uint64_t id)
 {
     char path[4096];
     gn_placement *p = gn_meta_placement(c);
     bool ended = p && gn_placement_has_ended(p, id);
     gn_placement_release(p);
-    return ended || (ended_path(c, id, path, sizeof path, NULL) == GN_OK && access(path, F_OK) == 0);
+    return is_noted(c, id) ||
+           (ended && gn_group_path(c, id, path, sizeof path, NULL) == GN_OK && access(path, F_OK) != 0);
+}
+
+size_t gn_groups_ended(gn_cluster *c, uint64_t after_ns, uint64_t *out, size_t max, bool *waits)
+{
+    size_t n = 0;
+    uint64_t now = gn_now_ns(c->world);
+    gn_placement *p = gn_meta_placement(c);
+    *waits = false;
+    pthread_mutex_lock(&c->lock);
+    for (size_t i = 0; i < c->n_groups; i++) {
+        gn_local_group *g = &c->groups[i];
+        if (!gn_placement_has_ended(p, g->id))
+            continue;
+        if (!g->end_at_ns)
+            g->end_at_ns = now + after_ns;
+        if (now >= g->end_at_ns && n < max)
+            out[n++] = g->id;
+        else
+            *waits = true;
+    }
+    pthread_mutex_unlock(&c->lock);
+    gn_placement_release(p);
+    return n;
 }
 
 static gn_code sync_groups(const gn_cluster *c, gn_error *err)
@@ -408,15 +439,38 @@ static uint64_t group_of_name(const char *name, bool *gone)
     return *end == '\0' || *gone ? id : 0;
 }
 
+gn_code gn_group_directories(const gn_cluster *c, uint64_t **out, size_t *n, gn_error *err)
+{
+    char path[4096];
+    *out = NULL;
+    *n = 0;
+    gn_code code = gn_group_path(c, 0, path, sizeof path, err);
+    DIR *dir = code == GN_OK ? opendir(path) : NULL;
+    if (!dir)
+        return code == GN_OK && errno != ENOENT
+                   ? gn_error_errno(err, GN_IO, errno, "could not read the directory \"%s\"", path)
+                   : code;
+    for (const struct dirent *e; (e = readdir(dir));) {
+        bool gone = false;
+        uint64_t id = group_of_name(e->d_name, &gone);
+        if (!id || gone)
+            continue;
+        *out = gn_xrealloc(*out, (*n + 1) * sizeof **out);
+        (*out)[(*n)++] = id;
+    }
+    closedir(dir);
+    return GN_OK;
+}
+
 /* One that cannot be opened was to go away anyhow. */
 static void open_left(gn_cluster *c, uint64_t id)
 {
     gn_error err = {0};
     gn_code code = gn_group_open(c, id, NULL, 0, &err);
     if (code == GN_OK)
-        gn_log_info("cluster", "a replica that is to move away is a member yet, or may be", GN_KV_U64("group", id));
+        gn_log_info("cluster", "a replica that is to go away is here yet", GN_KV_U64("group", id));
     else
-        gn_log_error("cluster", "a replica that is to move away cannot be opened", GN_KV_U64("group", id),
+        gn_log_error("cluster", "a replica that is to go away cannot be opened", GN_KV_U64("group", id),
                      GN_KV_STR("code", gn_code_name(code)), GN_KV_STR("error", err.message));
 }
 
@@ -436,9 +490,10 @@ gn_code gn_groups_open_left(gn_cluster *c, gn_error *err)
         const gn_group_place *row = id && id != GN_META_GROUP ? gn_placement_group(p, id) : NULL;
         if (id && gone)
             code = remove_gone(c, id, err);
-        else if (id && id != GN_META_GROUP && gn_placement_has_ended(p, id))
-            code = (code = note_ended(c, id, err)) == GN_OK ? remove_replica(c, id, err) : code;
-        else if (row && !gn_group_has_member(row, gn_net_self(c->world)))
+        else if (id && id != GN_META_GROUP && is_noted(c, id))
+            code = remove_replica(c, id, err);
+        else if (id && id != GN_META_GROUP &&
+                 (gn_placement_has_ended(p, id) || (row && !gn_group_has_member(row, gn_net_self(c->world)))))
             open_left(c, id);
     }
     gn_placement_release(p);

@@ -26,7 +26,7 @@ enum { REQUEST_VERSION = GN_FORMAT_MERGE, WARDENS_PIECES = 16 };
 #define PAUSE_NS 10000000u
 #define ENDED_NS 15000000000u
 
-typedef enum merge_request { ASK_STATE = 1, ASK_SEAL = 2, ASK_REFUSE = 3, ASK_READ = 4 } merge_request;
+typedef enum merge_request { ASK_STATE = 1, ASK_SEAL = 2, ASK_REFUSE = 3, ASK_READ = 4, ASK_APPLIED = 5 } merge_request;
 
 /* What a group's leader says of it. */
 typedef struct group_state {
@@ -111,6 +111,16 @@ static gn_code serve_read(gn_shard *shard, gn_reader *r, gn_buf *answer, gn_erro
     return code;
 }
 
+/* What this replica has applied, and whether there is nothing in its directory that another group is waiting for. */
+static gn_code serve_applied(gn_cluster *c, gn_shard *shard, uint64_t group, gn_buf *answer)
+{
+    gn_slots own;
+    gn_shard_slots(shard, &own);
+    gn_buf_append_be64(answer, own.generation);
+    gn_buf_append_u8(answer, gn_split_has_left(c, group));
+    return GN_OK;
+}
+
 /* request: version (1) what (1) group (8), then its own */
 static gn_code serve(void *ctx, gn_node_id from, gn_bytes request, gn_buf *answer, gn_error *err)
 {
@@ -126,7 +136,8 @@ static gn_code serve(void *ctx, gn_node_id from, gn_bytes request, gn_buf *answe
                    : what == ASK_STATE                      ? serve_state(c, shard, answer, err)
                    : what == ASK_SEAL || what == ASK_REFUSE ? serve_seal(shard, what == ASK_REFUSE, &r, err)
                    : what == ASK_READ                       ? serve_read(shard, &r, answer, err)
-                                      : gn_error_set(err, GN_PROTOCOL, "a request about a merge is not known");
+                   : what == ASK_APPLIED                    ? serve_applied(c, shard, group, answer)
+                                         : gn_error_set(err, GN_PROTOCOL, "a request about a merge is not known");
     gn_group_release(c, shard);
     return code;
 }
@@ -455,8 +466,40 @@ static gn_code check_rows(const gn_group_place *row, const gn_group_place *victi
     return GN_OK;
 }
 
-static gn_code plan_merge(gn_cluster *c, gn_shard *shard, const gn_group_place *row, const gn_group_place *victim,
-                          gn_merge *out, gn_error *err)
+/* A replica of the victim that has not applied its last split, or has not given away what that has left, may be needed
+ * for the group that was split off: once the victim has ended nobody brings it up to date. Those that become members
+ * from here on get what comes after that split. */
+static gn_code check_replicas(gn_cluster *c, const gn_placement *p, const gn_group_place *victim, uint64_t generation,
+                              gn_error *err)
+{
+    gn_group_members actual;
+    gn_buf request, answer;
+    gn_code code = gn_group_members_get(c, victim->id, &actual, err);
+    if (code == GN_OK && !gn_group_is_settled(p, victim, &actual))
+        code = gn_error_set(err, GN_OBJECT_IN_USE, "the members of group %" PRIu64 " are changing", victim->id);
+    begin_request(&request, ASK_APPLIED, victim->id);
+    gn_buf_init(&answer, NULL, 1024);
+    for (uint32_t i = 0; i < actual.n && code == GN_OK && generation; i++) {
+        gn_error why = {0};
+        gn_node_id node = actual.members[i].id;
+        gn_buf_clear(&answer);
+        if (gn_node_is_gone(p, node))
+            continue;
+        gn_code asked = ask_node(c, node, gn_buf_bytes(&request), &answer, &why);
+        gn_reader r = gn_reader_of(gn_buf_bytes(&answer));
+        bool ready = asked == GN_OK && gn_read_be64(&r) >= generation && gn_read_u8(&r) == 0 && !r.failed;
+        if (!ready)
+            code =
+                gn_error_set(err, GN_OBJECT_IN_USE, "node %" PRIu64 " %s an earlier split of group %" PRIu64, node,
+                             asked == GN_OK ? "has not finished" : "does not say whether it has finished", victim->id);
+    }
+    gn_buf_close(&request);
+    gn_buf_close(&answer);
+    return code;
+}
+
+static gn_code plan_merge(gn_cluster *c, gn_shard *shard, const gn_placement *p, const gn_group_place *row,
+                          const gn_group_place *victim, gn_merge *out, gn_error *err)
 {
     gn_slots own;
     group_state theirs;
@@ -478,6 +521,8 @@ static gn_code plan_merge(gn_cluster *c, gn_shard *shard, const gn_group_place *
     if (own.cleaned < own.generation)
         return gn_error_set(err, GN_OBJECT_IN_USE, "group %" PRIu64 " is removing what an earlier split has left",
                             row->id);
+    if ((code = check_replicas(c, p, victim, theirs.generation, err)) != GN_OK)
+        return code;
     *out = (gn_merge){.generation = own.generation,
                       .lo = row->slot_lo,
                       .hi = row->slot_hi,
@@ -529,7 +574,7 @@ static gn_code merge_here(gn_cluster *c, gn_shard *shard, uint64_t victim_id, ui
     if (code == GN_OK && !shard)
         code = gn_error_set(err, GN_NOT_LEADER, "this node does not lead group %" PRIu64, into);
     if (code == GN_OK)
-        code = plan_merge(c, shard, row, victim, &m, err);
+        code = plan_merge(c, shard, p, row, victim, &m, err);
     gn_placement_release(p);
     if (code != GN_OK)
         return code;
@@ -566,32 +611,38 @@ gn_code gn_merge_groups(gn_cluster *c, uint64_t victim, uint64_t into, gn_merged
 
 /* ---- the end of a group ---- */
 
-void gn_merges_remove_ended(gn_cluster *c)
+/* What it holds has gone elsewhere: it was sealed, so the survivor has its rows; or it has at least applied all splits
+ * before that, since nothing else of its log is wanted here. And what these have left for other groups they have. */
+static bool may_go(gn_cluster *c, uint64_t group)
 {
-    gn_local_group *groups;
+    gn_slots own = {0};
     gn_placement *p = gn_meta_placement(c);
-    size_t n = gn_group_list(c, &groups);
-    uint64_t ended = 0; /* one each time */
-    for (size_t i = 0; i < n && !ended; i++)
-        if (gn_placement_has_ended(p, groups[i].id))
-            ended = groups[i].id;
-    gn_group_list_free(c, groups, n);
+    const gn_ended_group *ended = gn_placement_ended(p, group);
+    uint64_t sealed = ended ? ended->generation : 0;
     gn_placement_release(p);
-    if (!ended && !c->ending)
-        return;
-    if (!c->ending) {
-        c->ending = ended;
-        c->end_at_ns = gn_now_ns(c->world) + ENDED_NS;
+    gn_shard *shard = gn_group_hold(c, group);
+    if (shard)
+        gn_shard_slots(shard, &own);
+    bool applied = !shard || own.into || (sealed && own.generation + 1 >= sealed); /* no shard: it is leaving */
+    gn_group_release(c, shard);
+    return applied && !gn_split_has_left(c, group);
+}
+
+bool gn_merges_remove_ended(gn_cluster *c)
+{
+    enum { AT_ONCE = 16 };
+    uint64_t ended[AT_ONCE];
+    bool waits;
+    size_t n = gn_groups_ended(c, ENDED_NS, ended, AT_ONCE, &waits);
+    for (size_t i = 0; i < n; i++) {
+        gn_error err = {0};
+        gn_code code = may_go(c, ended[i]) ? gn_group_end(c, ended[i], &err) : GN_OBJECT_IN_USE;
+        waits |= code != GN_OK;
+        if (code == GN_OK)
+            gn_log_info("cluster", "the replica of a group that has ended is removed", GN_KV_U64("group", ended[i]));
+        else if (code != GN_OBJECT_IN_USE)
+            gn_log_error("cluster", "the replica of a group that has ended is not removed",
+                         GN_KV_U64("group", ended[i]), GN_KV_STR("error", err.message));
     }
-    if (gn_now_ns(c->world) < c->end_at_ns)
-        return;
-    gn_error err = {0};
-    gn_code code = gn_group_end(c, c->ending, &err);
-    if (code == GN_OK)
-        gn_log_info("cluster", "the replica of a group that has ended is removed", GN_KV_U64("group", c->ending));
-    else if (code != GN_OBJECT_IN_USE)
-        gn_log_error("cluster", "the replica of a group that has ended is not removed", GN_KV_U64("group", c->ending),
-                     GN_KV_STR("error", err.message));
-    if (code != GN_OBJECT_IN_USE)
-        c->ending = 0;
+    return waits;
 }

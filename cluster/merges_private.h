@@ -21,8 +21,8 @@ gn_code gn_merge_groups(gn_cluster *cluster, uint64_t victim, uint64_t into, gn_
  * told. unfinished: it is to be called again. The warden's. */
 bool gn_merges_look(gn_cluster *cluster, bool *unfinished);
 /* Removes this node's replicas of groups that have ended, a while after the placement has said so: others go by an
- * older one yet. The warden's. */
-void gn_merges_remove_ended(gn_cluster *cluster);
+ * older one yet. True: some are here yet. The warden's. */
+bool gn_merges_remove_ended(gn_cluster *cluster);
 
 /* The slots of a group that is led here, not before this was asked. From a strand. */
 gn_code gn_slots_now(gn_cluster *cluster, gn_shard *shard, gn_slots *out, gn_error *err);

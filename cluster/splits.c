@@ -15,6 +15,8 @@
 #include "cluster/splits_private.h"
 #include "cluster/system_tables_private.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,17 +144,17 @@ gn_code gn_split_group(gn_cluster *c, uint64_t group, uint32_t slot, gn_split *o
 
 static gn_code child_files(gn_cluster *c, uint64_t child, char *parent_dir, size_t size, bool *there, gn_error *err)
 {
-    gn_local_group *groups;
-    size_t n = gn_group_list(c, &groups);
-    gn_code code = GN_OK;
+    uint64_t *groups;
+    size_t n;
+    gn_code code = gn_group_directories(c, &groups, &n, err);
     *there = false;
     for (size_t i = 0; i < n && code == GN_OK && !*there; i++) {
         char path[4096];
-        code = gn_group_path(c, groups[i].id, parent_dir, size, err);
+        code = gn_group_path(c, groups[i], parent_dir, size, err);
         if (code == GN_OK)
             code = gn_split_path(parent_dir, child, path, sizeof path, there, err);
     }
-    gn_group_list_free(c, groups, n);
+    free(groups);
     return code;
 }
 
@@ -262,6 +264,37 @@ static bool has_begun(gn_shard *shard)
     bool begun = s->n_members > 0;
     free(s);
     return begun;
+}
+
+/* A group for which a split has left files that it may want yet: its replica here has not begun, and should. */
+static bool is_wanted(gn_cluster *c, uint64_t child)
+{
+    gn_placement *p = gn_meta_placement(c);
+    const gn_group_place *row = gn_placement_group(p, child);
+    bool elsewhere = row && !gn_group_has_member(row, gn_net_self(c->world)), ended = gn_placement_has_ended(p, child);
+    gn_placement_release(p);
+    gn_shard *shard = gn_group_hold(c, child);
+    bool begun = shard && has_begun(shard);
+    gn_group_release(c, shard);
+    return !elsewhere && !ended && !begun;
+}
+
+bool gn_split_has_left(gn_cluster *c, uint64_t group)
+{
+    char path[4096];
+    gn_error err = {0};
+    bool left = false;
+    gn_code code = gn_group_path(c, group, path, sizeof path, &err);
+    DIR *dir = code == GN_OK ? opendir(path) : NULL;
+    if (!dir)
+        return code != GN_OK || errno != ENOENT;
+    for (const struct dirent *e; !left && (e = readdir(dir));) {
+        char *end;
+        uint64_t child = strncmp(e->d_name, "split-", 6) == 0 ? strtoull(e->d_name + 6, &end, 10) : 0;
+        left = child && !*end && is_wanted(c, child);
+    }
+    closedir(dir);
+    return left;
 }
 
 /* must: whether or not it has files. False: it is not open. Another strand may be opening it, and is waited for. */

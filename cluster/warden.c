@@ -252,7 +252,7 @@ static void drop_removed(gn_warden *w, const gn_placement *p)
     for (size_t i = 0; i < n && !removed; i++) {
         const gn_group_place *row = gn_placement_group(p, groups[i].id);
         if (groups[i].id != GN_META_GROUP && row && !gn_group_has_member(row, gn_net_self(c->world)) &&
-            gn_group_is_removed(c, groups[i].id))
+            gn_group_is_removed(c, groups[i].id) && !gn_split_has_left(c, groups[i].id))
             removed = groups[i].id;
     }
     gn_group_list_free(c, groups, n);
@@ -357,7 +357,7 @@ static bool look_around(gn_warden *w)
         wake(w, false);
     reap_changes(w);
     reconcile_all(w);
-    gn_merges_remove_ended(c);
+    bool ending = gn_merges_remove_ended(c);
     if (gn_now_ns(c->world) >= w->present_at && c->address[0]) { /* is this node one of them yet? */
         w->present_at = gn_now_ns(c->world) + PRESENT_NS;
         gn_nodes_nudge_one(c, w->turn++);
@@ -369,7 +369,7 @@ static bool look_around(gn_warden *w)
             balance(w);
         gn_splits_large(c);
     }
-    return w->seen && !unfinished && !merging && !c->ending;
+    return w->seen && !unfinished && !merging && !ending;
 }
 
 /* done: there is nothing to try again. False: it is to stop. */

@@ -7,6 +7,7 @@
 #include "cluster/part_private.h"
 #include "cluster/resolver_private.h"
 #include "cluster/splits_private.h"
+#include "shard/shard_private.h"
 #include "tests/base/cmocka_all.h"
 
 #include <stdio.h>
@@ -713,7 +714,27 @@ static void a_merge_is_finished_after_a_crash(void **state)
     }
 }
 
-/* The victim's files go at the next start at the latest, and it does not come back. */
+/* The time for those who do not know yet that it has ended is over. */
+static void hasten_end(uint64_t group)
+{
+    bool waits;
+    gn_groups_ended(cluster, 0, &group, 0, &waits);
+    pthread_mutex_lock(&cluster->lock);
+    for (size_t i = 0; i < cluster->n_groups; i++)
+        if (cluster->groups[i].id == group)
+            cluster->groups[i].end_at_ns = 1;
+    pthread_mutex_unlock(&cluster->lock);
+}
+
+static void await_removed(uint64_t group, const char *path)
+{
+    uint64_t deadline = gn_now_ns(world) + 20000000000u;
+    for (; access(path, F_OK) == 0 && gn_now_ns(world) < deadline; hasten_end(group))
+        gn_merges_remove_ended(cluster);
+    assert_int_equal(access(path, F_OK), -1);
+}
+
+/* The victim's files go, over a restart too, and it does not come back. */
 static void a_group_that_has_ended_is_removed(void **state)
 {
     (void)state;
@@ -725,13 +746,54 @@ static void a_group_that_has_ended_is_removed(void **state)
     while (!merge(victim.id, into.id))
         ;
     snprintf(path, sizeof path, "%s/groups/%d", dir, (int)victim.id);
-    for (int round = 0; round < 2; round++) {
-        close_cluster(true);
+    for (int round = 0; round < 3; round++) {
+        close_cluster(round != 1);
         open_cluster();
+        await_removed(victim.id, path);
         assert_null(replica_of(victim.id));
-        assert_int_equal(access(path, F_OK), -1);
         assert_total();
     }
+}
+
+/* Its directory may hold the only copy of another group's rows here; and a replica that has not applied all splits may
+ * have to make such a copy yet. */
+static void what_others_want_is_not_removed_with_a_group(void **state)
+{
+    (void)state;
+    char path[512], left[600];
+    gn_split split;
+    gn_slots own;
+    gn_error err = {0};
+    gn_group_place widest;
+    uint64_t parent = widest_group(make_table()->distribution_id, &widest);
+    fill();
+    assert_int_equal(gn_split_group(cluster, parent, 0, &split, &err), GN_OK);
+    while (!merge(split.child, parent))
+        ;
+    snprintf(path, sizeof path, "%s/groups/%d", dir, (int)split.child);
+    snprintf(left, sizeof left, "%s/split-1000001", path);
+    assert_int_equal(mkdir(left, 0700), 0);
+    for (int round = 0; round < 2; round++) {
+        hasten_end(split.child);
+        assert_true(gn_merges_remove_ended(cluster));
+        assert_int_equal(access(left, F_OK), 0);
+        close_cluster(round);
+        open_cluster();
+    }
+    gn_shard *shard = replica_of(split.child);
+    pthread_mutex_lock(&shard->view_lock); /* as if it had not applied anything of late */
+    own = shard->slots;
+    shard->slots.generation = shard->slots.into = 0;
+    pthread_mutex_unlock(&shard->view_lock);
+    assert_int_equal(rmdir(left), 0);
+    hasten_end(split.child);
+    assert_true(gn_merges_remove_ended(cluster));
+    assert_int_equal(access(path, F_OK), 0);
+    pthread_mutex_lock(&shard->view_lock);
+    shard->slots = own;
+    pthread_mutex_unlock(&shard->view_lock);
+    await_removed(split.child, path);
+    assert_total();
 }
 
 /* Of a group that is split off a replica makes its own out of its files: it must not begin without them because it has
@@ -913,6 +975,7 @@ int main(void)
         TEST(groups_are_merged_and_split_while_transfers_go_on),
         TEST(a_merge_is_finished_after_a_crash),
         TEST(a_group_that_has_ended_is_removed),
+        TEST(what_others_want_is_not_removed_with_a_group),
         TEST(what_is_to_be_split_off_yet_is_known),
         TEST(what_cannot_be_merged_is_refused),
         TEST(what_nobody_decides_is_aborted),
