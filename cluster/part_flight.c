@@ -102,12 +102,21 @@ static bool has_not_run(gn_code transport)
     return transport == GN_UNAVAILABLE || transport == GN_LIMIT;
 }
 
+/* There is nobody else to be asked, and meanwhile a replica has been opened here. */
+static bool has_come_here(const gn_remote_part *p)
+{
+    gn_shard *here = p->node == 0 && !p->established ? gn_group_hold_member(p->cluster, p->group_id) : NULL;
+    gn_group_release(p->cluster, here);
+    return here != NULL;
+}
+
 static bool may_go_elsewhere(gn_remote_part *p)
 {
     p->canceled |= p->options.cancel && *p->options.cancel;
     uint64_t now = gn_now_ns(p->cluster->world);
     if (p->established || p->canceled || now - p->begun_ns >= PATIENCE_NS ||
-        (p->options.deadline_ns && now >= p->options.deadline_ns) || gn_group_has_ended(p->cluster, p->group_id))
+        (p->options.deadline_ns && now >= p->options.deadline_ns) || gn_group_has_ended(p->cluster, p->group_id) ||
+        has_come_here(p))
         return false;
     return p->transport == GN_UNAVAILABLE || (p->transport == GN_TIMEOUT && !ends_part(p->action));
 }
@@ -140,6 +149,12 @@ static gn_code failure(gn_remote_part *p, gn_error *err)
     if (p->established)
         return gn_error_set(err, GN_SERIALIZATION, "could not serialize access: node %" PRIu64 " became unavailable",
                             p->node);
+    if (has_come_here(p)) {
+        gn_error_set(err, GN_SERIALIZATION, "could not serialize access: group %" PRIu64 " was not open yet",
+                     p->group_id);
+        gn_error_hint(err, "The transaction might succeed if retried.");
+        return GN_SERIALIZATION;
+    }
     if (gn_group_has_ended(p->cluster, p->group_id)) /* it was merged into another */
         return gn_slots_moved(p->cluster, p->group_id, p->options.slot_lo, p->options.slot_hi, p->options.cancel, err);
     gn_code code = p->transport == GN_TIMEOUT ? GN_UNAVAILABLE : p->transport;

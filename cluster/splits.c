@@ -351,8 +351,8 @@ static bool is_unpublished(const gn_group_place *row, const gn_slots *own)
 }
 
 /* What the parent's log has is looked up after the placement was read: the halves may be one again by now, and the row
- * then says what it said before the split. */
-static gn_code publish(gn_cluster *c, gn_shard *shard, uint64_t group, gn_error *err)
+ * then says what it said before the split. Or it was split once more, and nobody has opened what came of that. */
+static gn_code publish(gn_cluster *c, gn_shard *shard, uint64_t group, uint64_t child, gn_error *err)
 {
     gn_txn *meta;
     gn_slots own;
@@ -365,7 +365,7 @@ static gn_code publish(gn_cluster *c, gn_shard *shard, uint64_t group, gn_error 
     if (code == GN_OK)
         code = gn_slots_now(c, shard, &own, err);
     const gn_group_place *row = p ? gn_placement_group(p, group) : NULL;
-    bool due = code == GN_OK && is_unpublished(row, &own);
+    bool due = code == GN_OK && own.child == child && is_unpublished(row, &own);
     if (due)
         code = put_rows(meta, row, &own, err);
     gn_placement_release(p);
@@ -397,7 +397,7 @@ bool gn_splits_look(gn_cluster *c, bool *unfinished)
         *unfinished |= !open || unpublished;
         if (!open || !unpublished || !leads(c, groups[i].shard))
             continue;
-        gn_code code = publish(c, groups[i].shard, groups[i].id, &err);
+        gn_code code = publish(c, groups[i].shard, groups[i].id, own.child, &err);
         published |= code == GN_OK;
         if (code != GN_OK)
             gn_log_warn("cluster", "the placement does not say yet that a group was split",
