@@ -457,12 +457,15 @@ static gn_code open_runs(gn_dtxn *txn, const gn_dscan_spec *spec, opening *o, co
     gn_code code = open_streams(txn, o, groups, err);
     if (code != GN_OK)
         return code;
+    uint32_t n_columns = f ? f->n_out : spec->rows.n_ordinals;
     gn_merge_order order = !spec->ordered ? GN_MERGE_NONE : spec->rows.reverse ? GN_MERGE_KEY_DESCENDING : GN_MERGE_KEY;
-    if (o->n > 1)
-        scan->merge =
-            gn_merge_open(o->streams, o->n, f ? f->n_out : spec->rows.n_ordinals, order, txn->options.account);
-    else
+    if (o->n == 1)
         scan->stream = o->streams[0];
+    else if (spec->n_order)
+        scan->merge =
+            gn_merge_open_sorted(o->streams, o->n, n_columns, spec->order, spec->n_order, txn->options.account);
+    else
+        scan->merge = gn_merge_open(o->streams, o->n, n_columns, order, txn->options.account);
     return GN_OK;
 }
 

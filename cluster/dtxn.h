@@ -74,9 +74,13 @@ gn_code gn_dtxn_statement_end(gn_dtxn *txn, gn_error *err);
 /* ---- scans ---- over every group that can hold matches; as gn_scan_open and its kin */
 typedef struct gn_dscan gn_dscan;
 /* ordered: rows come in the order of the primary key over all groups. The order of an index is kept within a group
- * only.
- */
+ * only: gn_dscan_run can merge by it. */
 gn_code gn_dscan_open(gn_dtxn *txn, const gn_scan_spec *spec, bool ordered, gn_dscan **out, gn_error *err);
+
+typedef struct gn_row_order {
+    uint32_t column;
+    bool descending, nulls_first;
+} gn_row_order;
 
 /* A scan with work to be done where the rows are. */
 typedef struct gn_dscan_spec {
@@ -85,6 +89,8 @@ typedef struct gn_dscan_spec {
     uint32_t n_ranges;           /* 0: its range */
     const gn_fragment *fragment; /* NULL: the rows as they are. What comes is what the fragments of all groups give */
     bool ordered;                /* as for gn_dscan_open; not with a fragment that groups or sorts */
+    const gn_row_order *order;   /* instead, without keys: by columns of what comes, which is each group's order too */
+    uint32_t n_order;
 } gn_dscan_spec;
 enum { GN_DSCAN_RANGES = 16384 };
 /* Does this cluster do such things, and of a table like this? */

@@ -1,5 +1,7 @@
 #include "cluster/merge_private.h"
 
+#include "base/assert.h"
+
 #include <stdlib.h>
 
 typedef struct input {
@@ -14,6 +16,8 @@ struct gn_merge {
     gn_merge_order order;
     gn_account *account;
     uint32_t n_columns;
+    const gn_row_order *by; /* for GN_MERGE_COLUMNS */
+    uint32_t n_by;
     uint32_t n; /* inputs */
     uint32_t current;
     input *inputs;
@@ -39,6 +43,15 @@ gn_merge *gn_merge_open(const gn_stream *streams, uint32_t n, uint32_t n_columns
         if (by_key)
             m->inputs[i].keys = gn_xcalloc(GN_BATCH_ROWS, sizeof(gn_bytes));
     }
+    return m;
+}
+
+gn_merge *gn_merge_open_sorted(const gn_stream *streams, uint32_t n, uint32_t n_columns, const gn_row_order *by,
+                               uint32_t n_by, gn_account *account)
+{
+    gn_merge *m = gn_merge_open(streams, n, n_columns, GN_MERGE_COLUMNS, account);
+    m->by = by;
+    m->n_by = n_by;
     return m;
 }
 
@@ -77,9 +90,24 @@ static gn_code next_in_turn(gn_merge *m, gn_batch *batch, gn_bytes *keys, gn_err
 
 /* ---- merged ---- */
 
+/* Rows that are equal come in the order of the inputs. */
+static bool before_by_columns(const gn_merge *m, uint32_t a, uint32_t b)
+{
+    const input *x = &m->inputs[a], *y = &m->inputs[b];
+    int c = 0;
+    for (uint32_t i = 0; i < m->n_by && c == 0; i++) {
+        const gn_row_order *o = &m->by[i];
+        c = gn_column_order(&x->batch.columns[o->column], x->at, &y->batch.columns[o->column], y->at, o->descending,
+                            o->nulls_first);
+    }
+    return c < 0 || (c == 0 && a < b);
+}
+
 static bool before(const gn_merge *m, uint32_t a, uint32_t b)
 {
     const input *x = &m->inputs[a], *y = &m->inputs[b];
+    if (m->order == GN_MERGE_COLUMNS)
+        return before_by_columns(m, a, b);
     if (m->order == GN_MERGE_DISTANCE) {
         double dx = x->batch.columns[m->n_columns - 1].f64[x->at], dy = y->batch.columns[m->n_columns - 1].f64[y->at];
         return dx < dy || (dx == dy && a < b);
@@ -188,5 +216,6 @@ static gn_code next_merged(gn_merge *m, gn_batch *batch, gn_bytes *keys, gn_erro
 
 gn_code gn_merge_next(gn_merge *m, gn_batch *batch, gn_bytes *keys, gn_error *err)
 {
+    GN_ASSERT(!keys || m->order != GN_MERGE_COLUMNS);
     return m->order == GN_MERGE_NONE ? next_in_turn(m, batch, keys, err) : next_merged(m, batch, keys, err);
 }

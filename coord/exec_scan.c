@@ -1,5 +1,6 @@
 /* The table scan as an operator: a path's values are computed, encoded as key prefixes and walked in key order, so that
  * an IN list gives its rows in the order of the key, as one range does. */
+#include "base/assert.h"
 #include "base/limits.h"
 #include "coord/exec_private.h"
 #include "query/array.h"
@@ -430,12 +431,42 @@ gn_code gn_exec_null_batch(gn_exec *x, const gn_type *types, uint32_t n, gn_batc
     return columns ? GN_OK : gn_error_oom(err, x->account);
 }
 
+/* Where a column of the path is in what the groups give. */
+static uint32_t place_of(const gn_fragment *f, uint32_t column)
+{
+    for (uint32_t i = 0; f && i < f->n_columns; i++)
+        if (f->columns[i] == column)
+            return i;
+    GN_ASSERT(!f);
+    return column;
+}
+
+static gn_code init_order(scan_source *s, gn_error *err)
+{
+    const gn_path *path = s->path;
+    gn_row_order *order = gn_arena_calloc(s->x->arena, path->n_by + 1, sizeof *order);
+    if (!order)
+        return gn_error_oom(err, s->x->account);
+    for (uint32_t i = 0; i < path->n_by; i++) {
+        const gn_sort_key *key = &path->by[i];
+        if (key->expr->kind == GN_E_COLUMN)
+            order[s->run.n_order++] = (gn_row_order){.column = place_of(s->push->fragment, key->expr->column),
+                                                     .descending = key->descending,
+                                                     .nulls_first = key->nulls_first};
+    }
+    s->run.order = order;
+    s->run.ordered = false;
+    return GN_OK;
+}
+
 /* What a fragment gives: groups, or rows some of whose columns do not come. */
 static gn_code init_run(scan_source *s, gn_error *err)
 {
     const gn_fragment *f = s->push->fragment;
     s->ranges = gn_arena_create(s->x->account);
     s->run = (gn_dscan_spec){.fragment = f, .ordered = s->path->ordered && !s->push->groups && !s->push->sorts};
+    if (s->run.ordered && s->path->index && init_order(s, err) != GN_OK)
+        return GN_OUT_OF_MEMORY;
     if (f && f->keep != UINT64_MAX)
         s->spec.limit_hint = 0;
     if (!f)

@@ -344,7 +344,8 @@ static void price(planner *p, const key_columns *k, candidate *c)
     path->unique = path->n_parts == k->n && k->n && (!path->index || path->index->unique);
     path->rows_estimate = path->unique ? fmin(points, p->table_rows) : p->table_rows * c->selectivity;
     path->rows_estimate = fmax(1, path->rows_estimate);
-    bool keeps_order = !path->index || !path->table->distribution_id; /* groups are merged by primary key */
+    bool keeps_order = !path->index || !path->table->distribution_id || /* groups are merged by primary key, or: */
+                       gn_dscan_takes_fragments(p->context->cluster, path->table);
     c->ordered = needs_order && keeps_order && match_order(p, k, c);
     double read = path->rows_estimate, wanted = p->limit / fmax(1e-6, filter_selectivity(p, c));
     if (!q->grouped && !q->distinct && (c->ordered || !q->n_sort))
@@ -531,6 +532,8 @@ static void mark_used(const planner *p, uint8_t *used)
     for (uint32_t i = 0; i < q->n_laterals; i++)
         for (uint32_t k = 0; k < q->laterals[i]->n_args; k++)
             mark(q->laterals[i]->args[k], used);
+    for (uint32_t i = 0; i < q->path.n_by; i++)
+        mark(q->path.by[i].expr, used);
 }
 
 /* Numbers the columns that the scan gives, and rewrites every reference. References within conditions that the path
@@ -619,6 +622,19 @@ static gn_code take_conditions(planner *p, const candidate *best)
     return GN_OK;
 }
 
+/* By what the groups of an index are merged: the query's order, as far as the index gives it; what comes after is held
+ * to one value, or is of a row that has no equal. */
+static void merge_by_order(gn_query *q)
+{
+    gn_path *path = &q->path;
+    if (path->kind != GN_PATH_SCAN || !path->ordered || !path->index || !path->table->distribution_id)
+        return;
+    path->by = q->sort;
+    for (; path->n_by < q->n_sort; path->n_by++)
+        if (q->sort[path->n_by].expr->kind != GN_E_COLUMN && q->sort[path->n_by].expr->kind != GN_E_CONST)
+            break;
+}
+
 static gn_code choose(planner *p)
 {
     const gn_table_desc *t = p->q->path.table;
@@ -633,6 +649,7 @@ static gn_code choose(planner *p)
         return code;
     p->q->path = best.path;
     p->q->presorted = p->q->path.ordered = best.ordered;
+    merge_by_order(p->q);
     p->q->rows = fmax(1, best.path.rows_estimate * filter_selectivity(p, &best));
     return take_conditions(p, &best);
 }

@@ -47,6 +47,9 @@ typedef struct gn_path {
     bool reverse;
     bool ordered; /* the rows' order matters */
     bool unique;  /* at most one row for each choice of values */
+    const gn_sort_key
+        *by; /* of an index over several groups, if `ordered`: by what these are merged; constants do not count */
+    uint32_t n_by;
 
     const uint32_t *ordinals; /* of the table's columns: what the scan gives */
     uint32_t n_ordinals;

@@ -99,14 +99,15 @@ static entry entry_of(const sort_op *s, const gn_column *first_key, uint32_t row
     return (entry){.prefix = key->descending ? ~prefix : prefix, .place = number | (uint64_t)1 << RANK_SHIFT};
 }
 
-static int key_order(const gn_sort_key *key, const gn_column *a, uint32_t row_a, const gn_column *b, uint32_t row_b)
+int gn_column_order(const gn_column *a, uint32_t row_a, const gn_column *b, uint32_t row_b, bool descending,
+                    bool nulls_first)
 {
     bool null_a = gn_column_is_null(a, row_a), null_b = gn_column_is_null(b, row_b);
     if (null_a || null_b)
-        return null_a == null_b ? 0 : null_a == key->nulls_first ? -1 : 1;
+        return null_a == null_b ? 0 : null_a == nulls_first ? -1 : 1;
     gn_value x = gn_column_get(a, row_a), y = gn_column_get(b, row_b);
     int order = gn_value_compare(&x, &y);
-    return key->descending ? -order : order;
+    return descending ? -order : order;
 }
 
 /* Both entries' rows lie in stores of the same layout; equal keys give 0. */
@@ -122,8 +123,9 @@ static int rows_order(const sort_op *s, const gn_row_store *store_a, const entry
     uint64_t row_a = a->place & ROW_MASK, row_b = b->place & ROW_MASK;
     for (uint32_t k = first_settled; k < s->n_keys; k++) {
         uint32_t column = s->key_column[k];
-        int order = key_order(&s->keys[k], gn_row_store_column(store_a, row_a, column), gn_row_store_place(row_a),
-                              gn_row_store_column(store_b, row_b, column), gn_row_store_place(row_b));
+        int order = gn_column_order(gn_row_store_column(store_a, row_a, column), gn_row_store_place(row_a),
+                                    gn_row_store_column(store_b, row_b, column), gn_row_store_place(row_b),
+                                    s->keys[k].descending, s->keys[k].nulls_first);
         if (order)
             return order;
     }

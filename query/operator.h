@@ -45,6 +45,9 @@ typedef struct gn_sort_key {
     const gn_expr *expr; /* over the input */
     bool descending, nulls_first;
 } gn_sort_key;
+/* How a row of one batch stands to one of another by a column of each: < 0, 0, > 0. */
+int gn_column_order(const gn_column *a, uint32_t row_a, const gn_column *b, uint32_t row_b, bool descending,
+                    bool nulls_first);
 /* Stable. With keep < UINT64_MAX only the first `keep` rows are kept (a heap: top-k). GN_OUT_OF_MEMORY past the budget.
  */
 gn_operator *gn_op_sort(const gn_eval *eval, gn_account *account, gn_operator *input, const gn_sort_key *keys,

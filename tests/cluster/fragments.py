@@ -24,6 +24,7 @@ COLUMNS = """a integer, b integer NOT NULL, c bigint, s smallint, n numeric, f d
     t text, v varchar(20), d date, ts timestamptz, j jsonb, xs integer[], u interval, PRIMARY KEY (b, a)"""
 TABLES = {"one": "", "far": "PARTITION BY HASH (a) WITH (shards = 6, replicas = 1)",
           "near": "WITH (shards = 4, replicas = 3)"}
+INDEXES = (("v DESC NULLS LAST", "s"), ("d", "n DESC", "a"), ("f NULLS FIRST",))
 ROWS = 2500
 
 
@@ -89,9 +90,23 @@ class Queries:
                          "array_agg(a ORDER BY a)", "string_agg(v, ',' ORDER BY a, b)"])
         return call + (f" FILTER (WHERE {self.condition(1)})" if r.random() < 0.15 else "")
 
+    def by_index(self):
+        """Rows in the order of an index, or in the opposite one; of them what the order determines."""
+        r = self.rng
+        index = r.choice(INDEXES)
+        keys = [k.split()[0] for k in index][:r.randrange(1, len(index) + 1)]
+        held = f"{keys[0]} = {keys[0]}" if len(keys) == 1 else r.choice(["s IS NULL", "v = 'v3'", "d = date '2015-05-15'"])
+        backward = {"v": "v NULLS FIRST", "s": "s DESC", "d": "d DESC", "n": "n", "a": "a DESC", "f": "f DESC NULLS LAST"}
+        order = ", ".join(index[:len(keys)] if r.random() < 0.5 else [backward[k] for k in keys])
+        where = r.choice(["", f" WHERE {self.condition()}", f" WHERE {held}", f" WHERE {held} AND {self.condition(1)}"])
+        limit = f" LIMIT {r.choice([1, 7, 40, 1500])}" if r.random() < 0.8 else ""
+        return f"SELECT {', '.join(keys)} FROM {{table}}{where} ORDER BY {order}{limit}", True
+
     def query(self):
         """Text, and whether the order counts."""
         r = self.rng
+        if r.random() < 0.15:
+            return self.by_index()
         kind = r.random()
         if kind < 0.45:
             keys = r.sample(["b", "ok", "v", "s % 5", "d", "length(t)", "j ->> 'k'", "ts::date"], r.randrange(3))
@@ -145,6 +160,8 @@ def fill(connection):
             for row in data:
                 copy.write_row(row)
         connection.execute(f"CREATE INDEX ON {table} (s)")
+        for index in INDEXES:
+            connection.execute(f"CREATE INDEX ON {table} ({', '.join(index)})")
 
 
 def compare(connections, seed, count):
@@ -193,6 +210,9 @@ def told(connection):
                         ("SELECT a FROM far WHERE s > 3 AND ok LIMIT 5", "filter, limit 5")):
         for analyze in (False, True):
             assert f"At the Shards: {words}" in plan(text, analyze), plan(text, analyze)
+    for text in ("SELECT s FROM far ORDER BY v DESC NULLS LAST, s LIMIT 5", "SELECT a FROM near ORDER BY d DESC, n LIMIT 3",
+                 "SELECT a FROM far WHERE f > 2 AND ok ORDER BY f NULLS FIRST LIMIT 4"):
+        assert "Index Scan" in plan(text) and "Sort" not in plan(text), plan(text)
     for text in ("SELECT count(*) FROM one WHERE ok", "SELECT a FROM far WHERE random() < 2", "SELECT * FROM far"):
         assert "At the Shards" not in plan(text), plan(text)
     counted = plan("SELECT count(*) FROM far", True)

@@ -112,6 +112,30 @@ static void distances_ascend_over_all_streams(void **state)
     gn_arena_destroy(batch.arena);
 }
 
+static void columns_order_all_streams(void **state)
+{
+    (void)state;
+    static const gn_row_order BY[] = {{.column = 0, .descending = true}};
+    for (uint32_t step = 1; step < 4; step++) {
+        list lists[] = {
+            {.numbers = DOWN_A, .n = 3, .step = step}, {.n = 0, .step = 1}, {.numbers = DOWN_B, .n = 2, .step = step}};
+        gn_stream streams[3];
+        char text[64] = "";
+        for (int i = 0; i < 3; i++)
+            streams[i] = (gn_stream){.next = list_next, .close = list_close, .stream = &lists[i]};
+        gn_merge *m = gn_merge_open_sorted(streams, 3, 2, BY, 1, NULL);
+        gn_batch batch = {.n_columns = 2, .arena = gn_arena_create(NULL)};
+        do {
+            assert_int_equal(gn_merge_next(m, &batch, NULL, NULL), GN_OK);
+            for (uint32_t r = 0; r < batch.n_rows; r++)
+                strncat(text, (const char *)batch.columns[0].bytes[r].data, batch.columns[0].bytes[r].len);
+        } while (batch.n_rows);
+        assert_string_equal(text, "98521");
+        gn_merge_close(m);
+        gn_arena_destroy(batch.arena);
+    }
+}
+
 static void an_error_of_a_stream_is_the_merge_s(void **state)
 {
     (void)state;
@@ -139,6 +163,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(streams_come_in_turn_or_in_order),
         cmocka_unit_test(distances_ascend_over_all_streams),
+        cmocka_unit_test(columns_order_all_streams),
         cmocka_unit_test(an_error_of_a_stream_is_the_merge_s),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
