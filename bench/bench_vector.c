@@ -8,6 +8,7 @@
  *   search EF THREADS                         all queries once or more, for the 10 nearest
  *   target PERMILLE                           the same, with the ef of the calibration
  *   filter EF KIND PERMILLE                   where only the rows match that the filter's marks say
+ *   memo EF KIND PERMILLE                     the same, what matches being remembered by the index
  *   keys KIND PERMILLE                        over a list of those rows' keys
  *   delete PERCENT | merge | reopen | stats
  *
@@ -238,11 +239,17 @@ static bool match(void *ctx, gn_bytes key, uint64_t begin)
     return matches(ctx, id);
 }
 
+static gn_verdict judge(void *ctx, gn_bytes key, uint64_t begin)
+{
+    return match(ctx, key, begin) ? GN_VERDICT_YES : GN_VERDICT_NO;
+}
+
 typedef struct question {
     uint32_t ef, threads;
     float target;
     const filter *filter;
     bool by_keys;
+    gn_vmemo **memos; /* of each query */
     const uint32_t *truth;
     size_t truth_k, n_queries;
 } question;
@@ -311,6 +318,10 @@ static void ask_one(asker *a, gn_arena *arena, size_t q, uint32_t *id_room, gn_b
     if (ask->by_keys) {
         s.keys = key_room;
         s.n_keys = matching_keys(b, &mine, id_room, key_room);
+    } else if (ask->memos) {
+        s.judge = judge;
+        s.judge_ctx = &mine;
+        s.memo = ask->memos[q];
     } else if (ask->filter) {
         s.filter = match;
         s.filter_ctx = &mine;
@@ -389,7 +400,27 @@ static void search(bench *b, question ask)
     free(times);
 }
 
-static bool search_filtered(bench *b, uint32_t ef, const char *kind, uint32_t permille, bool by_keys)
+/* What all rows are to the filter of each query, known beforehand. */
+static gn_vmemo **fill_memos(const bench *b, const filter *f, size_t n)
+{
+    gn_vmemo **memos = must(calloc(n, sizeof *memos));
+    gn_vview *view = gn_vview_acquire(b->index);
+    for (size_t q = 0; q < n; q++) {
+        char name[64];
+        filter mine = *f;
+        mine.center = (uint16_t)(mine.center + b->centers[2 * q + mine.column]);
+        int len = snprintf(name, sizeof name, "%zu %u %u %zu", q, mine.center, mine.width, mine.column);
+        memos[q] = must(gn_vindex_memo(b->index, gn_bytes_of(name, (size_t)len)));
+        for (uint32_t id = 0; id < b->n; id++)
+            gn_vmemo_note(memos[q], view, gn_bytes_of(&id, sizeof id), 0, 1, matches(&mine, id));
+    }
+    gn_vview_release(view);
+    return memos;
+}
+
+typedef enum way { BY_FILTER, BY_KEYS, BY_MEMO } way;
+
+static bool search_filtered(bench *b, uint32_t ef, const char *kind, uint32_t permille, way way)
 {
     filter f = {0};
     char name[64];
@@ -398,13 +429,19 @@ static bool search_filtered(bench *b, uint32_t ef, const char *kind, uint32_t pe
         return false;
     snprintf(name, sizeof name, "filter-%s-%u", kind, permille);
     const void *truth = map_file(b, name, &bytes);
-    search(b, (question){.ef = ef,
-                         .threads = 1,
-                         .filter = &f,
-                         .by_keys = by_keys,
-                         .truth = truth,
-                         .truth_k = K,
-                         .n_queries = bytes / sizeof(uint32_t) / K});
+    question ask = {.ef = ef,
+                    .threads = 1,
+                    .filter = &f,
+                    .by_keys = way == BY_KEYS,
+                    .truth = truth,
+                    .truth_k = K,
+                    .n_queries = bytes / sizeof(uint32_t) / K};
+    if (way == BY_MEMO)
+        ask.memos = fill_memos(b, &f, ask.n_queries);
+    search(b, ask);
+    for (size_t q = 0; ask.memos && q < ask.n_queries; q++)
+        gn_vmemo_release(ask.memos[q]);
+    free(ask.memos);
     munmap((void *)(uintptr_t)truth, bytes);
     return true;
 }
@@ -469,9 +506,11 @@ static bool command(bench *b, const char *line)
     else if (sscanf(line, "target %u", &x) == 1 && x < 1000)
         search(b, (question){.target = (float)x / 1000, .threads = 1});
     else if (sscanf(line, "filter %u %15s %u", &x, kind, &y) == 3)
-        good = search_filtered(b, x, kind, y, false);
+        good = search_filtered(b, x, kind, y, BY_FILTER);
+    else if (sscanf(line, "memo %u %15s %u", &x, kind, &y) == 3)
+        good = search_filtered(b, x, kind, y, BY_MEMO);
     else if (sscanf(line, "keys %15s %u", kind, &y) == 2)
-        good = search_filtered(b, 0, kind, y, true);
+        good = search_filtered(b, 0, kind, y, BY_KEYS);
     else if (sscanf(line, "delete %u", &x) == 1)
         delete_share(b, x);
     else if (strcmp(word, "merge") == 0)

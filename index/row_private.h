@@ -3,6 +3,7 @@
 #define GN_INDEX_ROW_PRIVATE_H
 
 #include "base/bytes.h"
+#include "index/memo_private.h"
 
 #define GN_SCN_OPEN UINT64_MAX /* the end of a version that is still current */
 
@@ -13,10 +14,28 @@ typedef struct gn_row {
     uint64_t end; /* exclusive */
 } gn_row;
 
-/* Decides whether row `row` of a segment or tail may be a result. */
+/* Decides whether row `row` of a segment or tail may be a result. fn NULL: it may. */
 typedef struct gn_accept {
     bool (*fn)(void *ctx, const void *source, uint32_t row);
     void *ctx;
+    gn_memo_part *memo; /* NULL: none. What is rejected there need not be asked for, */
+    bool memo_suffices; /* nor what is accepted there */
 } gn_accept;
+
+static inline bool gn_accepts(const gn_accept *a, const void *source, uint32_t row)
+{
+    if (a->memo) {
+        gn_memory known = gn_memo_get(a->memo, row);
+        if (known == GN_MEMO_NO || (known == GN_MEMO_YES && a->memo_suffices))
+            return known == GN_MEMO_YES;
+    }
+    return !a->fn || a->fn(a->ctx, source, row);
+}
+
+/* The first row from `row` on that may be accepted; n: there is none. */
+static inline uint32_t gn_accept_next(const gn_accept *a, uint32_t row, uint32_t n)
+{
+    return a->memo ? gn_memo_next(a->memo, row, n) : row;
+}
 
 #endif

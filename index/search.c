@@ -18,7 +18,8 @@ typedef struct searching {
     bool undirected; /* a zero query by cosine: every distance is NaN */
     bool one_branch;
     uint32_t ef;
-    gn_candidate *best; /* room for 2 ef */
+    gn_candidate *best;   /* room for 2 ef */
+    gn_memo_part **memos; /* of each segment, with a judge */
     gn_topk top;
     double worst_recall;
     bool short_walk; /* a walk ended with fewer than it could have found */
@@ -70,7 +71,8 @@ static bool is_hidden(const searching *s, gn_bytes key, size_t nearer)
 static bool accept_row(const searching *s, const gn_row *row)
 {
     size_t nearer;
-    return is_of_the_time(s, row, &nearer) && !is_hidden(s, row->key, nearer) && matches(s, row->key, row->begin);
+    return is_of_the_time(s, row, &nearer) && !is_hidden(s, row->key, nearer) && matches(s, row->key, row->begin) &&
+           (!s->search->judge || s->search->judge(s->search->judge_ctx, row->key, row->begin) == GN_VERDICT_YES);
 }
 
 static bool accept_in_segment(void *ctx, const void *source, uint32_t at)
@@ -85,6 +87,30 @@ static bool accept_in_segment(void *ctx, const void *source, uint32_t at)
     if (nearer == 0 && !s->search->filter)
         return true;
     return gn_segment_key(segment, at, &row.key) && !is_hidden(s, row.key, nearer) && matches(s, row.key, row.begin);
+}
+
+/* With a judge, for what the memo does not have. */
+typedef struct judging {
+    const searching *s;
+    gn_memo_part *memo; /* NULL: there is no room for one */
+} judging;
+
+static bool accept_judged_in_segment(void *ctx, const void *source, uint32_t at)
+{
+    const judging *j = ctx;
+    const gn_vsearch *q = j->s->search;
+    const gn_segment *segment = source;
+    gn_bytes key;
+    if (!accept_in_segment((void *)(uintptr_t)j->s, source, at))
+        return false;
+    if (j->memo && gn_memo_get(j->memo, at) == GN_MEMO_YES)
+        return true;
+    if (!gn_segment_key(segment, at, &key))
+        return false;
+    gn_verdict verdict = q->judge(q->judge_ctx, key, segment->begin[at]);
+    if (verdict != GN_VERDICT_NONE && j->memo)
+        gn_memo_set(j->memo, at, verdict == GN_VERDICT_YES);
+    return verdict == GN_VERDICT_YES;
 }
 
 /* Where every version is seen. */
@@ -153,21 +179,32 @@ static void scan_for_filter(searching *s, gn_segment *seg, gn_accept accept)
     s->stats.distances += gn_segment_scan_likely(seg, &s->measure, s->query, accept, &s->top);
 }
 
-/* About how many of a segment's nodes can be results: those not ended, times what the filter is thought to leave. */
-static float share_of(const searching *s, const gn_segment *seg)
+/* About how many of a segment's nodes can be results: those not ended, times what the filter is thought to leave. 0:
+ * not known. */
+static float share_of(const searching *s, const gn_segment *seg, const gn_memo_part *memo)
 {
     uint32_t n = seg->header->n_nodes, ended = atomic_load_explicit(&seg->n_ended, memory_order_relaxed);
     float live = ended < n ? (float)(n - ended) / (float)n : 1 / (float)n;
-    if (!s->search->filter)
+    if (memo && atomic_load_explicit(&memo->n_known, memory_order_relaxed) == n)
+        return live * fmaxf((float)atomic_load_explicit(&memo->n_match, memory_order_relaxed), 0.5F) / (float)n;
+    if (!s->search->filter && !s->search->judge)
         return live;
     return s->search->filter_share > 0 ? live * fminf(s->search->filter_share, 1) : 0;
 }
 
-/* Is a walk expected to see so much that looking at every row is cheaper? */
-static bool better_scanned(uint32_t ef, const gn_segment *seg, float share)
+/* What it costs to look at every row, fitted to measurements. The unit is a node that a walk measures. */
+static float scan_cost_of(const gn_segment *seg, float share, const gn_memo_part *memo)
 {
-    enum { WALK_COST = 3 }; /* of a node, against asking a row and not measuring it */
-    return share > 0 && (float)ef * WALK_COST / share > (float)seg->header->n_nodes;
+    static const float ASKED = 0.12F, JUDGED = 20, PASSED_OVER = 0.0005F, MEASURED = 0.5F;
+    float n = (float)seg->header->n_nodes;
+    float unknown = memo ? n - (float)atomic_load_explicit(&memo->n_known, memory_order_relaxed) : 0;
+    return n * (memo ? PASSED_OVER : ASKED) + unknown * JUDGED + n * (share > 0 ? share : 0.5F) * MEASURED;
+}
+
+/* Does a scan cost less than a walk would without a filter? */
+static bool better_scanned(uint32_t ef, float scan_cost)
+{
+    return scan_cost < 100 + 8 * (float)ef;
 }
 
 /* The ef for this segment; 0: it must be scanned for what is wanted. */
@@ -188,24 +225,36 @@ static uint32_t ef_for(searching *s, const gn_segment *seg)
     return ef;
 }
 
-static gn_code search_segment(searching *s, gn_segment *seg, bool exact, gn_error *err)
+static gn_accept accept_of(searching *s, sight sees, judging *judged)
+{
+    if (s->search->judge)
+        return (gn_accept){.fn = accept_judged_in_segment,
+                           .ctx = judged,
+                           .memo = judged->memo,
+                           .memo_suffices = sees == SEES_ALL && !s->search->filter};
+    return (gn_accept){.fn = sees != SEES_ALL    ? accept_in_segment
+                             : s->search->filter ? accept_matching_in_segment
+                                                 : NULL,
+                       .ctx = s};
+}
+
+static gn_code search_segment(searching *s, gn_segment *seg, gn_memo_part *memo, bool exact, gn_error *err)
 {
     sight sees = sight_of_segment(s, seg);
     if (sees == SEES_NOTHING)
         return GN_OK;
-    gn_accept accept = {.fn = sees != SEES_ALL    ? accept_in_segment
-                              : s->search->filter ? accept_matching_in_segment
-                                                  : NULL,
-                        .ctx = s};
+    judging judged = {.s = s, .memo = memo};
+    gn_accept accept = accept_of(s, sees, &judged);
     s->stats.segments++;
-    float share = accept.fn ? share_of(s, seg) : 1;
+    float share = accept.fn ? share_of(s, seg, memo) : 1;
     bool scan = exact || seg->header->graph != GN_GRAPH_HNSW || seg->header->n_nodes <= s->search->k;
     uint32_t ef = scan ? 0 : ef_for(s, seg);
     if (ef == 0 || ef >= seg->header->n_nodes) {
         scan_segment(s, seg, accept);
         return GN_OK;
     }
-    if (accept.fn && better_scanned(ef, seg, share)) {
+    float scan_cost = scan_cost_of(seg, share, memo);
+    if (accept.fn && better_scanned(ef, scan_cost)) {
         scan_for_filter(s, seg, accept);
         return GN_OK;
     }
@@ -218,6 +267,7 @@ static gn_code search_segment(searching *s, gn_segment *seg, bool exact, gn_erro
                           .bound = gn_topk_bound(&s->top),
                           .accept = accept,
                           .share = share,
+                          .scan_cost = scan_cost,
                           .best = s->best};
     gn_code code = gn_segment_search(seg, &q, err);
     s->stats.distances += q.distances;
@@ -259,13 +309,13 @@ static gn_code search_parts(searching *s, bool exact, gn_error *err)
         sight sees = sight_of_tail(s, tail);
         if (sees == SEES_NOTHING)
             continue;
-        bool all = sees == SEES_ALL && !s->search->filter && i + 1 < s->view->n_tails;
+        bool all = sees == SEES_ALL && !s->search->filter && !s->search->judge && i + 1 < s->view->n_tails;
         gn_accept accept = {.fn = all ? NULL : accept_in_tail, .ctx = s};
         s->stats.tail_rows += gn_tail_rows(tail);
         s->stats.distances += gn_tail_scan(tail, &s->measure, s->query, accept, &s->top);
     }
     for (size_t i = 0; i < s->view->n_segments && code == GN_OK; i++)
-        code = search_segment(s, s->view->segments[i], exact, err);
+        code = search_segment(s, s->view->segments[i], s->memos ? s->memos[i] : NULL, exact, err);
     return code == GN_OK ? find_damage(s, err) : code;
 }
 
@@ -398,6 +448,36 @@ static float surface_distance(const searching *s, float d)
     }
 }
 
+/* What is remembered of the judge's answers, or a place for them. */
+static gn_code begin_judging(searching *s, gn_error *err)
+{
+    const gn_vview *view = s->view;
+    if (!s->search->memo)
+        return GN_OK;
+    s->memos = gn_arena_alloc(s->search->arena, (view->n_segments + 1) * sizeof *s->memos);
+    if (!s->memos)
+        return gn_error_oom(err, gn_arena_account(s->search->arena));
+    gn_vmemo_begin(s->search->memo);
+    for (size_t i = 0; i < view->n_segments; i++)
+        s->memos[i] = gn_vmemo_part(s->search->memo, view->segments[i]);
+    return GN_OK;
+}
+
+static gn_code find(searching *s, gn_error *err)
+{
+    gn_code code = GN_OK;
+    if (s->search->keys) {
+        search_keys(s);
+        code = find_damage(s, err);
+    } else {
+        code = search_parts(s, s->search->exact, err);
+    }
+    /* Nodes that no walk reaches must not make a result short. */
+    if (code == GN_OK && s->top.n < s->search->k && s->short_walk)
+        code = search_parts(s, true, err);
+    return code;
+}
+
 gn_code gn_vview_search(const gn_vview *view, const gn_vsearch *search, gn_neighbor **out, size_t *n_out,
                         gn_vsearch_stats *stats, gn_error *err)
 {
@@ -405,15 +485,12 @@ gn_code gn_vview_search(const gn_vview *view, const gn_vsearch *search, gn_neigh
     gn_code code = check(view, search, err);
     if (code == GN_OK)
         code = begin(&s, err);
-    if (code == GN_OK && search->keys) {
-        search_keys(&s);
-        code = find_damage(&s, err);
-    } else if (code == GN_OK) {
-        code = search_parts(&s, search->exact, err);
-    }
-    /* Nodes that no walk reaches must not make a result short. */
-    if (code == GN_OK && s.top.n < search->k && s.short_walk)
-        code = search_parts(&s, true, err);
+    if (code == GN_OK)
+        code = begin_judging(&s, err);
+    if (code == GN_OK)
+        code = find(&s, err);
+    if (s.memos)
+        gn_vmemo_end(search->memo, view);
     if (code != GN_OK)
         return code;
     gn_topk_sort(&s.top);

@@ -114,6 +114,7 @@ typedef struct gn_segment_query {
     float bound;        /* results beyond it are not wanted */
     gn_accept accept;   /* fn NULL: every node */
     float share;        /* of the nodes that are accepted, about; 0 = unknown */
+    float scan_cost;    /* of a scan instead, in nodes that a walk measures */
     gn_candidate *best; /* room for 2 ef; filled in any order, with exact distances */
     size_t n_best;
     bool found_all; /* ef candidates were found, of which those worth it are in best */

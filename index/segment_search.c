@@ -2,33 +2,20 @@
  * neighbor search using Hierarchical Navigable Small World graphs" (2016, arXiv 1603.09320).
  *
  * Departures. Neighbours of a node are gathered first and measured four at a time while the next four are on their way
- * from memory. Where every node may be a result, candidates and results are one sorted pool. Where not (ended versions,
- * filters), the walk goes on through nodes that are not accepted until ef accepted ones are found; if so few are
- * accepted that it would have to see most of the segment, it gives up and the caller scans. Marks of visited nodes are
- * epochs, so that nothing is cleared between walks.
+ * from memory. Candidates and results are one sorted pool. Where not every node may be a result (ended versions,
+ * filters) see segment_filter.c. Marks of visited nodes are epochs, so that nothing is cleared between walks.
  *
  * A walk goes over codes. What it has found is measured again by the full vectors, nearest estimate first, until no
  * candidate left is likely to belong to the k nearest: how far estimates are off is learned from those measured. */
 #include "base/assert.h"
-#include "index/segment_private.h"
 #include "index/table_private.h"
+#include "index/walk_private.h"
 
 #include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
-struct gn_walk {
-    gn_walk *next;
-    gn_code_query *query;
-    uint16_t *visited; /* == epoch: seen in this walk */
-    uint16_t epoch;
-    gn_candidate *pool; /* candidates of a filtered walk; MAX_POOL_EF */
-    gn_candidate *heap; /* candidates, distances negated */
-    size_t n_heap, cap_heap;
-    size_t charged;
-};
-
-enum { MAX_POOLED_WALKS = 16, MAX_LINKS = 256, MAX_POOL_EF = 1024 };
+enum { MAX_POOLED_WALKS = 16 };
 
 /* ---- scratch ---- */
 
@@ -53,24 +40,24 @@ static gn_walk *walk_take(gn_segment *s)
     pthread_mutex_unlock(&s->walks_lock);
     if (!walk) {
         size_t bytes = (size_t)s->header->n_nodes * sizeof(uint16_t) + gn_code_query_bytes(s->codec) +
-                       MAX_POOL_EF * sizeof(gn_candidate);
+                       GN_MAX_POOL_EF * sizeof(gn_candidate);
         if (!gn_account_charge(s->account, bytes))
             return NULL;
         walk = gn_xcalloc(1, sizeof *walk);
         walk->visited = gn_table_alloc((size_t)s->header->n_nodes * sizeof(uint16_t), 0);
         walk->query = gn_code_query_create(s->codec);
-        walk->pool = gn_xmalloc(MAX_POOL_EF * sizeof *walk->pool);
+        walk->pool = gn_xmalloc(GN_MAX_POOL_EF * sizeof *walk->pool);
         walk->charged = bytes;
     }
     return walk;
 }
 
-/* Nothing is visited any more, but what is to be overlooked. */
-static void walk_begin(const gn_segment *s, gn_walk *walk, uint32_t hidden)
+void gn_walk_begin(const gn_segment *s, gn_walk *walk, uint32_t hidden)
 {
-    if (++walk->epoch == 0) {
+    walk->epoch = (uint16_t)(walk->epoch + GN_EPOCH_STEP);
+    if (walk->epoch == 0) {
         memset(walk->visited, 0, (size_t)s->header->n_nodes * sizeof(uint16_t));
-        walk->epoch = 1;
+        walk->epoch = GN_EPOCH_STEP;
     }
     walk->n_heap = 0;
     if (hidden < s->header->n_nodes)
@@ -100,28 +87,14 @@ void gn_walks_free(gn_segment *s)
     }
 }
 
-static bool heap_room(gn_segment *s, gn_walk *walk, size_t more)
-{
-    if (walk->n_heap + more <= walk->cap_heap)
-        return true;
-    size_t cap = walk->cap_heap ? walk->cap_heap * 2 : 1024;
-    while (cap < walk->n_heap + more)
-        cap *= 2;
-    size_t bytes = (cap - walk->cap_heap) * sizeof *walk->heap;
-    if (!gn_account_charge(s->account, bytes))
-        return false;
-    walk->heap = gn_xrealloc(walk->heap, cap * sizeof *walk->heap);
-    walk->cap_heap = cap;
-    walk->charged += bytes;
-    return true;
-}
-
 /* ---- distances to a list of nodes ---- */
 
-static void estimate_nodes(const gn_segment *s, const gn_walk *walk, const uint32_t *ids, uint32_t n, float *out)
+void gn_walk_estimate(const gn_segment *s, const gn_walk *walk, const uint32_t *ids, uint32_t n, float *out)
 {
-    const uint8_t *codes[MAX_LINKS];
-    GN_ASSERT(n <= MAX_LINKS);
+    const uint8_t *codes[GN_MAX_LINKS];
+    if (n == 0)
+        return;
+    GN_ASSERT(n <= GN_MAX_LINKS);
     for (uint32_t i = 0; i < n; i++)
         codes[i] = gn_segment_code(s, ids[i]);
     gn_codec_measure(s->codec, walk->query, codes, n, out);
@@ -146,8 +119,7 @@ static void measure_nodes(const gn_segment *s, const gn_measure *m, const float 
         out[i] = gn_measure_one(m, query, gn_segment_vector(s, ids[i]));
 }
 
-/* The neighbours of a node that this walk has not seen, now marked. False when the file holds an impossible one. */
-static bool unseen_neighbors(const gn_segment *s, gn_walk *walk, uint32_t node, uint32_t *ids, uint32_t *n)
+bool gn_walk_unseen(const gn_segment *s, gn_walk *walk, uint32_t node, uint32_t *ids, uint32_t *n)
 {
     const uint32_t *links = s->links0 + (size_t)node * s->header->m0;
     uint32_t n_nodes = s->header->n_nodes, count = 0;
@@ -172,13 +144,13 @@ static bool descend(const gn_segment *s, gn_segment_query *q, const gn_walk *wal
 {
     const gn_segment_header *h = s->header;
     *entry = (gn_candidate){.id = 0};
-    estimate_nodes(s, walk, &entry->id, 1, &entry->distance);
+    gn_walk_estimate(s, walk, &entry->id, 1, &entry->distance);
     q->distances++;
     for (uint32_t level = h->levels - 1; level > 0; level--) {
         for (bool moved = true; moved;) {
             const uint32_t *links = gn_segment_links(s, level, entry->id);
             uint32_t n = 0;
-            float distance[MAX_LINKS];
+            float distance[GN_MAX_LINKS];
             moved = false;
             while (n < h->m && links[n] != GN_NO_LINK) {
                 if (links[n++] >= h->level_count[level]) {
@@ -186,7 +158,7 @@ static bool descend(const gn_segment *s, gn_segment_query *q, const gn_walk *wal
                     return false;
                 }
             }
-            estimate_nodes(s, walk, links, n, distance);
+            gn_walk_estimate(s, walk, links, n, distance);
             q->distances += n;
             for (uint32_t i = 0; i < n; i++) {
                 if (distance[i] < entry->distance) {
@@ -201,7 +173,7 @@ static bool descend(const gn_segment *s, gn_segment_query *q, const gn_walk *wal
 
 /* ---- layer 0, every node a possible result ---- */
 
-static void prefetch_links(const gn_segment *s, uint32_t node)
+void gn_walk_prefetch_links(const gn_segment *s, uint32_t node)
 {
     const char *links = (const char *)(s->links0 + (size_t)node * s->header->m0);
     for (size_t i = 0; i < s->header->m0 * sizeof(uint32_t) && i < 256; i += 64)
@@ -219,24 +191,19 @@ static void prefetch_row(const gn_segment *s, uint32_t node)
 /* A candidate that comes to stand this near to the front is likely to be expanded soon. */
 enum { SOON = 3 };
 
-/* Measures what the node at `at` leads to and puts it into the pool where it is not beyond `limit`. `at` becomes the
- * next to expand, or pool->n. */
-static bool expand(const gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_pool *pool, float limit, size_t *at)
+void gn_walk_absorb(const gn_segment *s, gn_segment_query *q, const gn_walk *walk, gn_pool *pool, const uint32_t *ids,
+                    uint32_t n, float limit, size_t *at)
 {
-    uint32_t ids[MAX_LINKS + 1], n, node = pool->items[*at].id;
-    float distance[MAX_LINKS];
-    size_t lowest = SIZE_MAX, next = *at + 1;
-    pool->items[*at].id |= GN_POOL_EXPANDED;
-    if (!unseen_neighbors(s, walk, node, ids, &n))
-        return false;
-    estimate_nodes(s, walk, ids, n, distance);
+    float distance[GN_MAX_LINKS];
+    size_t lowest = SIZE_MAX, next = *at;
+    gn_walk_estimate(s, walk, ids, n, distance);
     q->distances += n;
     for (uint32_t i = 0; i < n; i++) {
         if (distance[i] > limit)
             continue;
         size_t p = gn_pool_insert(pool, (gn_candidate){.id = ids[i], .distance = distance[i]});
         if (p < *at + SOON) {
-            prefetch_links(s, ids[i]);
+            gn_walk_prefetch_links(s, ids[i]);
             if (q->accept.fn)
                 prefetch_row(s, ids[i]);
         }
@@ -248,101 +215,27 @@ static bool expand(const gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_p
     *at = next;
     for (size_t i = next + 1; i < pool->n && i < next + SOON; i++) {
         if (!(pool->items[i].id & GN_POOL_EXPANDED))
-            prefetch_links(s, pool->items[i].id);
+            gn_walk_prefetch_links(s, pool->items[i].id);
     }
-    return true;
 }
 
 static bool walk_pool(const gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_candidate entry)
 {
     gn_pool pool = {.items = q->best, .cap = q->ef};
-    walk_begin(s, walk, q->hidden);
+    gn_walk_begin(s, walk, q->hidden);
     walk->visited[entry.id] = walk->epoch;
     gn_pool_insert(&pool, entry);
     for (size_t at = 0; at < pool.n;) {
-        if (!expand(s, q, walk, &pool, INFINITY, &at))
+        uint32_t ids[GN_MAX_LINKS + 1], n;
+        pool.items[at].id |= GN_POOL_EXPANDED;
+        if (!gn_walk_unseen(s, walk, pool.items[at].id & ~GN_POOL_EXPANDED, ids, &n))
             return false;
+        gn_walk_absorb(s, q, walk, &pool, ids, n, INFINITY, &at);
     }
     for (size_t i = 0; i < pool.n; i++)
         pool.items[i].id &= ~GN_POOL_EXPANDED;
     q->n_best = pool.n;
     return true;
-}
-
-/* ---- layer 0, only accepted nodes are results ---- */
-
-static bool accepted(const gn_segment *s, const gn_segment_query *q, uint32_t id)
-{
-    return !q->accept.fn || q->accept.fn(q->accept.ctx, s, id);
-}
-
-/* Candidates in a pool that is larger than ef, so that there is room for those that are not accepted; a node is asked
- * for when it is expanded, which few nodes ever are. Where the pool was too small, *enough is false. */
-static bool walk_filtered_pool(const gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_candidate entry, size_t cap,
-                               bool *enough)
-{
-    gn_pool pool = {.items = walk->pool, .cap = cap};
-    walk_begin(s, walk, q->hidden);
-    walk->visited[entry.id] = walk->epoch;
-    gn_pool_insert(&pool, entry);
-    q->n_best = 0;
-    *enough = true;
-    for (size_t at = 0; at < pool.n;) {
-        gn_candidate c = pool.items[at];
-        if (q->n_best == q->ef && c.distance > q->best[0].distance)
-            return true;
-        if (accepted(s, q, c.id))
-            gn_heap_offer(q->best, &q->n_best, q->ef, c);
-        if (!expand(s, q, walk, &pool, q->n_best == q->ef ? q->best[0].distance : INFINITY, &at))
-            return false;
-    }
-    *enough = q->n_best == q->ef || pool.n < cap;
-    return true;
-}
-
-/* Would the walk, accepting at the rate seen so far, have to see more than half of the segment? */
-static bool hopeless(const gn_segment *s, const gn_segment_query *q, uint64_t seen)
-{
-    return seen >= 1024 && q->n_best < q->ef && seen * q->ef > (uint64_t)(q->n_best + 1) * s->header->n_nodes / 2;
-}
-
-static gn_code walk_heaps(gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_candidate entry, gn_error *err)
-{
-    uint32_t ids[MAX_LINKS], n = 0;
-    float distance[MAX_LINKS];
-    uint64_t seen = 1;
-    walk_begin(s, walk, q->hidden);
-    q->n_best = 0;
-    if (!heap_room(s, walk, 1))
-        return gn_error_oom(err, s->account);
-    walk->visited[entry.id] = walk->epoch;
-    gn_heap_push(walk->heap, &walk->n_heap, (gn_candidate){.id = entry.id, .distance = -entry.distance});
-    if (accepted(s, q, entry.id))
-        gn_heap_offer(q->best, &q->n_best, q->ef, entry);
-    while (walk->n_heap) {
-        gn_candidate c = gn_heap_pop(walk->heap, &walk->n_heap);
-        if (q->n_best == q->ef && -c.distance > q->best[0].distance)
-            break;
-        if (hopeless(s, q, seen)) {
-            q->gave_up = true;
-            return GN_OK;
-        }
-        if (!unseen_neighbors(s, walk, c.id, ids, &n))
-            return GN_INDEX_CORRUPT;
-        if (!heap_room(s, walk, n))
-            return gn_error_oom(err, s->account);
-        estimate_nodes(s, walk, ids, n, distance);
-        q->distances += n;
-        seen += n;
-        for (uint32_t i = 0; i < n; i++) {
-            if (q->n_best == q->ef && distance[i] >= q->best[0].distance)
-                continue;
-            gn_heap_push(walk->heap, &walk->n_heap, (gn_candidate){.id = ids[i], .distance = -distance[i]});
-            if (accepted(s, q, ids[i]))
-                gn_heap_offer(q->best, &q->n_best, q->ef, (gn_candidate){.id = ids[i], .distance = distance[i]});
-        }
-    }
-    return GN_OK;
 }
 
 /* ---- reranking ---- */
@@ -410,27 +303,6 @@ static void rerank(const gn_segment *s, gn_segment_query *q)
     q->n_best = i;
 }
 
-/* Room for so many candidates that ef of them are accepted, where each is by chance: three standard deviations more
- * than in the mean. 0: more than a pool is good for. */
-static size_t pool_for(const gn_segment_query *q)
-{
-    double share = q->share > 0 && q->share < 1 ? q->share : 0.5;
-    double wanted = share < 0.5 ? 1.5 * q->ef : q->ef;
-    double room = (wanted + 3 * sqrt(q->ef * (1 - share))) / share + 16;
-    return room <= MAX_POOL_EF ? (size_t)room : 0;
-}
-
-static gn_code walk_layer0(gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_candidate entry, gn_error *err)
-{
-    bool enough = false;
-    if (!q->accept.fn && q->ef <= MAX_POOL_EF)
-        return walk_pool(s, q, walk, entry) ? GN_OK : GN_INDEX_CORRUPT;
-    size_t room = pool_for(q);
-    if (room && !walk_filtered_pool(s, q, walk, entry, room, &enough))
-        return GN_INDEX_CORRUPT;
-    return enough ? GN_OK : walk_heaps(s, q, walk, entry, err);
-}
-
 gn_code gn_segment_search(gn_segment *s, gn_segment_query *q, gn_error *err)
 {
     GN_ASSERT(s->header->graph == GN_GRAPH_HNSW && q->k >= 1 && q->ef >= q->k);
@@ -444,14 +316,18 @@ gn_code gn_segment_search(gn_segment *s, gn_segment_query *q, gn_error *err)
     gn_candidate entry;
     gn_code code = GN_INDEX_CORRUPT;
     gn_codec_prepare(s->codec, walk->query, q->vector);
-    if (descend(s, q, walk, &entry))
-        code = walk_layer0(s, q, walk, entry, err);
+    if (descend(s, q, walk, &entry)) {
+        if (q->accept.fn || q->ef > GN_MAX_POOL_EF)
+            code = gn_walk_accepted(s, q, walk, entry, err);
+        else
+            code = walk_pool(s, q, walk, entry) ? GN_OK : GN_INDEX_CORRUPT;
+    }
     if (code == GN_INDEX_CORRUPT)
         gn_error_set(err, code, "vector index segment \"%s\" is damaged: a link leads nowhere", s->path);
     walk_give(s, walk);
     q->found_all = q->n_best == q->ef;
     if (code == GN_OK && !q->gave_up && !gn_codec_exact(s->codec)) {
-        if (q->accept.fn || q->ef > MAX_POOL_EF)
+        if (q->accept.fn || q->ef > GN_MAX_POOL_EF)
             qsort(q->best, q->n_best, sizeof *q->best, by_distance);
         rerank(s, q);
     }
@@ -471,8 +347,8 @@ uint64_t gn_segment_scan(const gn_segment *s, const gn_measure *m, const float *
     uint32_t rows[4] = {0}, pending = 0;
     float distance[4];
     uint64_t measured = 0;
-    for (uint32_t row = 0; row < s->header->n_nodes; row++) {
-        if (accept.fn && !accept.fn(accept.ctx, s, row))
+    for (uint32_t row = 0; (row = gn_accept_next(&accept, row, s->header->n_nodes)) < s->header->n_nodes; row++) {
+        if (!gn_accepts(&accept, s, row))
             continue;
         rows[pending++] = row;
         if (pending < 4)
@@ -502,11 +378,11 @@ uint64_t gn_segment_scan_likely(gn_segment *s, const gn_measure *m, const float 
         return gn_segment_scan(s, m, query, accept, top);
     gn_codec_prepare(s->codec, walk->query, query);
     for (uint32_t row = 0; row < s->header->n_nodes;) {
-        for (n = 0; row < s->header->n_nodes && n < BATCH; row++) {
-            if (!accept.fn || accept.fn(accept.ctx, s, row))
+        for (n = 0; n < BATCH && (row = gn_accept_next(&accept, row, s->header->n_nodes)) < s->header->n_nodes; row++) {
+            if (gn_accepts(&accept, s, row))
                 rows[n++] = row;
         }
-        estimate_nodes(s, walk, rows, n, distance);
+        gn_walk_estimate(s, walk, rows, n, distance);
         measured += n;
         likely = 0;
         for (uint32_t i = 0; i < n; i++) {

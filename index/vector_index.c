@@ -135,6 +135,8 @@ static void index_free(gn_vindex *index)
     gn_vview_release(index->view);
     pthread_mutex_destroy(&index->lock);
     pthread_mutex_destroy(&index->view_lock);
+    gn_vindex_forget_memos(index);
+    pthread_mutex_destroy(&index->memo_lock);
     gn_arena_destroy(index->ended_keys);
     free(index->ended);
     free(index->padded);
@@ -162,6 +164,7 @@ gn_code gn_vindex_open(gn_world *world, const char *dir, const gn_vindex_options
     index->next_number = 1;
     pthread_mutex_init(&index->lock, NULL);
     pthread_mutex_init(&index->view_lock, NULL);
+    pthread_mutex_init(&index->memo_lock, NULL);
     code = open_files(index, err);
     if (code == GN_OK)
         *out = index;

@@ -113,6 +113,21 @@ typedef struct gn_branch_at {
     uint64_t scn;
 } gn_branch_at;
 
+/* What a judge said of versions, kept for later searches that ask the same: a version never changes, so neither does
+ * the answer. Of those in segments only. An index keeps the memos that were used last, by a name that says all that the
+ * answers depend on. Any number of threads. */
+typedef struct gn_vmemo gn_vmemo;
+gn_vmemo *gn_vindex_memo(gn_vindex *index, gn_bytes name); /* counted; NULL: there is no memory for it */
+void gn_vmemo_release(gn_vmemo *memo);                     /* before the index is closed; NULL is fine */
+/* Told without being asked. */
+void gn_vmemo_note(gn_vmemo *memo, const gn_vview *view, gn_bytes key, uint64_t branch, uint64_t begin_scn, bool match);
+typedef struct gn_vmemo_counts {
+    uint64_t rows, known, match; /* of the view: all of its versions, and those that were judged */
+} gn_vmemo_counts;
+gn_vmemo_counts gn_vmemo_count(gn_vmemo *memo, const gn_vview *view);
+
+typedef enum gn_verdict { GN_VERDICT_NO, GN_VERDICT_YES, GN_VERDICT_NONE /* not now, or it failed */ } gn_verdict;
+
 typedef struct gn_neighbor {
     float distance; /* as the SQL operator gives it: L2 not squared, negative inner product, cosine distance */
     gn_bytes key;   /* valid while the view is held */
@@ -136,6 +151,11 @@ typedef struct gn_vsearch {
     bool (*filter)(void *ctx, gn_bytes key, uint64_t begin_scn);
     void *filter_ctx;
     float filter_share; /* of the rows that it is thought to accept; 0 = unknown. Decides how, never what. */
+    /* Optional, with a memo: the same for what is dear to decide. Asked last, and never again about what the memo has.
+     * What it gives no verdict on is no result. */
+    gn_verdict (*judge)(void *ctx, gn_bytes key, uint64_t begin_scn);
+    void *judge_ctx;
+    gn_vmemo *memo;
     /* Optional: only these keys, each once, are looked at, and all of them: for a filter that accepts so few that the
      * caller has them in a list. filter and visibility hold as well. */
     const gn_bytes *keys;

@@ -59,6 +59,10 @@ struct gn_vindex {
     gn_arena *ended_keys;
     gn_ended *ended;
     size_t n_ended, cap_ended;
+
+    pthread_mutex_t memo_lock;
+    gn_vmemo *memos; /* the last used first */
+
     _Atomic bool building_now;
     _Atomic uint64_t build_done, build_total;
 };
@@ -76,6 +80,10 @@ void gn_vview_each_version(const gn_vview *view, gn_bytes key,
                            bool (*fn)(void *ctx, const gn_row *row, gn_segment *segment, gn_tail *tail, uint32_t at),
                            void *ctx);
 bool gn_vview_one_branch(const gn_vview *view); /* no row of any other branch than the first row's, and no hides */
+
+/* ---- memo.c ---- */
+
+void gn_vindex_forget_memos(gn_vindex *index);
 
 /* ---- stats.c ---- */
 

@@ -1,0 +1,44 @@
+/* One walk through a segment's graph: its scratch, and the steps that all kinds of walks take. segment_search.c walks
+ * where every node may be a result, segment_filter.c where only some may. */
+#ifndef GN_INDEX_WALK_PRIVATE_H
+#define GN_INDEX_WALK_PRIVATE_H
+
+#include "index/segment_private.h"
+
+enum { GN_MAX_LINKS = 256, GN_MAX_POOL_EF = 1024 };
+
+/* What a walk knows of a node is visited[node] - epoch; any other value says that it was not seen. */
+typedef enum gn_seen {
+    GN_SEEN = 0,     /* and measured, or overlooked */
+    GN_REJECTED = 1, /* seen, but no result */
+    GN_CROSSED = 2,  /* a rejected one whose neighbours have been gathered */
+    GN_EPOCH_STEP = 4,
+} gn_seen;
+
+struct gn_walk {
+    gn_walk *next;
+    gn_code_query *query;
+    uint16_t *visited;
+    uint16_t epoch;
+    gn_candidate *pool; /* candidates of a walk that goes through rejected nodes; GN_MAX_POOL_EF */
+    gn_candidate *heap; /* candidates, distances negated */
+    size_t n_heap, cap_heap;
+    size_t charged;
+};
+
+/* Nothing is visited any more, but what is to be overlooked. */
+void gn_walk_begin(const gn_segment *segment, gn_walk *walk, uint32_t hidden);
+void gn_walk_estimate(const gn_segment *segment, const gn_walk *walk, const uint32_t *ids, uint32_t n, float *out);
+/* The neighbours of a node that this walk has not seen, now marked. False when the file holds an impossible one. */
+bool gn_walk_unseen(const gn_segment *segment, gn_walk *walk, uint32_t node, uint32_t *ids, uint32_t *n);
+void gn_walk_prefetch_links(const gn_segment *segment, uint32_t node);
+/* Measures ids and puts them into the pool where they are not beyond `limit`. `at` becomes the next node to expand, or
+ * pool->n. */
+void gn_walk_absorb(const gn_segment *segment, gn_segment_query *query, const gn_walk *walk, gn_pool *pool,
+                    const uint32_t *ids, uint32_t n, float limit, size_t *at);
+
+/* Fills query->best with accepted nodes, or gives up. */
+gn_code gn_walk_accepted(gn_segment *segment, gn_segment_query *query, gn_walk *walk, gn_candidate entry,
+                         gn_error *err);
+
+#endif
