@@ -479,11 +479,11 @@ columnref(A) ::= colid(S) DOT attr(T) DOT attr(N). { A = gn_mk_column(p, &S, &T,
 %type subscripted {gn_ast_expr *}
 subscripted(A) ::= columnref(E) LB expr(I) RB. { A = gn_mk_subscript(p, E, I); }
 subscripted(A) ::= PARAM(T) LB expr(I) RB. { A = gn_mk_subscript(p, gn_mk_param(p, &T), I); }
-subscripted(A) ::= LP expr(E) RP LB expr(I) RB. { A = gn_mk_subscript(p, E, I); }
+subscripted(A) ::= LP expr(E) RP LB expr(I) RB. { E->parenthesized = true; A = gn_mk_subscript(p, E, I); }
 subscripted(A) ::= subscripted(E) LB expr(I) RB. { A = gn_mk_subscript(p, E, I); }
 subscripted(A) ::= columnref(E) slice(S). { A = gn_mk_subscript(p, E, S); }
 subscripted(A) ::= PARAM(T) slice(S). { A = gn_mk_subscript(p, gn_mk_param(p, &T), S); }
-subscripted(A) ::= LP expr(E) RP slice(S). { A = gn_mk_subscript(p, E, S); }
+subscripted(A) ::= LP expr(E) RP slice(S). { E->parenthesized = true; A = gn_mk_subscript(p, E, S); }
 subscripted(A) ::= subscripted(E) slice(S). { A = gn_mk_subscript(p, E, S); }
 
 %type slice {gn_ast_expr *}
