@@ -105,7 +105,8 @@
     X(TIMEOUT, "57014", "deadline passed")                                                                            \
     X(INTERNAL, "XX000", "internal error")                                                                            \
     X(CORRUPT, "XX001", "data corrupted")                                                                             \
-    X(INDEX_CORRUPT, "XX002", "index corrupted")
+    X(INDEX_CORRUPT, "XX002", "index corrupted")                                                                      \
+    X(WINDOWING, "42P20", "windowing error")
 
 typedef enum gn_code {
 #define GN_ERROR_ENUM(name, sqlstate, text) GN_##name,

@@ -147,6 +147,9 @@ typedef struct gn_ast_call_extra {
     bool distinct; /* count(DISTINCT x) */
     gn_ast_orders order_by;
     gn_ast_expr *filter; /* FILTER (WHERE ...), NULL = none */
+    bool over;           /* OVER (...): a window function */
+    gn_ast_exprs partition;
+    gn_ast_orders window_order;
 } gn_ast_call_extra;
 
 /* ---- queries ---- */

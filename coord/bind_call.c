@@ -258,6 +258,10 @@ gn_code gn_bind_call(gn_binder *b, const gn_ast_expr *ast, gn_expr **out)
     const char *schema = ast->call.schema, *name = ast->call.name;
     if (schema && strcmp(schema, "pg_catalog") != 0 && strcmp(schema, "public") != 0)
         return gn_bind_fail(b, ast->position, GN_NO_SCHEMA, "schema \"%s\" does not exist", schema);
+    if (ast->call.extra && ast->call.extra->over)
+        return gn_bind_window(b, ast, out);
+    if (gn_is_window_name(name))
+        return gn_bind_fail(b, ast->position, GN_WRONG_OBJECT_TYPE, "window function %s requires an OVER clause", name);
     if (gn_is_aggregate_name(gn_bytes_str(name)))
         return bind_aggregate(b, ast, out);
     gn_code code = refuse_extra(b, ast);

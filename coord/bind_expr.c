@@ -251,7 +251,7 @@ static gn_code no_such_table(gn_binder *b, const gn_ast_expr *ast)
     while (scope && !relation_named(scope, table))
         scope = scope->outer;
     if (!scope)
-        return gn_bind_fail(b, ast->position, GN_NO_TABLE, "missing FROM-clause entry for table \"%s\"", table);
+        return gn_bind_no_table(b, table, ast->position);
     gn_bind_fail(b, ast->position, GN_NO_TABLE, "invalid reference to FROM-clause entry for table \"%s\"", table);
     gn_error_hint(
         b->err, "There is an entry for table \"%s\", but it cannot be referenced from this part of the query.", table);

@@ -386,11 +386,11 @@ static bool wants_first_groups(const gn_query *q)
 {
     const gn_query *sub = q->path.sub;
     if (q->path.kind != GN_PATH_QUERY || q->n_sort != 1 || !q->limit || q->grouped || q->distinct ||
-        q->sort_projected || !sub->n_on || sub->n_sort != sub->n_on + 1 || sub->limit || sub->offset || sub->grouped ||
-        sub->sort_projected)
+        q->sort_projected || q->n_windows || sub->n_windows || !sub->n_on || sub->n_sort != sub->n_on + 1 ||
+        sub->limit || sub->offset || sub->grouped || sub->sort_projected)
         return false;
     const gn_sort_key *outer = &q->sort[0], *last = &sub->sort[sub->n_on];
-    return outer->expr->kind == GN_E_COLUMN && !(outer->expr->column & (GN_APPENDED | GN_AGGREGATE_REF)) &&
+    return outer->expr->kind == GN_E_COLUMN && !(outer->expr->column & GN_NO_PATH_COLUMN) &&
            outer->expr->column == sub->sort_targets[sub->n_on] && outer->descending == last->descending &&
            outer->nulls_first == last->nulls_first;
 }

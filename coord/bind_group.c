@@ -75,7 +75,7 @@ static gn_code rewrite(regroup *g, gn_expr *e, gn_expr **out)
         return key_ref(g, e, (uint32_t)key, out);
     if (e->kind == GN_E_COLUMN) {
         *out = e;
-        if (e->column & GN_AGGREGATE_REF)
+        if (e->column & (GN_AGGREGATE_REF | GN_WINDOW_REF))
             return GN_OK;
         if (!g->key_is_grouped || (e->column & GN_APPENDED))
             return not_grouped(g, e);
@@ -97,6 +97,11 @@ static gn_code rewrite(regroup *g, gn_expr *e, gn_expr **out)
     return code;
 }
 
+static gn_code rewrite_in_window(void *ctx, gn_expr *e, gn_expr **out)
+{
+    return rewrite(ctx, e, out);
+}
+
 gn_code gn_bind_grouping(gn_binder *b, gn_query *q)
 {
     regroup g = {.b = b, .q = q, .key_is_grouped = primary_key_is_grouped(q)};
@@ -114,6 +119,8 @@ gn_code gn_bind_grouping(gn_binder *b, gn_query *q)
     }
     if (code == GN_OK && q->having)
         code = rewrite(&g, q->having, &q->having);
+    for (uint32_t i = 0; i < q->n_windows && code == GN_OK; i++)
+        code = gn_window_map(&q->windows[i], rewrite_in_window, &g);
     if (code != GN_OK)
         return code;
     q->targets = targets;

@@ -88,12 +88,20 @@ typedef struct gn_binder {
     gn_expr **aggregate_refs; /* every reference to one: numbered when the group keys are settled */
     uint32_t n_aggregate_refs, cap_aggregate_refs;
     bool in_aggregate;
+
+    gn_window_call *windows;
+    uint32_t n_windows, cap_windows;
+    gn_expr **window_refs; /* numbered when it is known how many columns come before them */
+    uint32_t n_window_refs, cap_window_refs;
+    bool in_window, in_window_definition;
     bool keep_unknown; /* targets stay unknown: INSERT ... SELECT casts them to its columns */
 } gn_binder;
 
 /* Marks in a GN_E_COLUMN while a query is being bound. AGGREGATE_REF: not a column of the scan, but an aggregate before
- * the tree is rewritten over its output. KEEP_ORDINAL: not to be renumbered. APPENDED: of those behind the path's. */
-enum { GN_AGGREGATE_REF = 1u << 30, GN_KEEP_ORDINAL = 1u << 29, GN_APPENDED = 1u << 28 };
+ * the tree is rewritten over its output. KEEP_ORDINAL: not to be renumbered. APPENDED: of those behind the path's.
+ * WINDOW_REF: the number of a window function. */
+enum { GN_NO_PATH_COLUMN = 0x58000000u /* AGGREGATE_REF | APPENDED | WINDOW_REF */ };
+enum { GN_AGGREGATE_REF = 1u << 30, GN_KEEP_ORDINAL = 1u << 29, GN_APPENDED = 1u << 28, GN_WINDOW_REF = 1u << 27 };
 
 /* Sets n_params parameters, with the types given so far (0..n_given; GN_T_NONE or UNKNOWN = to be inferred). */
 gn_code gn_binder_init(gn_binder *b, gn_arena *arena, const gn_format *format, uint32_t n_params, const gn_type *given,
@@ -122,6 +130,13 @@ gn_code gn_bind_call(gn_binder *b, const gn_ast_expr *ast, gn_expr **out);
 /* name(args) or an operator, over bound arguments. */
 gn_code gn_bind_function(gn_binder *b, const char *name, bool is_operator, gn_expr **args, uint32_t n, int position,
                          gn_expr **out);
+
+/* name(args) OVER (...). bind_window.c */
+gn_code gn_bind_window(gn_binder *b, const gn_ast_expr *ast, gn_expr **out);
+bool gn_is_window_name(const char *name);
+const char *gn_window_name(gn_window_kind kind);
+/* Replaces each expression of the call by what `map` makes of it. */
+gn_code gn_window_map(gn_window_call *call, gn_code (*map)(void *ctx, gn_expr *e, gn_expr **out), void *ctx);
 
 /* Appends to one of the binder's lists of nodes. */
 gn_code gn_bind_remember(gn_binder *b, gn_expr ***list, uint32_t *n, uint32_t *capacity, gn_expr *node);

@@ -101,7 +101,7 @@ static gn_code add_target(gn_binder *b, target_list *list, gn_expr *expr, const 
     gn_result_column *c = &list->columns[list->n];
     *c = (gn_result_column){.name = name, .type = expr->type};
     uint32_t base = b->relations[0].as_params ? b->n_params + b->relations[0].base : 0;
-    bool plain = (expr->kind == GN_E_COLUMN && !(expr->column & GN_AGGREGATE_REF)) ||
+    bool plain = (expr->kind == GN_E_COLUMN && !(expr->column & GN_NO_PATH_COLUMN)) ||
                  (expr->kind == GN_E_PARAM && b->relations[0].as_params && expr->column >= base);
     if (plain && b->n_relations && b->relations[0].table && expr->column - base < b->relations[0].n_columns) {
         c->table_id = b->relations[0].table->id;
@@ -390,12 +390,12 @@ static void order_by_nearness(gn_query *q)
     q->n_sort = 1;
 }
 
-static bool contains_aggregate(const gn_expr *e)
+static bool contains_mark(const gn_expr *e, uint32_t mark)
 {
-    if (e->kind == GN_E_COLUMN && (e->column & GN_AGGREGATE_REF))
+    if (e->kind == GN_E_COLUMN && (e->column & mark))
         return true;
     for (uint32_t i = 0; i < e->n_args; i++)
-        if (contains_aggregate(e->args[i]))
+        if (contains_mark(e->args[i], mark))
             return true;
     return false;
 }
@@ -411,8 +411,10 @@ static gn_code bind_group_key(gn_binder *b, const gn_ast_expr *ast, gn_query *q,
         *out = list->exprs[found];
     else if (code == GN_OK)
         code = gn_bind_known(b, ast, out);
-    if (code == GN_OK && contains_aggregate(*out))
+    if (code == GN_OK && contains_mark(*out, GN_AGGREGATE_REF))
         return gn_bind_fail(b, ast->position, GN_GROUPING, "aggregate functions are not allowed in GROUP BY");
+    if (code == GN_OK && contains_mark(*out, GN_WINDOW_REF))
+        return gn_bind_fail(b, ast->position, GN_WINDOWING, "window functions are not allowed in GROUP BY");
     if (code == GN_OK && (*out)->type.id == GN_T_JSON)
         return gn_bind_fail(b, ast->position, GN_NO_FUNCTION, "could not identify an equality operator for type json");
     return code;
@@ -527,6 +529,8 @@ static gn_code bind_select(gn_binder *b, const gn_plan_context *context, const g
     q->targets = list.exprs;
     q->columns = list.columns;
     q->n_targets = list.n;
+    q->windows = b->windows;
+    q->n_windows = b->n_windows;
     q->grouped = ast->group_by.n > 0 || ast->having || b->n_aggregates > 0;
     if (q->grouped)
         code = gn_bind_grouping(b, q);

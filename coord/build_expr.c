@@ -498,6 +498,18 @@ void gn_mk_call_order(gn_parser *p, gn_ast_expr *call, gn_ast_orders order)
         adopt(p, call, order.items[i].expr->depth);
 }
 
+void gn_mk_call_over(gn_parser *p, gn_ast_expr *call, gn_ast_exprs partition, gn_ast_orders order)
+{
+    gn_ast_call_extra *extra = gn_mk_call_extra(p, call);
+    extra->over = true;
+    extra->partition = partition;
+    extra->window_order = order;
+    for (uint32_t i = 0; i < partition.n; i++)
+        adopt(p, call, partition.items[i]->depth);
+    for (uint32_t i = 0; i < order.n; i++)
+        adopt(p, call, order.items[i].expr->depth);
+}
+
 void gn_mk_filter(gn_parser *p, gn_ast_expr *call, gn_ast_expr *condition)
 {
     gn_mk_call_extra(p, call)->filter = condition;

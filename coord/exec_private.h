@@ -6,7 +6,7 @@
 
 /* What EXPLAIN asks after a run; NULL where there is no such operator. */
 typedef struct gn_exec_operators {
-    gn_operator *source, *filter, *late_filter, *aggregate, *having, *sort, *distinct, *limit, *project;
+    gn_operator *source, *filter, *late_filter, *aggregate, *having, *window, *sort, *distinct, *limit, *project;
     gn_operator *loops[GN_MAX_FROM_ITEMS];
 } gn_exec_operators;
 

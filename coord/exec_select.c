@@ -94,7 +94,7 @@ static uint64_t hint(const gn_exec *x, const gn_query *q, uint64_t keep)
 {
     if (q->by_nearness && q->presorted)
         return x->wanted;
-    bool streams = !q->grouped && !q->distinct && (q->presorted || !q->n_sort);
+    bool streams = !q->n_windows && !q->grouped && !q->distinct && (q->presorted || !q->n_sort);
     if (!streams || keep == UINT64_MAX)
         return 0;
     return q->path.kind == GN_PATH_VECTOR || !q->filter ? keep : 0;
@@ -127,6 +127,15 @@ static gn_operator *grouping(gn_exec *x, const gn_query *q, gn_operator *op)
     if (q->having)
         op = o->having = timed(x, gn_op_filter(&x->eval, x->account, op, q->having));
     return op;
+}
+
+/* Ordered by mmr_rank, only the first ranks are looked at. */
+static uint64_t ranks_wanted(const gn_query *q, uint64_t keep)
+{
+    const gn_sort_key *first = q->n_sort && !q->presorted && !q->sort_projected ? &q->sort[0] : NULL;
+    bool by_rank = q->n_windows == 1 && first && first->expr->kind == GN_E_COLUMN &&
+                   first->expr->column == gn_query_inputs(q) && !first->descending;
+    return by_rank ? keep : UINT64_MAX;
 }
 
 static bool identity(const gn_query *q, const gn_operator *op, uint32_t n)
@@ -188,6 +197,9 @@ gn_code gn_exec_open_query(gn_exec *x, const gn_query *q, gn_error *err)
     if (code != GN_OK)
         return code;
     gn_operator *op = grouping(x, q, x->root);
+    if (q->n_windows)
+        op = o->window =
+            timed(x, gn_op_window(&x->eval, x->account, op, q->windows, q->n_windows, ranks_wanted(q, keep)));
     bool limited = limit != UINT64_MAX || offset;
     if (q->n_sort && !q->presorted && !q->sort_projected)
         op = o->sort = timed(x, gn_op_sort(&x->eval, x->account, op, q->sort, q->n_sort, keep));

@@ -109,23 +109,30 @@ static const char *const *table_names(explainer *e, const gn_table_desc *t)
     return (const char *const *)names;
 }
 
+/* Of the path's output, with what is appended to it. */
+static uint32_t n_names_of(const gn_query *q)
+{
+    return q->path.n_types + q->n_appended + (q->grouped ? 0 : q->n_windows);
+}
+
 /* The aggregate's output: the keys as written, the calls with their arguments. */
 static const char *const *grouped_names(explainer *e, const gn_query *q, uint32_t *n)
 {
-    *n = q->n_keys + q->n_calls;
+    *n = q->n_keys + q->n_calls + q->n_windows;
     const char **names = gn_arena_calloc(e->arena, *n + 1, sizeof *names);
     e->failed |= !names;
     if (!names)
         return NULL;
     for (uint32_t i = 0; i < q->n_keys; i++)
-        names[i] = one_expr(e, q->keys[i], q->path_names, gn_query_inputs(q));
+        names[i] = one_expr(e, q->keys[i], q->path_names, n_names_of(q));
     for (uint32_t i = 0; i < q->n_calls; i++) {
         const gn_aggregate_call *c = &q->calls[i];
-        const char *args =
-            expr_list(e, (const gn_expr *const *)c->args, c->n_args, ", ", q->path_names, gn_query_inputs(q));
+        const char *args = expr_list(e, (const gn_expr *const *)c->args, c->n_args, ", ", q->path_names, n_names_of(q));
         names[q->n_keys + i] = text(e, "%s(%s%s%s)", q->call_names[i], c->distinct ? "DISTINCT " : "",
                                     c->n_args ? args : "*", c->n_order ? " ORDER BY ..." : "");
     }
+    for (uint32_t i = 0; i < q->n_windows; i++)
+        names[q->n_keys + q->n_calls + i] = text(e, "%s(...) OVER (...)", gn_window_name(q->windows[i].kind));
     return (const char *const *)names;
 }
 
@@ -236,7 +243,7 @@ static void explain_filter(explainer *e, node *n, const gn_query *q, const gn_ex
 {
     if (!q->filter)
         return;
-    add(n, "Filter", one_expr(e, q->filter, q->path_names, gn_query_inputs(q)), false);
+    add(n, "Filter", one_expr(e, q->filter, q->path_names, n_names_of(q)), false);
     if (q->path.within)
         add(n, "Few Matches By",
             text(e, "%s", q->path.within->index ? q->path.within->index->name : q->path.table->key_name), false);
@@ -299,7 +306,7 @@ static void explain_source(explainer *e, const gn_query *q, const gn_exec_operat
 
 static void explain_sort(explainer *e, const gn_query *q, const gn_exec_operators *o)
 {
-    uint32_t n_names = gn_query_inputs(q);
+    uint32_t n_names = n_names_of(q);
     const char *const *names = q->path_names;
     if (q->sort_projected) {
         names = result_names(e, q);
@@ -324,7 +331,7 @@ static void explain_aggregate(explainer *e, const gn_query *q, const gn_exec_ope
                        q->having ? o->having : o->aggregate);
     if (q->n_keys)
         add(n, "Group Key",
-            expr_list(e, (const gn_expr *const *)q->keys, q->n_keys, ", ", q->path_names, gn_query_inputs(q)), false);
+            expr_list(e, (const gn_expr *const *)q->keys, q->n_keys, ", ", q->path_names, n_names_of(q)), false);
     if (!q->having)
         return;
     const char *const *names = grouped_names(e, q, &n_names);
@@ -347,7 +354,7 @@ static void explain_loops(explainer *e, const gn_query *q, const gn_exec *x, uin
     node *loop = add_node(e, "Nested Loop", text(e, "Nested Loop%s", l->left ? " Left Join" : ""), q->rows,
                           x->operators.loops[n - 1]);
     if (n == q->n_laterals && q->late_filter)
-        add(loop, "Filter", one_expr(e, q->late_filter, q->path_names, gn_query_inputs(q)), false);
+        add(loop, "Filter", one_expr(e, q->late_filter, q->path_names, n_names_of(q)), false);
     uint32_t depth = e->depth;
     explain_loops(e, q, x, n - 1);
     e->depth = depth;
@@ -364,8 +371,8 @@ static void explain_query(explainer *e, const gn_query *q, const gn_exec *x)
         node *n = add_node(e, "Unique", text(e, "Unique"), q->rows, o->distinct);
         char *keys = text(e, "%s", "");
         for (uint32_t i = 0; i < q->n_on && !q->grouped; i++)
-            keys = text(e, "%s%s%s", keys, i ? ", " : "",
-                        one_expr(e, q->targets[q->on[i]], q->path_names, gn_query_inputs(q)));
+            keys =
+                text(e, "%s%s%s", keys, i ? ", " : "", one_expr(e, q->targets[q->on[i]], q->path_names, n_names_of(q)));
         if (*keys)
             add(n, "Unique Key", keys, false);
     }
@@ -375,6 +382,8 @@ static void explain_query(explainer *e, const gn_query *q, const gn_exec *x)
         add_node(e, "Unique", text(e, "HashAggregate (distinct)"), q->rows, o->distinct);
     if (sorts && !q->sort_projected)
         explain_sort(e, q, o);
+    if (q->n_windows)
+        add_node(e, "WindowAgg", text(e, "WindowAgg"), q->rows, o->window);
     if (q->grouped)
         explain_aggregate(e, q, o);
     explain_loops(e, q, x, q->n_laterals);

@@ -146,6 +146,7 @@ gn_ast_expr *gn_mk_call4(gn_parser *p, const char *name, int position, gn_ast_ex
                          gn_ast_expr *d);
 gn_ast_call_extra *gn_mk_call_extra(gn_parser *p, gn_ast_expr *call);
 void gn_mk_call_order(gn_parser *p, gn_ast_expr *call, gn_ast_orders order);
+void gn_mk_call_over(gn_parser *p, gn_ast_expr *call, gn_ast_exprs partition, gn_ast_orders order);
 void gn_mk_filter(gn_parser *p, gn_ast_expr *call, gn_ast_expr *condition);
 gn_ast_order gn_mk_order(gn_ast_expr *expr, bool descending, int nulls_first); /* nulls_first -1: not written */
 /* depth of a tree over these; fails past GN_MAX_NESTING. NULL counts 0. */

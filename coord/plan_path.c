@@ -57,7 +57,7 @@ static int plain_column(const gn_expr *e)
         if (text || widened)
             e = in;
     }
-    return e->kind == GN_E_COLUMN && !(e->column & (GN_AGGREGATE_REF | GN_APPENDED)) ? (int)e->column : -1;
+    return e->kind == GN_E_COLUMN && !(e->column & GN_NO_PATH_COLUMN) ? (int)e->column : -1;
 }
 
 static bool is_integer(gn_type t)
@@ -286,7 +286,7 @@ static bool match_order(const planner *p, const key_columns *k, candidate *c)
         const gn_sort_key *key = &q->sort[s];
         if (key->expr->kind == GN_E_CONST)
             continue;
-        if (key->expr->kind != GN_E_COLUMN || (key->expr->column & (GN_AGGREGATE_REF | GN_APPENDED)))
+        if (key->expr->kind != GN_E_COLUMN || (key->expr->column & GN_NO_PATH_COLUMN))
             return false;
         bool held = false;
         for (uint32_t i = 0; i < c->path.n_parts && !held; i++)
@@ -403,8 +403,8 @@ static const gn_index_desc *index_of_distance(const planner *p, const gn_expr *e
     int at = e->args[0]->kind == GN_E_COLUMN ? 0 : 1;
     *column = e->args[at];
     *query = e->args[1 - at];
-    if ((*column)->kind != GN_E_COLUMN || ((*column)->column & (GN_AGGREGATE_REF | GN_APPENDED)) ||
-        !gn_expr_is_constant(*query) || !gn_type_same((*query)->type, (*column)->type))
+    if ((*column)->kind != GN_E_COLUMN || ((*column)->column & GN_NO_PATH_COLUMN) || !gn_expr_is_constant(*query) ||
+        !gn_type_same((*query)->type, (*column)->type))
         return NULL;
     for (uint32_t i = 0; i < t->n_indexes; i++) {
         const gn_index_desc *x = &t->indexes[i];
@@ -443,7 +443,8 @@ static bool find_nearness(const planner *p, nearness *out)
 {
     const gn_query *q = p->q;
     *out = (nearness){0};
-    if (q->n_sort > 1 || q->grouped || (q->distinct && !q->by_nearness) || q->sort_projected || q->n_targets == 0)
+    if (q->n_sort > 1 || q->n_windows || q->grouped || (q->distinct && !q->by_nearness) || q->sort_projected ||
+        q->n_targets == 0)
         return false;
     if (q->n_sort == 1) {
         if (q->sort[0].descending || q->sort[0].nulls_first)
@@ -503,10 +504,17 @@ static void mark(const gn_expr *e, uint8_t *used)
 {
     if (!e)
         return;
-    if (e->kind == GN_E_COLUMN && !(e->column & (GN_AGGREGATE_REF | GN_APPENDED)))
+    if (e->kind == GN_E_COLUMN && !(e->column & GN_NO_PATH_COLUMN))
         used[e->column] = 1;
     for (uint32_t i = 0; i < e->n_args; i++)
         mark(e->args[i], used);
+}
+
+static gn_code mark_in_window(void *used, gn_expr *e, gn_expr **out)
+{
+    mark(e, used);
+    *out = e;
+    return GN_OK;
 }
 
 static void mark_used(const planner *p, uint8_t *used)
@@ -529,6 +537,8 @@ static void mark_used(const planner *p, uint8_t *used)
             mark(q->targets[i], used);
     for (uint32_t i = 0; i < p->n_late; i++)
         mark(p->late[i], used);
+    for (uint32_t i = 0; i < q->n_windows && !q->grouped; i++)
+        gn_window_map(&q->windows[i], mark_in_window, used);
     for (uint32_t i = 0; i < q->n_laterals; i++)
         for (uint32_t k = 0; k < q->laterals[i]->n_args; k++)
             mark(q->laterals[i]->args[k], used);
@@ -582,14 +592,16 @@ static gn_code settle_appended(planner *p)
 {
     gn_query *q = p->q;
     uint32_t n = q->path.n_types;
-    if (q->n_appended == 0)
+    for (uint32_t i = 0; i < p->b->n_window_refs; i++)
+        p->b->window_refs[i]->column += gn_query_inputs(q) - GN_WINDOW_REF;
+    if (q->n_appended == 0 && (q->n_windows == 0 || q->grouped))
         return GN_OK;
     for (uint32_t i = 0; i < p->b->n_columns; i++) {
         gn_expr *e = p->b->columns[i];
         if (e->column & GN_APPENDED)
             e->column = n + (e->column & ~(uint32_t)GN_APPENDED);
     }
-    const char **names = gn_arena_calloc(p->b->arena, gn_query_inputs(q) + 1, sizeof *names);
+    const char **names = gn_arena_calloc(p->b->arena, n + q->n_appended + q->n_windows + 1, sizeof *names);
     if (!names)
         return oom(p);
     for (uint32_t i = 0; i < n; i++)
@@ -597,6 +609,8 @@ static gn_code settle_appended(planner *p)
     for (uint32_t i = 0; i < q->n_laterals; i++)
         for (uint32_t k = 0; k < q->laterals[i]->sub->n_visible; k++)
             names[n++] = q->laterals[i]->sub->columns[k].name;
+    for (uint32_t i = 0; i < q->n_windows; i++)
+        names[n++] = gn_arena_printf(p->b->arena, "%s(...) OVER (...)", gn_window_name(q->windows[i].kind));
     q->path_names = names;
     return GN_OK;
 }
@@ -688,9 +702,18 @@ static void fold_list(const planner *p, gn_expr **list, uint32_t n)
         list[i] = gn_expr_fold(list[i], p->context->format, p->b->arena);
 }
 
+static gn_code fold_in_window(void *ctx, gn_expr *e, gn_expr **out)
+{
+    const planner *p = ctx;
+    *out = gn_expr_fold(e, p->context->format, p->b->arena);
+    return GN_OK;
+}
+
 static void fold_all(planner *p)
 {
     gn_query *q = p->q;
+    for (uint32_t i = 0; i < q->n_windows; i++)
+        gn_window_map(&q->windows[i], fold_in_window, p);
     fold_list(p, q->keys, q->n_keys);
     for (uint32_t i = 0; i < p->b->n_aggregates && q->grouped; i++)
         fold_list(p, p->b->aggregates[i].args, p->b->aggregates[i].call.n_args);
@@ -776,7 +799,7 @@ gn_code gn_plan_path(gn_binder *b, const gn_plan_context *context, gn_query *q, 
     planner p = {.b = b, .context = context, .q = q};
     bool table = q->path.kind == GN_PATH_SCAN;
     gn_code code = where ? flatten(&p, where) : GN_OK;
-    p.limit = q->n_laterals ? INFINITY : wanted_rows(q);
+    p.limit = q->n_laterals || q->n_windows ? INFINITY : wanted_rows(q);
     if (code == GN_OK && table)
         code = plan_table(&p, all_columns);
     bool own_columns =

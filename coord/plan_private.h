@@ -1,7 +1,8 @@
 /* Plans: what the binder and planner make of a statement, immutable and reusable until a table of theirs changes. All
  * memory is the plan's arena.
  *
- *   path -> filter -> [loops -> late filter] -> [aggregate -> having] -> sort -> project -> distinct -> limit
+ *   path -> filter -> [loops -> late filter] -> [aggregate -> having] -> [window] -> sort -> project -> distinct ->
+ * limit
  *
  * where sort comes after project (over the projected columns) when DISTINCT or a volatile sort key asks for it. The
  * distinct of DISTINCT ON comes after the sort. */
@@ -104,6 +105,8 @@ typedef struct gn_query {
     uint32_t n_calls;
     const char **call_names;
     gn_expr *having;
+    gn_window_call *windows;
+    uint32_t n_windows;
     gn_expr **targets; /* the visible ones first, then those that only the order needs */
     uint32_t n_targets, n_visible;
     gn_sort_key *sort;
@@ -211,10 +214,10 @@ gn_code gn_bind_from(gn_binder *b, const gn_plan_context *context, const gn_ast_
 /* Binds the query of FROM's only item anew, so that it gives its groups by nearness, if the order and the limit of `q`
  * allow it. */
 gn_code gn_bind_nearest_groups(gn_binder *b, const gn_plan_context *context, const gn_ast_query *ast, gn_query *q);
-/* Columns behind the path's, and how many there are in all. */
+/* Columns before those of window functions. */
 static inline uint32_t gn_query_inputs(const gn_query *q)
 {
-    return q->path.n_types + q->n_appended;
+    return q->grouped ? q->n_keys + q->n_calls : q->path.n_types + q->n_appended;
 }
 /* Target lists, stars expanded: also RETURNING. */
 gn_code gn_bind_targets(gn_binder *b, const gn_ast_targets *ast, gn_expr ***targets, gn_result_column **columns,

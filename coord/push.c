@@ -204,7 +204,7 @@ gn_code gn_exec_push(gn_exec *x, const gn_query *q, uint64_t keep, bool writes, 
     bool fit = false;
     p.eval.err = err;
     x->push = (gn_push){0};
-    if (q->n_laterals || !may_push(x, q))
+    if (q->n_laterals || q->n_windows || !may_push(x, q))
         return GN_OK;
     p.f = take(&p, 0, sizeof *p.f, &code);
     if (code)

@@ -539,12 +539,16 @@ typed_literal(A) ::= INTERVAL(N) LP INTEGER(P) RP string(S). {
 %type func_name {gn_ast_name}
 func_expr(A) ::= func_application(A).
 func_expr(A) ::= func_application(A) FILTER LP WHERE expr(E) RP. { gn_mk_filter(p, A, E); }
+func_expr(A) ::= func_application(A) OVER LP partition_opt(P) opt_order(O) RP. { gn_mk_call_over(p, A, P, O); }
 func_expr(A) ::= func_application(A) over_word.
-func_expr(A) ::= func_application(A) FILTER LP WHERE expr RP over_word.
+func_expr(A) ::= func_application(A) FILTER LP WHERE expr RP filter_over.
 func_expr(A) ::= func_application(A) within_word.
-over_word ::= OVER(T) over_target. { gn_parser_feature(p, T.position, "window functions are not supported"); }
-over_target ::= LP.
-over_target ::= colid.
+over_word ::= OVER(T) colid. { gn_parser_feature(p, T.position, "named windows are not supported"); }
+over_word ::= OVER LP partition_opt opt_order ROWS(T). { gn_parser_feature(p, T.position, "window frames are not supported"); }
+filter_over ::= OVER(T). { gn_parser_feature(p, T.position, "FILTER of a window function is not supported"); }
+%type partition_opt {gn_ast_exprs}
+partition_opt(A) ::= . { GN_LIST_EMPTY(A); }
+partition_opt(A) ::= PARTITION BY expr_list(L). { A = L; }
 within_word ::= WITHIN(T) GROUP. { gn_parser_feature(p, T.position, "WITHIN GROUP is not supported"); }
 func_name(A) ::= IDENT(N). { A = gn_mk_name(p, NULL, &N); }
 func_name(A) ::= type_func(N). { A = gn_mk_name(p, NULL, &N); }

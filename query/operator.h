@@ -58,6 +58,29 @@ gn_operator *gn_op_distinct(const gn_eval *eval, gn_account *account, gn_operato
 gn_operator *gn_op_distinct_on(const gn_eval *eval, gn_account *account, gn_operator *input, const uint32_t *on,
                                uint32_t n_on);
 
+typedef enum gn_window_kind {
+    GN_WINDOW_ROW_NUMBER,
+    GN_WINDOW_RANK,
+    GN_WINDOW_DENSE_RANK,
+    /* args: the row's vector, the query, lambda, and perhaps the metric. The rank by maximal marginal relevance: each
+     * next row is near to the query and far from those before it. Rows without a distance come last. */
+    GN_WINDOW_MMR_RANK,
+} gn_window_kind;
+
+typedef struct gn_window_call {
+    gn_window_kind kind;
+    gn_expr *const *args;
+    uint32_t n_args;
+    gn_expr *const *partition;
+    uint32_t n_partition;
+    const gn_sort_key *order;
+    uint32_t n_order;
+} gn_window_call;
+/* Output columns: the input's, then a bigint of each call; rows in the order of the input. wanted: of mmr_rank numbers
+ * beyond it need only be different ones. */
+gn_operator *gn_op_window(const gn_eval *eval, gn_account *account, gn_operator *input, const gn_window_call *calls,
+                          uint32_t n_calls, uint64_t wanted);
+
 typedef struct gn_aggregate_call {
     const gn_aggregate *aggregate;
     gn_expr *const *args;

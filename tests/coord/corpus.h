@@ -15,6 +15,7 @@ static const char *const accepted_by_both[] = {
     "SELECT * FROM unnest($1::vector[]) WITH ORDINALITY AS q(v, i), LATERAL (SELECT a FROM t ORDER BY e <-> q.v LIMIT "
     "3) s",
     "SELECT * FROM t LEFT JOIN LATERAL unnest(t.a) WITH ORDINALITY ON true CROSS JOIN LATERAL (VALUES (t.b)) v(x)",
+    "SELECT a, row_number() OVER (PARTITION BY b, c ORDER BY d DESC NULLS LAST, e) AS r, rank() OVER () FROM t",
     "SELECT a FROM t ORDER BY 1, b + 1 DESC, c NULLS FIRST LIMIT 10 OFFSET 5",
     "SELECT a FROM t FETCH FIRST 3 ROWS ONLY",
     "SELECT a FROM t LIMIT ALL",
