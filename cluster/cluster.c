@@ -119,6 +119,7 @@ gn_code gn_cluster_open(gn_world *world, const gn_cluster_options *options, gn_c
     c->split_bytes = options->split_bytes;
     c->split_rate = options->split_rate;
     c->merges = options->merges;
+    c->merge_most = (uint64_t)256 << 20;
     c->can = gn_version_range_or_own(options->versions);
     c->opened_ns = gn_now_ns(world);
     c->starting = true;

@@ -42,12 +42,14 @@ struct gn_cluster {
     void *peer_ctx;
     gn_admin_host admin;
     uint64_t opened_ns;
-    gn_version_range can; /* cluster versions */
-    _Atomic uint32_t at;  /* the cluster's, as far as this node has made it its own */
-    uint64_t split_bytes; /* a group that is larger is split; 0 = none is */
-    uint64_t split_rate;  /* and one that is busier */
-    bool merges;          /* groups may be merged */
-    _Atomic bool merging; /* a merge is being gone on with */
+    gn_version_range can;    /* cluster versions */
+    _Atomic uint32_t at;     /* the cluster's, as far as this node has made it its own */
+    uint64_t split_bytes;    /* a group that is larger is split; 0 = none is */
+    uint64_t split_rate;     /* and one that is busier */
+    bool merges;             /* groups may be merged */
+    _Atomic bool merging;    /* a merge is being gone on with; who does: */
+    uint64_t merge_most;     /* bytes that a group may have that is merged into another: so long its rows wait */
+    uint64_t no_hold_before; /* prepares are not held for a merge again */
 
     gn_rpc *rpc;
     gn_clock *clock;

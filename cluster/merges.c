@@ -19,14 +19,21 @@
 #include <string.h>
 
 enum { REQUEST_VERSION = GN_FORMAT_MERGE, WARDENS_PIECES = 16 };
-#define MOST_BYTES ((uint64_t)256 << 20) /* that a victim may have: so long its rows cannot be had */
 #define HOLD_NS 1000000000u
 #define ASK_NS 10000000000u
 #define WHOLE_NS 60000000000u
 #define PAUSE_NS 10000000u
 #define ENDED_NS 15000000000u
+#define NO_HOLD_NS 3000000000u
 
-typedef enum merge_request { ASK_STATE = 1, ASK_SEAL = 2, ASK_REFUSE = 3, ASK_READ = 4, ASK_APPLIED = 5 } merge_request;
+typedef enum merge_request {
+    ASK_STATE = 1,
+    ASK_SEAL = 2,
+    ASK_REFUSE = 3,
+    ASK_READ = 4,
+    ASK_APPLIED = 5,
+    ASK_SIZE = 6,
+} merge_request;
 
 /* What a group's leader says of it. */
 typedef struct group_state {
@@ -79,7 +86,28 @@ static gn_code serve_state(gn_cluster *c, gn_shard *shard, gn_buf *answer, gn_er
     return code;
 }
 
-static gn_code serve_seal(gn_shard *shard, bool refuse, gn_reader *r, gn_error *err)
+/* What is copied is all versions, and how many these are nobody keeps count of. */
+static gn_code check_size(gn_cluster *c, gn_shard *shard, gn_error *err)
+{
+    uint64_t bytes;
+    gn_code code = gn_shard_merge_size(shard, c->merge_most, &bytes, err);
+    if (code == GN_OK && bytes > c->merge_most)
+        code = gn_error_set(err, GN_NOT_IN_STATE,
+                            "group %" PRIu64 " has more than %" PRIu64 " MiB of rows, with their older versions: only "
+                            "small groups are merged, since their rows have to wait",
+                            gn_group_of(c, shard), c->merge_most >> 20);
+    return code;
+}
+
+static gn_code seal(gn_cluster *c, gn_shard *shard, const gn_merge *m, gn_error *err)
+{
+    gn_slots own;
+    gn_shard_slots(shard, &own);
+    gn_code code = own.into ? GN_OK : check_size(c, shard, err); /* it may have grown, and there is no way back */
+    return code == GN_OK ? gn_shard_merge_seal(shard, m, HOLD_NS, err) : code;
+}
+
+static gn_code serve_seal(gn_cluster *c, gn_shard *shard, bool refuse, gn_reader *r, gn_error *err)
 {
     gn_merge m = {.generation = gn_read_be64(r), .other = gn_read_be64(r), .seals = gn_read_be64(r)};
     m.lo = gn_read_be32(r);
@@ -88,7 +116,7 @@ static gn_code serve_seal(gn_shard *shard, bool refuse, gn_reader *r, gn_error *
     m.other_hi = gn_read_be32(r);
     if (r->failed)
         return gn_error_set(err, GN_PROTOCOL, "a request about a merge cannot be read");
-    return refuse ? gn_shard_merge_refuse(shard, &m, err) : gn_shard_merge_seal(shard, &m, HOLD_NS, err);
+    return refuse ? gn_shard_merge_refuse(shard, &m, err) : seal(c, shard, &m, err);
 }
 
 static gn_code serve_read(gn_shard *shard, gn_reader *r, gn_buf *answer, gn_error *err)
@@ -111,13 +139,15 @@ static gn_code serve_read(gn_shard *shard, gn_reader *r, gn_buf *answer, gn_erro
     return code;
 }
 
-/* What this replica has applied, and whether there is nothing in its directory that another group is waiting for. */
+/* What this replica has applied; whether something is in its directory that another group is waiting for; whether all
+ * that a split has left of others' rows is gone. */
 static gn_code serve_applied(gn_cluster *c, gn_shard *shard, uint64_t group, gn_buf *answer)
 {
     gn_slots own;
     gn_shard_slots(shard, &own);
     gn_buf_append_be64(answer, own.generation);
     gn_buf_append_u8(answer, gn_split_has_left(c, group));
+    gn_buf_append_u8(answer, own.cleaned >= own.generation);
     return GN_OK;
 }
 
@@ -134,10 +164,11 @@ static gn_code serve(void *ctx, gn_node_id from, gn_bytes request, gn_buf *answe
     gn_shard *shard = gn_group_hold(c, group);
     gn_code code = !shard ? gn_error_set(err, GN_UNAVAILABLE, "this node has no replica of group %" PRIu64, group)
                    : what == ASK_STATE                      ? serve_state(c, shard, answer, err)
-                   : what == ASK_SEAL || what == ASK_REFUSE ? serve_seal(shard, what == ASK_REFUSE, &r, err)
+                   : what == ASK_SEAL || what == ASK_REFUSE ? serve_seal(c, shard, what == ASK_REFUSE, &r, err)
                    : what == ASK_READ                       ? serve_read(shard, &r, answer, err)
                    : what == ASK_APPLIED                    ? serve_applied(c, shard, group, answer)
-                                         : gn_error_set(err, GN_PROTOCOL, "a request about a merge is not known");
+                   : what == ASK_SIZE                       ? check_size(c, shard, err)
+                                      : gn_error_set(err, GN_PROTOCOL, "a request about a merge is not known");
     gn_group_release(c, shard);
     return code;
 }
@@ -191,6 +222,15 @@ static gn_code ask_state(gn_cluster *c, uint64_t group, group_state *out, gn_err
         code = gn_error_set(err, GN_PROTOCOL, "an answer about a merge cannot be read");
     gn_buf_close(&request);
     gn_buf_close(&answer);
+    return code;
+}
+
+static gn_code ask_size(gn_cluster *c, uint64_t group, gn_error *err)
+{
+    gn_buf request;
+    begin_request(&request, ASK_SIZE, group);
+    gn_code code = ask_leader(c, group, gn_buf_bytes(&request), NULL, err);
+    gn_buf_close(&request);
     return code;
 }
 
@@ -261,50 +301,90 @@ typedef struct merging {
     gn_buf at;
 } merging;
 
+static gn_merge reserved_by(const gn_slots *own)
+{
+    return (gn_merge){.generation = own->generation,
+                      .lo = own->lo,
+                      .hi = own->hi,
+                      .other = own->victim,
+                      .other_generation = own->victim_generation,
+                      .other_lo = own->victim_lo,
+                      .other_hi = own->victim_hi,
+                      .seals = own->victim_seals};
+}
+
+/* All who had a replica of it are gone for good: nobody will ever seal it. */
+static bool is_lost(gn_cluster *c, uint64_t group)
+{
+    gn_placement *p = gn_meta_placement(c);
+    const gn_group_place *row = gn_placement_group(p, group);
+    bool lost = row && gn_group_is_lost(p, row);
+    gn_placement_release(p);
+    return lost;
+}
+
 /* What was refused is given up, once it is sure that it does not come about after all. */
 static gn_code call_off(merging *m, gn_code why, gn_error *err)
 {
     gn_error ignored = {0};
-    const gn_merge reserved = {.generation = m->own.generation,
-                               .lo = m->own.lo,
-                               .hi = m->own.hi,
-                               .other = m->own.victim,
-                               .other_generation = m->own.victim_generation,
-                               .other_lo = m->own.victim_lo,
-                               .other_hi = m->own.victim_hi,
-                               .seals = m->own.victim_seals};
+    const gn_merge reserved = reserved_by(&m->own);
     gn_placement *p = gn_meta_placement(m->c);
     bool ended = gn_placement_has_ended(p, m->own.victim);
     gn_placement_release(p);
     gn_code code = ended ? GN_OK : ask_seal(m->c, m->id, &m->own, true, &ignored);
+    if (code == GN_UNAVAILABLE && m->at.len == 0 && is_lost(m->c, m->own.victim))
+        code = GN_OK;
     if (code == GN_OBJECT_IN_USE)
         return GN_OK; /* it is sealed: an answer was lost */
     if (code == GN_OK)
-        code = gn_shard_merge_cancel(m->shard, &reserved, &ignored);
+        code = m->at.len == 0 ? gn_shard_merge_cancel(m->shard, &reserved, &ignored)
+                              : gn_shard_merge_abandon(m->shard, &reserved, &ignored);
     if (code == GN_OK)
         gn_log_info("cluster", "a merge is called off", GN_KV_U64("group", m->id), GN_KV_U64("victim", m->own.victim),
                     GN_KV_STR("why", err->message));
     return why;
 }
 
+/* Once rows of it have come, the victim must stay as it is: it is not sealed again. If it was recovered from replicas
+ * that did not know, it goes on by itself, and what has come is too old. */
+static gn_code check_sealed(merging *m, gn_error *err)
+{
+    group_state theirs;
+    gn_code code = ask_state(m->c, m->own.victim, &theirs, err);
+    if (code != GN_OK || (theirs.into == m->id && theirs.generation == m->own.victim_generation + 1))
+        return code;
+    gn_error_set(err, GN_NOT_IN_STATE, "group %" PRIu64 " is not sealed any more", m->own.victim);
+    return call_off(m, GN_NOT_IN_STATE, err);
+}
+
 static gn_code copy_some(merging *m, unsigned pieces, gn_error *err)
 {
     gn_code code = GN_OK;
+    const gn_merge reserved = reserved_by(&m->own);
     for (unsigned i = 0; i < pieces && code == GN_OK && !m->own.victim_copied && m->own.victim; i++) {
         gn_shard_merge_cursor(m->shard, &m->at);
         code = ask_rows(m->c, m->id, m->own.victim, gn_buf_bytes(&m->at), &m->rows, err);
         if (code == GN_OK)
-            code = gn_shard_merge_add(m->shard, m->own.victim, gn_buf_bytes(&m->at), &m->rows, err);
+            code = gn_shard_merge_add(m->shard, &reserved, gn_buf_bytes(&m->at), &m->rows, err);
         gn_shard_slots(m->shard, &m->own);
     }
     return code;
 }
 
+/* Nobody new prepares while it tries, but for a while after it was in vain: who is prepared may have to wait for others
+ * that cannot be reached. */
 static gn_code take(merging *m, gn_error *err)
 {
+    uint64_t now = gn_now_ns(m->c->world);
+    const gn_merge reserved = reserved_by(&m->own);
+    bool holds = now >= m->c->no_hold_before;
     gn_shard_merge_cursor(m->shard, &m->at);
     gn_code code = ask_rows(m->c, m->id, m->own.victim, gn_buf_bytes(&m->at), &m->rows, err);
-    return code == GN_OK ? gn_shard_merge_take(m->shard, m->own.victim, &m->rows, HOLD_NS, err) : code;
+    if (code == GN_OK)
+        code = gn_shard_merge_take(m->shard, &reserved, &m->rows, holds ? HOLD_NS : 0, err);
+    if (code == GN_OBJECT_IN_USE && holds)
+        m->c->no_hold_before = gn_now_ns(m->c->world) + NO_HOLD_NS;
+    return code;
 }
 
 static gn_code go_on(merging *m, unsigned pieces, gn_error *err)
@@ -318,6 +398,8 @@ static gn_code go_on(merging *m, unsigned pieces, gn_error *err)
         /* Refused, or there is nobody who could be asked any more. Anything else is tried again. */
         if (code == GN_OBJECT_IN_USE || code == GN_NOT_IN_STATE || code == GN_UNAVAILABLE)
             code = call_off(m, code, err);
+    } else {
+        code = check_sealed(m, err);
     }
     if (code == GN_OK)
         code = copy_some(m, pieces, err);
@@ -466,36 +548,60 @@ static gn_code check_rows(const gn_group_place *row, const gn_group_place *victi
     return GN_OK;
 }
 
+/* What a replica says of itself; false: nothing. */
+static bool ask_applied(gn_cluster *c, gn_node_id node, uint64_t group, uint64_t *generation, bool *left, bool *cleaned)
+{
+    gn_buf request, answer;
+    gn_error why = {0};
+    begin_request(&request, ASK_APPLIED, group);
+    gn_buf_init(&answer, NULL, 1024);
+    gn_code code = ask_node(c, node, gn_buf_bytes(&request), &answer, &why);
+    gn_reader r = gn_reader_of(gn_buf_bytes(&answer));
+    *generation = gn_read_be64(&r);
+    *left = gn_read_u8(&r) != 0;
+    *cleaned = gn_read_u8(&r) != 0;
+    gn_buf_close(&request);
+    gn_buf_close(&answer);
+    return code == GN_OK && !r.failed;
+}
+
 /* A replica of the victim that has not applied its last split, or has not given away what that has left, may be needed
  * for the group that was split off: once the victim has ended nobody brings it up to date. Those that become members
  * from here on get what comes after that split. */
-static gn_code check_replicas(gn_cluster *c, const gn_placement *p, const gn_group_place *victim, uint64_t generation,
-                              gn_error *err)
+static gn_code check_victims(gn_cluster *c, const gn_placement *p, const gn_group_place *victim, uint64_t generation,
+                             gn_error *err)
 {
     gn_group_members actual;
-    gn_buf request, answer;
     gn_code code = gn_group_members_get(c, victim->id, &actual, err);
     if (code == GN_OK && !gn_group_is_settled(p, victim, &actual))
         code = gn_error_set(err, GN_OBJECT_IN_USE, "the members of group %" PRIu64 " are changing", victim->id);
-    begin_request(&request, ASK_APPLIED, victim->id);
-    gn_buf_init(&answer, NULL, 1024);
-    for (uint32_t i = 0; i < actual.n && code == GN_OK && generation; i++) {
-        gn_error why = {0};
+    for (uint32_t i = 0; code == GN_OK && i < actual.n && generation; i++) {
+        uint64_t theirs;
+        bool left, cleaned;
         gn_node_id node = actual.members[i].id;
-        gn_buf_clear(&answer);
         if (gn_node_is_gone(p, node))
             continue;
-        gn_code asked = ask_node(c, node, gn_buf_bytes(&request), &answer, &why);
-        gn_reader r = gn_reader_of(gn_buf_bytes(&answer));
-        bool ready = asked == GN_OK && gn_read_be64(&r) >= generation && gn_read_u8(&r) == 0 && !r.failed;
-        if (!ready)
-            code =
-                gn_error_set(err, GN_OBJECT_IN_USE, "node %" PRIu64 " %s an earlier split of group %" PRIu64, node,
-                             asked == GN_OK ? "has not finished" : "does not say whether it has finished", victim->id);
+        bool says = ask_applied(c, node, victim->id, &theirs, &left, &cleaned);
+        if (!says || theirs < generation || left)
+            code = gn_error_set(err, GN_OBJECT_IN_USE, "node %" PRIu64 " %s an earlier split of group %" PRIu64, node,
+                                says ? "has not finished" : "does not say whether it has finished", victim->id);
     }
-    gn_buf_close(&request);
-    gn_buf_close(&answer);
     return code;
+}
+
+/* Who has rows of others yet would have to remove them when it applies the RESERVE, and nothing else meanwhile. Who
+ * does not answer can wait for that. */
+static gn_code check_survivors(gn_cluster *c, const gn_group_place *row, uint64_t generation, gn_error *err)
+{
+    for (uint32_t i = 0; i < row->n_members && generation; i++) {
+        uint64_t theirs;
+        bool left, cleaned;
+        if (ask_applied(c, row->members[i], row->id, &theirs, &left, &cleaned) && !cleaned)
+            return gn_error_set(err, GN_OBJECT_IN_USE,
+                                "group %" PRIu64 " is removing what an earlier split has left, on node %" PRIu64,
+                                row->id, row->members[i]);
+    }
+    return GN_OK;
 }
 
 static gn_code plan_merge(gn_cluster *c, gn_shard *shard, const gn_placement *p, const gn_group_place *row,
@@ -508,20 +614,19 @@ static gn_code plan_merge(gn_cluster *c, gn_shard *shard, const gn_placement *p,
         code = ask_state(c, victim->id, &theirs, err);
     if (code != GN_OK)
         return code;
-    if (theirs.bytes > MOST_BYTES)
+    if (theirs.bytes > c->merge_most)
         return gn_error_set(err, GN_NOT_IN_STATE,
-                            "group %" PRIu64 " has %" PRIu64 " MiB of rows: only small groups are merged, of up to %u "
-                            "MiB, since their rows have to wait",
-                            victim->id, theirs.bytes >> 20, (unsigned)(MOST_BYTES >> 20));
+                            "group %" PRIu64 " has %" PRIu64 " MiB of rows: only small groups are merged, of up to "
+                            "%" PRIu64 " MiB, since their rows have to wait",
+                            victim->id, theirs.bytes >> 20, c->merge_most >> 20);
     if (own.victim || own.into || theirs.into)
         return gn_error_set(err, GN_OBJECT_IN_USE, "another merge of these groups is under way");
     if ((own.generation && (own.lo != row->slot_lo || own.hi != row->slot_hi)) ||
         (theirs.generation && (theirs.lo != victim->slot_lo || theirs.hi != victim->slot_hi)))
         return gn_error_set(err, GN_OBJECT_IN_USE, "an earlier split or merge of these groups is not finished");
-    if (own.cleaned < own.generation)
-        return gn_error_set(err, GN_OBJECT_IN_USE, "group %" PRIu64 " is removing what an earlier split has left",
-                            row->id);
-    if ((code = check_replicas(c, p, victim, theirs.generation, err)) != GN_OK)
+    if ((code = check_survivors(c, row, own.generation, err)) != GN_OK ||
+        (code = check_victims(c, p, victim, theirs.generation, err)) != GN_OK ||
+        (code = ask_size(c, victim->id, err)) != GN_OK)
         return code;
     *out = (gn_merge){.generation = own.generation,
                       .lo = row->slot_lo,

@@ -249,10 +249,9 @@ static bool read_merge(gn_unpack *u, gn_command *c)
     c->from = gn_unpack_str(u);
     c->to = gn_unpack_str(u);
     c->entries = gn_unpack_str(u);
-    bool whole =
-        step == GN_MERGE_RESERVE || step == GN_MERGE_CANCEL || step == GN_MERGE_SEAL || step == GN_MERGE_REFUSE;
+    bool whole = step != GN_MERGE_ADD && step != GN_MERGE_TAKE;
     return gn_unpack_done(u) && !r.failed && gn_reader_left(&r) == 0 && step >= GN_MERGE_RESERVE &&
-           step <= GN_MERGE_REFUSE && m->other != 0 &&
+           step <= GN_MERGE_ABANDON && m->other != 0 &&
            (!whole || (m->lo < m->hi && m->hi <= GN_SLOTS && m->other_lo < m->other_hi && m->other_hi <= GN_SLOTS &&
                        (m->hi == m->other_lo || m->other_hi == m->lo)));
 }

@@ -52,6 +52,7 @@ typedef enum gn_merge_step {
     GN_MERGE_ADD = 4,
     GN_MERGE_TAKE = 5,
     GN_MERGE_REFUSE = 6,
+    GN_MERGE_ABANDON = 7,
 } gn_merge_step;
 
 typedef struct gn_command {

@@ -94,14 +94,20 @@ static gn_code remove_others(gn_applier *ap, gn_error *err)
     return gn_slots_clean_all(shard, ap->schema, err);
 }
 
+/* Another attempt, of the same two, has another count of seals. */
+static bool is_reserved_for(const gn_slots *slots, const gn_merge *m)
+{
+    return slots->victim == m->other && slots->victim_generation == m->other_generation &&
+           slots->victim_seals == m->seals;
+}
+
 static gn_code reserve(gn_applier *ap, uint64_t index, const gn_merge *m, gn_commit_op *op)
 {
     gn_shard *shard = ap->shard;
     gn_slots slots;
     gn_shard_slots(shard, &slots);
     gn_code code = check_own(ap, m, &op->err);
-    if (code != GN_OK ||
-        (slots.victim == m->other && slots.victim_generation == m->other_generation && slots.victim_seals == m->seals))
+    if (code != GN_OK || is_reserved_for(&slots, m))
         return code;
     if (slots.into || slots.victim)
         return not_ever(ap, "another merge of it is under way", &op->err);
@@ -127,17 +133,27 @@ static gn_code reserve(gn_applier *ap, uint64_t index, const gn_merge *m, gn_com
     return code;
 }
 
-static gn_code cancel(gn_applier *ap, uint64_t index, const gn_merge *m, gn_commit_op *op)
+/* abandon: also if rows have come; they go. Who would have seen them looks at each row's slot, and nobody else will. */
+static gn_code cancel(gn_applier *ap, uint64_t index, const gn_merge *m, bool abandon, gn_commit_op *op)
 {
+    gn_shard *shard = ap->shard;
     gn_slots slots;
-    gn_shard_slots(ap->shard, &slots);
-    if (slots.victim != m->other || slots.generation != m->generation ||
-        slots.victim_generation != m->other_generation || slots.victim_seals != m->seals)
+    gn_shard_slots(shard, &slots);
+    if (!is_reserved_for(&slots, m) || slots.generation != m->generation)
         return GN_OK; /* it is of another attempt */
-    if (ap->shard->merge_at.len > 0)
+    bool has_rows = shard->merge_at.len > 0;
+    if (has_rows && !abandon)
         return not_ever(ap, "it has rows of the other group already", &op->err);
-    slots.victim = slots.victim_generation = slots.victim_seals = 0;
+    gn_code code = gn_apply_flush(ap, index - 1);
+    if (code == GN_OK && has_rows) {
+        gn_task_long(shard->world);
+        code = gn_slots_clean_all(shard, ap->schema, &op->err);
+    }
+    if (code != GN_OK)
+        return gn_apply_is_refusal(code) ? gn_error_set(&op->err, GN_IO, "rows of others could not be removed") : code;
+    slots.victim = slots.victim_generation = slots.victim_seals = slots.victim_history = 0;
     slots.victim_lo = slots.victim_hi = 0;
+    slots.victim_copied = false;
     return put_slots(ap, index, &slots, gn_bytes_of(NULL, 0));
 }
 
@@ -241,7 +257,7 @@ static gn_code add(gn_applier *ap, uint64_t index, const gn_command *c, gn_commi
 {
     gn_slots slots;
     gn_shard_slots(ap->shard, &slots);
-    if (slots.victim != c->merge.other || slots.victim_copied ||
+    if (!is_reserved_for(&slots, &c->merge) || slots.victim_copied ||
         !gn_bytes_eq(gn_buf_bytes(&ap->shard->merge_at), c->from))
         return not_ever(ap, "these rows of the other group are not the next", &op->err);
     if (!is_cursor(c->to) || !are_entries(c->entries))
@@ -314,11 +330,11 @@ static gn_code take(gn_applier *ap, uint64_t index, const gn_command *c, gn_comm
     gn_shard *shard = ap->shard;
     gn_slots slots;
     gn_shard_slots(shard, &slots);
-    if (slots.taken == c->merge.other) {
+    if (slots.taken == c->merge.other && slots.taken_generation == c->merge.other_generation + 1) {
         op->scn = slots.merged;
         return GN_OK;
     }
-    if (slots.victim != c->merge.other || !slots.victim_copied)
+    if (!is_reserved_for(&slots, &c->merge) || !slots.victim_copied)
         return not_ever(ap, "it does not have the other group's rows", &op->err);
     if (somebody_is_prepared(ap))
         return not_now(ap, "transactions over several groups are about to commit", &op->err);
@@ -350,7 +366,9 @@ gn_code gn_apply_merge(gn_applier *ap, uint64_t index, const gn_command *c, gn_c
     case GN_MERGE_RESERVE:
         return reserve(ap, index, &c->merge, op);
     case GN_MERGE_CANCEL:
-        return cancel(ap, index, &c->merge, op);
+        return cancel(ap, index, &c->merge, false, op);
+    case GN_MERGE_ABANDON:
+        return cancel(ap, index, &c->merge, true, op);
     case GN_MERGE_SEAL:
         return seal(ap, index, c, op);
     case GN_MERGE_REFUSE:
@@ -404,6 +422,11 @@ gn_code gn_shard_merge_cancel(gn_shard *shard, const gn_merge *m, gn_error *err)
     return run(shard, (gn_command){.step = GN_MERGE_CANCEL, .merge = *m}, 0, err);
 }
 
+gn_code gn_shard_merge_abandon(gn_shard *shard, const gn_merge *m, gn_error *err)
+{
+    return run(shard, (gn_command){.step = GN_MERGE_ABANDON, .merge = *m}, 0, err);
+}
+
 gn_code gn_shard_merge_seal(gn_shard *shard, const gn_merge *m, uint64_t patience_ns, gn_error *err)
 {
     if (!is_merge(m) || m->other == shard->group_id)
@@ -416,11 +439,11 @@ gn_code gn_shard_merge_refuse(gn_shard *shard, const gn_merge *m, gn_error *err)
     return run(shard, (gn_command){.step = GN_MERGE_REFUSE, .merge = *m}, 0, err);
 }
 
-gn_code gn_shard_merge_add(gn_shard *shard, uint64_t victim, gn_bytes from, const gn_merge_rows *rows, gn_error *err)
+gn_code gn_shard_merge_add(gn_shard *shard, const gn_merge *m, gn_bytes from, const gn_merge_rows *rows, gn_error *err)
 {
     return run(shard,
                (gn_command){.step = GN_MERGE_ADD,
-                            .merge = {.other = victim},
+                            .merge = *m,
                             .history = rows->history,
                             .from = from,
                             .to = gn_buf_bytes(&rows->to),
@@ -428,12 +451,12 @@ gn_code gn_shard_merge_add(gn_shard *shard, uint64_t victim, gn_bytes from, cons
                0, err);
 }
 
-gn_code gn_shard_merge_take(gn_shard *shard, uint64_t victim, const gn_merge_rows *rows, uint64_t patience_ns,
+gn_code gn_shard_merge_take(gn_shard *shard, const gn_merge *m, const gn_merge_rows *rows, uint64_t patience_ns,
                             gn_error *err)
 {
     return run(shard,
                (gn_command){.step = GN_MERGE_TAKE,
-                            .merge = {.other = victim},
+                            .merge = *m,
                             .history = rows->history,
                             .last_scn = rows->last_scn,
                             .entries = gn_buf_bytes(&rows->entries)},

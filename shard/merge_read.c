@@ -25,6 +25,8 @@ typedef struct piece {
     gn_buf at; /* the last stem that was looked at; empty: none of this space */
     uint64_t looked;
     bool full;
+    bool counts; /* whatever is there, and does nothing else */
+    uint64_t counted;
     size_t most;
     gn_merge_rows *out;
     size_t stem_bytes;
@@ -122,9 +124,13 @@ static gn_code copy_space(piece *p, const gn_table_desc *desc, const gn_index_de
     for (seek(p, iter.it); code == GN_OK && gn_store_iter_valid(&iter); rocksdb_iter_next(iter.it), p->looked++) {
         gn_bytes key = gn_store_iter_key(&iter), value = gn_store_iter_value(&iter);
         bool ours;
-        p->full = !enter(p, key);
+        p->full = p->counts ? p->counted > p->most : !enter(p, key);
         if (p->full)
             break;
+        if (p->counts) {
+            p->counted += key.len + value.len;
+            continue;
+        }
         code = gn_slots_have_entry(p->slots.lo, p->slots.hi, desc, index, prefix, key, value, &ours, err);
         if (code == GN_OK && ours)
             append(p, key, value);
@@ -149,6 +155,8 @@ static gn_code copy_piece(piece *p, gn_error *err)
             p->space = 0;
             gn_buf_clear(&p->at);
         }
+        if (p->space > t->n_indexes)
+            return gn_error_set(err, GN_PROTOCOL, "that is no place in a copy of rows");
         const gn_index_desc *index = p->space ? &t->indexes[p->space - 1] : NULL;
         if (!index || index->kind == GN_INDEX_BTREE)
             code = copy_space(p, t, index, err);
@@ -160,7 +168,7 @@ static gn_code copy_piece(piece *p, gn_error *err)
             p->space = 0;
         }
     }
-    if (code == GN_OK && (p->out->entries.failed || p->at.failed))
+    if (code == GN_OK && !p->counts && (p->out->entries.failed || p->at.failed))
         code = gn_error_oom(err, NULL);
     return code;
 }
@@ -231,6 +239,25 @@ gn_code gn_shard_merge_read(gn_shard *shard, uint64_t into, gn_bytes from, gn_me
     if (out->history < shard->horizon)
         out->history = shard->horizon;
     pthread_mutex_unlock(&shard->view_lock);
+    gn_buf_close(&p.at);
+    gn_schema_release(p.schema);
+    gn_store_release(p.store);
+    return code;
+}
+
+gn_code gn_shard_merge_size(gn_shard *shard, uint64_t most, uint64_t *bytes, gn_error *err)
+{
+    piece p = {.shard = shard, .counts = true, .most = most};
+    gn_code code = gn_shard_failed(shard);
+    if (code != GN_OK)
+        return gn_error_set(err, code, "%s", gn_code_text(code));
+    pthread_mutex_lock(&shard->view_lock);
+    p.store = gn_store_retain(shard->store);
+    p.schema = gn_schema_retain(shard->schema);
+    pthread_mutex_unlock(&shard->view_lock);
+    gn_buf_init(&p.at, NULL, GN_STORE_KEY_MAX);
+    code = copy_piece(&p, err);
+    *bytes = p.counted;
     gn_buf_close(&p.at);
     gn_schema_release(p.schema);
     gn_store_release(p.store);

@@ -150,7 +150,8 @@ struct gn_shard {
     _Atomic uint32_t slots_were_lo, slots_were_hi;
     /* Who began under an older generation of slots may miss rows by now. Changed before the first one is missing. */
     _Atomic uint64_t slots_torn;
-    pthread_mutex_t clean_lock;   /* held while rows of others are removed or tombstones swept, and while `victim` changes */
+    pthread_mutex_t
+        clean_lock; /* held while rows of others are removed or tombstones swept, and while `victim` changes */
     _Atomic uint32_t merge_piece; /* bytes; 0 = 1 MiB */
     gn_buf merge_at;              /* how far the copy is; under view_lock */
 

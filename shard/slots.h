@@ -79,6 +79,9 @@ typedef struct gn_merge {
 gn_code gn_shard_merge_reserve(gn_shard *survivor, const gn_merge *merge, gn_error *err);
 /* At the survivor, while it has no rows of the victim: the victim has gone another way. */
 gn_code gn_shard_merge_cancel(gn_shard *survivor, const gn_merge *merge, gn_error *err);
+/* The same although it has some: they are removed. Only after the victim has refused the merge for good: it was sealed,
+ * and is not any more, since it was recovered from replicas that did not know. */
+gn_code gn_shard_merge_abandon(gn_shard *survivor, const gn_merge *merge, gn_error *err);
 /* At the victim: nobody begins or commits here any more. Refused while transactions are prepared, or the others of one
  * that committed here do not all know; for patience_ns no more are let in. */
 gn_code gn_shard_merge_seal(gn_shard *victim, const gn_merge *merge, uint64_t patience_ns, gn_error *err);
@@ -95,15 +98,18 @@ typedef struct gn_merge_rows {
 } gn_merge_rows;
 void gn_merge_rows_init(gn_merge_rows *rows);
 void gn_merge_rows_close(gn_merge_rows *rows);
+/* What of it would be copied at most, as it is now: all versions of its tables' rows and index entries. Stops beyond
+ * `most`. */
+gn_code gn_shard_merge_size(gn_shard *victim, uint64_t most, uint64_t *bytes, gn_error *err);
 /* At any replica of the victim that knows that it is sealed for `into`; else GN_NOT_IN_STATE. */
 gn_code gn_shard_merge_read(gn_shard *victim, uint64_t into, gn_bytes from, gn_merge_rows *out, gn_error *err);
 /* How far the survivor's copy is. */
 void gn_shard_merge_cursor(gn_shard *survivor, gn_buf *out);
-/* At the survivor: rows that came from there. */
-gn_code gn_shard_merge_add(gn_shard *survivor, uint64_t victim, gn_bytes from, const gn_merge_rows *rows,
+/* At the survivor: rows that came from there. As it was reserved, here and in gn_shard_merge_take. */
+gn_code gn_shard_merge_add(gn_shard *survivor, const gn_merge *merge, gn_bytes from, const gn_merge_rows *rows,
                            gn_error *err);
 /* At the survivor, when all are there; `rows` as read from the end: it owns the slots and shows the rows. */
-gn_code gn_shard_merge_take(gn_shard *survivor, uint64_t victim, const gn_merge_rows *rows, uint64_t patience_ns,
+gn_code gn_shard_merge_take(gn_shard *survivor, const gn_merge *merge, const gn_merge_rows *rows, uint64_t patience_ns,
                             gn_error *err);
 
 /* What a split left in the parent's directory for the child's replica here: a whole replica's directory. *there false:

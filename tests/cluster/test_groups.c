@@ -661,50 +661,68 @@ static void await_ended(uint64_t victim)
     assert_true(gn_group_has_ended(cluster, victim));
 }
 
+/* A merge as its steps, without whoever goes on with them. */
+typedef struct steps {
+    gn_shard *survivor, *other;
+    gn_merge to_survivor, to_victim;
+} steps;
+
+static steps steps_of(const gn_group_place *victim, const gn_group_place *into)
+{
+    steps s = {.survivor = replica_of(into->id), .other = replica_of(victim->id)};
+    gn_slots own, theirs;
+    gn_shard_slots(s.survivor, &own);
+    gn_shard_slots(s.other, &theirs);
+    s.to_survivor = (gn_merge){.generation = own.generation,
+                               .lo = into->slot_lo,
+                               .hi = into->slot_hi,
+                               .other = victim->id,
+                               .other_generation = theirs.generation,
+                               .other_lo = victim->slot_lo,
+                               .other_hi = victim->slot_hi,
+                               .seals = theirs.seals};
+    s.to_victim = (gn_merge){.generation = theirs.generation,
+                             .lo = victim->slot_lo,
+                             .hi = victim->slot_hi,
+                             .other = into->id,
+                             .other_lo = into->slot_lo,
+                             .other_hi = into->slot_hi,
+                             .seals = theirs.seals};
+    return s;
+}
+
+/* The first `n` of them. */
+static void take_steps(const steps *s, uint32_t n)
+{
+    gn_error err = {0};
+    assert_int_equal(gn_shard_merge_reserve(s->survivor, &s->to_survivor, &err), GN_OK);
+    if (n > 0)
+        assert_int_equal(gn_shard_merge_seal(s->other, &s->to_victim, 5000000000u, &err), GN_OK);
+    if (n > 1) {
+        gn_merge_rows rows;
+        gn_buf at;
+        gn_merge_rows_init(&rows);
+        gn_buf_init(&at, NULL, 65536);
+        gn_shard_merge_cursor(s->survivor, &at);
+        assert_int_equal(gn_shard_merge_read(s->other, s->to_victim.other, gn_buf_bytes(&at), &rows, &err), GN_OK);
+        assert_int_equal(gn_shard_merge_add(s->survivor, &s->to_survivor, gn_buf_bytes(&at), &rows, &err), GN_OK);
+        gn_merge_rows_close(&rows);
+        gn_buf_close(&at);
+    }
+}
+
 /* Reserved, sealed, or taken: whoever should have gone on is gone. */
 static void a_merge_is_finished_after_a_crash(void **state)
 {
     (void)state;
-    gn_error err = {0};
     uint64_t distribution = make_table()->distribution_id;
     fill();
     for (uint32_t step = 0; step < 3; step++) {
         gn_group_place victim, into;
         some_pair(distribution, step, &victim, &into);
-        gn_shard *survivor = replica_of(into.id), *other = replica_of(victim.id);
-        gn_slots own, theirs;
-        gn_shard_slots(survivor, &own);
-        gn_shard_slots(other, &theirs);
-        gn_merge m = {.generation = own.generation,
-                      .lo = into.slot_lo,
-                      .hi = into.slot_hi,
-                      .other = victim.id,
-                      .other_generation = theirs.generation,
-                      .other_lo = victim.slot_lo,
-                      .other_hi = victim.slot_hi,
-                      .seals = theirs.seals},
-                 back = {.generation = theirs.generation,
-                         .lo = victim.slot_lo,
-                         .hi = victim.slot_hi,
-                         .other = into.id,
-                         .other_lo = into.slot_lo,
-                         .other_hi = into.slot_hi,
-                         .seals = theirs.seals};
         cluster->merging = true; /* nobody else does anything */
-        assert_int_equal(gn_shard_merge_reserve(survivor, &m, &err), GN_OK);
-        if (step > 0)
-            assert_int_equal(gn_shard_merge_seal(other, &back, 5000000000u, &err), GN_OK);
-        if (step > 1) {
-            gn_merge_rows rows;
-            gn_buf at;
-            gn_merge_rows_init(&rows);
-            gn_buf_init(&at, NULL, 65536);
-            gn_shard_merge_cursor(survivor, &at);
-            assert_int_equal(gn_shard_merge_read(other, into.id, gn_buf_bytes(&at), &rows, &err), GN_OK);
-            assert_int_equal(gn_shard_merge_add(survivor, victim.id, gn_buf_bytes(&at), &rows, &err), GN_OK);
-            gn_merge_rows_close(&rows);
-            gn_buf_close(&at);
-        }
+        const steps s = steps_of(&victim, &into);
+        take_steps(&s, step);
         close_cluster(false);
         open_cluster();
         await_ended(victim.id);
@@ -712,6 +730,78 @@ static void a_merge_is_finished_after_a_crash(void **state)
             ;
         assert_int_equal(count_groups(distribution), SHARDS - step - 1);
     }
+}
+
+/* It was recovered from replicas that had not heard of the seal, after rows of it had come: it goes on by itself, and
+ * so does who was to take it in. */
+static void a_victim_that_was_recovered_goes_on(void **state)
+{
+    (void)state;
+    gn_slots own;
+    gn_group_place victim, into;
+    uint64_t distribution = make_table()->distribution_id;
+    fill();
+    some_pair(distribution, 0, &victim, &into);
+    cluster->merging = true;
+    const steps s = steps_of(&victim, &into);
+    take_steps(&s, 2);
+    pthread_mutex_lock(&s.other->view_lock);
+    s.other->slots.into = s.other->slots.generation = 0;
+    pthread_mutex_unlock(&s.other->view_lock);
+    cluster->merging = false;
+    uint64_t deadline = gn_now_ns(world) + 20000000000u;
+    do {
+        bool unfinished;
+        gn_merges_look(cluster, &unfinished);
+        gn_shard_slots(s.survivor, &own);
+    } while (own.victim && gn_now_ns(world) < deadline);
+    assert_int_equal(own.victim, 0);
+    assert_total();
+    assert_int_equal(count_groups(distribution), SHARDS);
+    for (int64_t i = 0; i < 10; i++)
+        transfer(i, i + 1, 3);
+    while (!merge(victim.id, into.id))
+        ;
+    while (!try_total())
+        ;
+}
+
+/* What is copied is every version, and what is there when the group is sealed counts, not before. */
+static void what_is_too_large_is_not_merged(void **state)
+{
+    (void)state;
+    gn_slots own;
+    gn_error err = {0};
+    gn_merged made;
+    gn_shard_totals live;
+    uint64_t bytes;
+    gn_group_place victim, into;
+    uint64_t distribution = make_table()->distribution_id;
+    fill();
+    some_pair(distribution, 0, &victim, &into);
+    for (int64_t i = 0; i < 200; i++)
+        transfer(i % 10, (i + 1) % 10, 1);
+    gn_shard_totals_get(replica_of(victim.id), &live);
+    assert_int_equal(gn_shard_merge_size(replica_of(victim.id), UINT64_MAX, &bytes, &err), GN_OK);
+    assert_true(bytes > live.bytes_estimate);
+    cluster->merge_most = bytes - 1;
+    assert_int_equal(gn_merge_groups(cluster, victim.id, into.id, &made, &err), GN_NOT_IN_STATE);
+    const steps s = steps_of(&victim, &into);
+    take_steps(&s, 0); /* it has grown since it was looked at */
+    uint64_t deadline = gn_now_ns(world) + 20000000000u;
+    do {
+        bool unfinished;
+        gn_merges_look(cluster, &unfinished);
+        gn_shard_slots(s.survivor, &own);
+    } while (own.victim && gn_now_ns(world) < deadline);
+    assert_int_equal(own.victim, 0);
+    gn_shard_slots(s.other, &own);
+    assert_int_equal(own.into, 0);
+    cluster->merge_most = 2 * bytes;
+    while (!merge(victim.id, into.id))
+        ;
+    while (!try_total())
+        ;
 }
 
 /* The time for those who do not know yet that it has ended is over. */
@@ -974,6 +1064,8 @@ int main(void)
         TEST(a_group_that_is_too_busy_splits_by_itself),
         TEST(groups_are_merged_and_split_while_transfers_go_on),
         TEST(a_merge_is_finished_after_a_crash),
+        TEST(a_victim_that_was_recovered_goes_on),
+        TEST(what_is_too_large_is_not_merged),
         TEST(a_group_that_has_ended_is_removed),
         TEST(what_others_want_is_not_removed_with_a_group),
         TEST(what_is_to_be_split_off_yet_is_known),

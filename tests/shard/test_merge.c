@@ -1,5 +1,6 @@
 /* A group that takes in its neighbour: what each shows and takes, from which moment on, over crashes. */
 #include "halves.h"
+#include "shard/slots_private.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,6 @@ enum { PARENT = 1, MOST = ROWS + 40, PATIENCE = 1000000000 };
 /* The child goes into the parent that it was split off, or the other way round. */
 typedef struct sides {
     gn_shard *survivor, *victim;
-    uint64_t victim_id;
     gn_merge to_survivor, to_victim;
 } sides;
 
@@ -29,8 +29,7 @@ static sides sides_of(const halves *h, bool into_child)
                             .other_generation = 1,
                             .other_lo = 0,
                             .other_hi = MID};
-    return into_child ? (sides){h->child, h->fx->shard, PARENT, child, parent}
-                      : (sides){h->fx->shard, h->child, CHILD, parent, child};
+    return into_child ? (sides){h->child, h->fx->shard, child, parent} : (sides){h->fx->shard, h->child, parent, child};
 }
 
 static void reserve_and_seal(const sides *s)
@@ -55,8 +54,9 @@ static bool copy(const sides *s)
     gn_shard_merge_cursor(s->survivor, &at);
     s->victim->merge_piece = 2000;
     ASSERT_OK(gn_shard_merge_read(s->victim, s->to_victim.other, gn_buf_bytes(&at), &rows, &err), &err);
-    ASSERT_OK(gn_shard_merge_add(s->survivor, s->victim_id, gn_buf_bytes(&at), &rows, &err), &err);
-    ASSERT_CODE(gn_shard_merge_add(s->survivor, s->victim_id, gn_buf_bytes(&at), &rows, &err), GN_NOT_IN_STATE, &err);
+    ASSERT_OK(gn_shard_merge_add(s->survivor, &s->to_survivor, gn_buf_bytes(&at), &rows, &err), &err);
+    ASSERT_CODE(gn_shard_merge_add(s->survivor, &s->to_survivor, gn_buf_bytes(&at), &rows, &err), GN_NOT_IN_STATE,
+                &err);
     gn_merge_rows_close(&rows);
     gn_buf_close(&at);
     return true;
@@ -71,8 +71,8 @@ static void take(const sides *s)
     gn_merge_rows_init(&rows);
     gn_shard_merge_cursor(s->survivor, &at);
     ASSERT_OK(gn_shard_merge_read(s->victim, s->to_victim.other, gn_buf_bytes(&at), &rows, &err), &err);
-    ASSERT_OK(gn_shard_merge_take(s->survivor, s->victim_id, &rows, PATIENCE, &err), &err);
-    ASSERT_OK(gn_shard_merge_take(s->survivor, s->victim_id, &rows, PATIENCE, &err), &err); /* once */
+    ASSERT_OK(gn_shard_merge_take(s->survivor, &s->to_survivor, &rows, PATIENCE, &err), &err);
+    ASSERT_OK(gn_shard_merge_take(s->survivor, &s->to_survivor, &rows, PATIENCE, &err), &err); /* once */
     gn_merge_rows_close(&rows);
     gn_buf_close(&at);
 }
@@ -309,9 +309,10 @@ static void what_is_not_its_turn_is_refused(void **state)
     wrong = s.to_survivor;
     wrong.other_lo++;
     ASSERT_CODE(gn_shard_merge_reserve(s.survivor, &wrong, &err), GN_INVALID_PARAMETER, &err);
-    ASSERT_CODE(gn_shard_merge_take(s.survivor, CHILD, &rows, 1, &err), GN_NOT_IN_STATE, &err);
+    ASSERT_CODE(gn_shard_merge_take(s.survivor, &s.to_survivor, &rows, 1, &err), GN_NOT_IN_STATE, &err);
     ASSERT_CODE(gn_shard_merge_read(s.victim, PARENT, gn_bytes_of(NULL, 0), &rows, &err), GN_NOT_IN_STATE, &err);
-    ASSERT_CODE(gn_shard_merge_add(s.survivor, CHILD, gn_bytes_of(NULL, 0), &rows, &err), GN_NOT_IN_STATE, &err);
+    ASSERT_CODE(gn_shard_merge_add(s.survivor, &s.to_survivor, gn_bytes_of(NULL, 0), &rows, &err), GN_NOT_IN_STATE,
+                &err);
     ASSERT_OK(gn_shard_merge_reserve(s.survivor, &s.to_survivor, &err), &err);
     wrong = s.to_victim; /* called off: a seal that comes late is refused */
     ASSERT_OK(gn_shard_merge_refuse(s.victim, &wrong, &err), &err);
@@ -319,7 +320,7 @@ static void what_is_not_its_turn_is_refused(void **state)
     ASSERT_CODE(gn_shard_merge_seal(s.victim, &wrong, PATIENCE, &err), GN_NOT_IN_STATE, &err);
     gn_split split = split_of(1, 0, MID / 2, MID, CHILD + 1);
     ASSERT_CODE(gn_shard_split(s.survivor, &split, 1000000, &err), GN_OBJECT_IN_USE, &err);
-    ASSERT_CODE(gn_shard_merge_take(s.survivor, CHILD, &rows, 1, &err), GN_NOT_IN_STATE, &err);
+    ASSERT_CODE(gn_shard_merge_take(s.survivor, &s.to_survivor, &rows, 1, &err), GN_NOT_IN_STATE, &err);
     ASSERT_OK(gn_shard_merge_cancel(s.survivor, &s.to_survivor, &err), &err);
     ASSERT_OK(gn_shard_split(s.survivor, &split, PATIENCE, &err), &err);
     ASSERT_CODE(gn_shard_merge_reserve(s.survivor, &s.to_survivor, &err), GN_NOT_IN_STATE, &err);
@@ -451,7 +452,7 @@ static void no_row_comes_while_a_definition_is_prepared(void **state)
     gn_merge_rows_init(&rows);
     gn_shard_merge_cursor(s.survivor, &at);
     ASSERT_OK(gn_shard_merge_read(s.victim, PARENT, gn_buf_bytes(&at), &rows, &err), &err);
-    ASSERT_CODE(gn_shard_merge_add(s.survivor, CHILD, gn_buf_bytes(&at), &rows, &err), GN_OBJECT_IN_USE, &err);
+    ASSERT_CODE(gn_shard_merge_add(s.survivor, &s.to_survivor, gn_buf_bytes(&at), &rows, &err), GN_OBJECT_IN_USE, &err);
     gn_merge_rows_close(&rows);
     gn_buf_close(&at);
     ASSERT_OK(gn_shard_decide(s.survivor, 91, true, scn, NULL, &err), &err);
@@ -465,6 +466,96 @@ static void no_row_comes_while_a_definition_is_prepared(void **state)
     free(by_key);
     free(by_index);
     gn_txn_abort(txn);
+}
+
+/* ---- giving up ---- */
+
+/* Versions of rows, and of entries of an index, that are in the store and not of these slots. */
+static size_t entries_of_others(gn_shard *shard, const gn_table_desc *t, uint32_t lo, uint32_t hi)
+{
+    size_t n = 0;
+    gn_error err = {0};
+    gn_store *store = gn_shard_store(shard);
+    for (int by_index = 0; by_index < 2; by_index++) {
+        const gn_index_desc *index = by_index ? &t->indexes[0] : NULL;
+        gn_space space = index ? gn_index_space(t, index, GN_BRANCH_MAIN) : gn_row_space(t, GN_BRANCH_MAIN);
+        uint8_t lower[GN_SPACE_PREFIX_MAX], upper[GN_SPACE_PREFIX_MAX];
+        size_t prefix = gn_space_prefix(&space, lower), end = gn_space_prefix(&space, upper);
+        end = gn_prefix_successor(upper, end);
+        gn_store_iter iter;
+        gn_store_iter_open(&iter, store, gn_bytes_of(lower, prefix), gn_bytes_of(upper, end), false);
+        for (rocksdb_iter_seek_to_first(iter.it); gn_store_iter_valid(&iter); rocksdb_iter_next(iter.it)) {
+            bool ours;
+            ASSERT_OK(gn_slots_have_entry(lo, hi, t, index, prefix, gn_store_iter_key(&iter),
+                                          gn_store_iter_value(&iter), &ours, &err),
+                      &err);
+            n += !ours;
+        }
+        gn_store_iter_close(&iter);
+    }
+    gn_store_release(store);
+    return n;
+}
+
+/* As if it had been recovered from a replica that had not heard of the seal. */
+static void forget_seal(gn_shard *victim)
+{
+    pthread_mutex_lock(&victim->view_lock);
+    victim->slots.into = 0;
+    victim->slots.generation = 1;
+    pthread_mutex_unlock(&victim->view_lock);
+}
+
+/* The victim goes on by itself: what has come of it is removed, and comes as it is then the next time. */
+static void a_survivor_gives_up_what_it_has_copied(void **state)
+{
+    halves *h = *state;
+    gn_error err = {0};
+    gn_slots own;
+    gn_buf none;
+    gn_merge_rows first;
+    split_in_two(h);
+    await_clean(h->fx->world, h->fx->shard);
+    sides s = sides_of(h, false);
+    size_t lower = expected(h->t, 0, ROWS, 0, MID);
+    gn_txn *before = begin_in(s.survivor, 0, MID);
+    const gn_merge attempt = s.to_survivor;
+    reserve_and_seal(&s);
+    gn_buf_init(&none, NULL, GN_MERGE_CURSOR_MAX);
+    gn_merge_rows_init(&first);
+    s.victim->merge_piece = 2000;
+    ASSERT_OK(gn_shard_merge_read(s.victim, PARENT, gn_buf_bytes(&none), &first, &err), &err);
+    while (copy(&s))
+        ;
+    assert_true(entries_of_others(s.survivor, h->t, 0, MID) > 0);
+    ASSERT_CODE(gn_shard_merge_cancel(s.survivor, &attempt, &err), GN_NOT_IN_STATE, &err);
+    forget_seal(s.victim);
+    ASSERT_OK(gn_shard_merge_refuse(s.victim, &s.to_victim, &err), &err);
+    s.to_survivor.seals = s.to_victim.seals = 1;
+    ASSERT_OK(gn_shard_merge_abandon(s.survivor, &s.to_survivor, &err), &err); /* of another attempt */
+    gn_shard_slots(s.survivor, &own);
+    assert_int_equal(own.victim, CHILD);
+    for (int round = 0; round < 2; round++) {
+        ASSERT_OK(gn_shard_merge_abandon(s.survivor, &attempt, &err), &err);
+        gn_shard_slots(s.survivor, &own);
+        assert_int_equal(own.victim, 0);
+        assert_int_equal(entries_of_others(s.survivor, h->t, 0, MID), 0);
+    }
+    assert_int_equal(count_rows(before, h->t, 0, MID), lower);
+    assert_int_equal(count_nearest(before, h->t, 0, MID), lower);
+    gn_txn_abort(before);
+    check_indexes(s.survivor, h->t, lower);
+    put_rows(h, ROWS, MOST);
+    reserve_and_seal(&s);
+    gn_merge late = attempt; /* a piece of the first attempt, on its way all the time */
+    ASSERT_CODE(gn_shard_merge_add(s.survivor, &late, gn_buf_bytes(&none), &first, &err), GN_NOT_IN_STATE, &err);
+    while (copy(&s))
+        ;
+    ASSERT_CODE(gn_shard_merge_take(s.survivor, &late, &first, PATIENCE, &err), GN_NOT_IN_STATE, &err);
+    take(&s);
+    check_whole(s.survivor, h->t, MOST);
+    gn_merge_rows_close(&first);
+    gn_buf_close(&none);
 }
 
 /* ---- tombstones ---- */
@@ -562,6 +653,7 @@ int main(void)
         CASE(history_that_did_not_come_is_refused),
         CASE(a_late_cancel_is_of_its_own_attempt),
         CASE(no_row_comes_while_a_definition_is_prepared),
+        CASE(a_survivor_gives_up_what_it_has_copied),
         CASE(a_sweep_from_before_brings_no_row_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
