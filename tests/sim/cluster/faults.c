@@ -8,7 +8,7 @@ enum { MOST_GROUPS = 7 }; /* that are split further */
 
 /* What a trial is about: each seed dwells on some faults, so that rare ones meet. */
 typedef struct temper {
-    bool crashes, partitions, pauses, fails_disks, joins, loses, jumps, restless, splits;
+    bool crashes, partitions, pauses, fails_disks, joins, loses, jumps, restless, splits, merges;
     unsigned one_in; /* slices without a fault between two with one */
 } temper;
 
@@ -82,9 +82,8 @@ static void resume_all(trial *t)
 }
 
 /* A disk is lost with everything on it: at most one, or a majority of a group's replicas might be gone. */
-static void lose(trial *t)
+static void lose(trial *t, node *n)
 {
-    node *n = any_node(t);
     if (!n || t->counts.losses || t->n_joining || count(t, UP) < 4)
         return;
     node_lose(n);
@@ -306,7 +305,7 @@ static void strike(trial *t, const temper *m)
         break;
     case 10:
         if (m->loses)
-            lose(t);
+            lose(t, any_node(t));
         break;
     default:
         if (m->splits && draw(t, 2))
@@ -345,7 +344,9 @@ void faults_run(trial *t, uint64_t ns)
                 .jumps = draw(t, 2),
                 .restless = draw(t, 5) == 0,
                 .splits = t->seed % 2 == 0,
+                .merges = t->seed % 8 == 0,
                 .one_in = 4u << draw(t, 4)};
+    t->splits = m.splits;
     while (gn_sim_now_ns(t->sim) < end && !t->problems) {
         if (draw(t, m.one_in) == 0)
             strike(t, &m);
@@ -353,10 +354,13 @@ void faults_run(trial *t, uint64_t ns)
             mend(t);
         if (m.restless)
             stir(t);
-        if (m.splits && draw(t, 30) == 0)
+        if (m.splits && draw(t, m.merges ? 15 : 30) == 0)
             split(t);
-        if (m.splits && draw(t, 40) == 0)
+        if (m.splits && draw(t, m.merges ? 10 : 40) == 0)
             merge(t);
+        if (t->losing && is_alive(&t->nodes[t->losing]))
+            lose(t, &t->nodes[t->losing]);
+        t->losing = 0;
         gn_sim_run_for(t->sim, (1 + draw(t, 40)) * MS);
         nodes_tend(t);
     }

@@ -14,7 +14,8 @@
 #include <string.h>
 
 const char *const canary_names[N_CANARIES] = {
-    "none", "unconfirmed-clock", "old-block", "impatient", "early-word", "lost-part", "twice", "old-slots",
+    "none",  "unconfirmed-clock", "old-block",  "impatient", "early-word", "lost-part",
+    "twice", "old-slots",         "lost-piece",
 };
 
 static trial *now; /* the trial that runs */
@@ -236,6 +237,33 @@ gn_code __wrap_gn_apply_merge(gn_applier *ap, uint64_t index, const gn_command *
     return has_crashed(ap->shard->world) ? GN_IO : __real_gn_apply_merge(ap, index, command, op);
 }
 
+/* ---- keepers ---- */
+
+gn_code __real_gn_slots_clean(gn_shard *shard, bool *more, gn_error *err);
+gn_code __wrap_gn_slots_clean(gn_shard *shard, bool *more, gn_error *err);
+gn_code __real_gn_store_iter_status(const gn_store_iter *iter, gn_error *err);
+gn_code __wrap_gn_store_iter_status(const gn_store_iter *iter, gn_error *err);
+
+static gn_shard *cleaned; /* its keeper has begun a piece, and has read nothing yet */
+
+gn_code __wrap_gn_slots_clean(gn_shard *shard, bool *more, gn_error *err)
+{
+    cleaned = now->splits ? shard : NULL;
+    gn_code code = __real_gn_slots_clean(shard, more, err);
+    cleaned = NULL;
+    return code;
+}
+
+/* Between what it has read and what it removes a keeper may be long: a merge may begin and end. */
+gn_code __wrap_gn_store_iter_status(const gn_store_iter *iter, gn_error *err)
+{
+    gn_shard *shard = cleaned;
+    cleaned = NULL;
+    if (shard && !now->healing && gn_sim_chance(now->sim, 0.2))
+        pause_for(shard->world, gn_sim_random(now->sim, 400 * MS));
+    return __real_gn_store_iter_status(iter, err);
+}
+
 /* ---- planted bugs ---- */
 
 void __real_gn_raft_read_index(gn_raft_group *group, gn_raft_request *request);
@@ -359,4 +387,15 @@ gn_code __wrap_gn_slot_view_take(const gn_slots *own, const gn_txn_options *opti
         return code;
     *out = (gn_slot_view){.generation = own->generation};
     return GN_OK;
+}
+
+gn_code __real_gn_shard_merge_read(gn_shard *shard, uint64_t into, gn_bytes from, gn_merge_rows *out, gn_error *err);
+gn_code __wrap_gn_shard_merge_read(gn_shard *shard, uint64_t into, gn_bytes from, gn_merge_rows *out, gn_error *err);
+
+gn_code __wrap_gn_shard_merge_read(gn_shard *shard, uint64_t into, gn_bytes from, gn_merge_rows *out, gn_error *err)
+{
+    gn_code code = __real_gn_shard_merge_read(shard, into, from, out, err);
+    if (code == GN_OK && plants(CANARY_LOST_PIECE) && gn_sim_chance(now->sim, 0.3))
+        gn_buf_clear(&out->entries);
+    return code;
 }

@@ -227,6 +227,13 @@ static void merge(void *arg)
                  gn_code_name(code), err.message);
     if (!n->dying)
         t->counts.merges += code == GN_OK;
+    gn_split split;
+    bool splits = code == GN_OK && !n->dying && gn_sim_chance(t->sim, 0.4); /* out of what has just come */
+    if (splits && gn_split_group(n->cluster, m->into, 0, &split, &err) == GN_OK && !n->dying) {
+        t->counts.splits++;
+        if (gn_sim_chance(t->sim, 0.2))
+            t->losing = n->id;
+    }
     n->sessions--;
     free(m);
 }

@@ -41,6 +41,7 @@ typedef enum canary {
     CANARY_LOST_PART,         /* a part says that it is prepared, and is not */
     CANARY_TWICE,             /* a command is tried again under a new transaction id */
     CANARY_OLD_SLOTS,         /* a group that was split serves those who have not heard of it */
+    CANARY_LOST_PIECE,        /* of what is copied for a merge a piece is left out */
     N_CANARIES,
 } canary;
 extern const char *const canary_names[N_CANARIES];
@@ -126,7 +127,8 @@ typedef struct trial {
     gn_world *observer;
     node nodes[MOST_ID + 1];
     unsigned n_joining, n_strangers;
-    bool filled, healing, stop, ends;
+    bool filled, healing, stop, ends, splits;
+    gn_node_id losing; /* its disk is to be lost, if one may be; 0: none */
     gn_strand **strands;
     size_t n_strands;
     session **all_sessions;
@@ -143,7 +145,7 @@ typedef struct trial {
     event **history;
     size_t n_history;
     versions versions[N_TABLES][MOST_IDS];
-    uint64_t definition_changes, definitions_unknown;
+    uint64_t definition_changes, definitions_unknown; /* of the table "changing" */
     uint64_t problems;
     char problem[400];
     counts counts;

@@ -394,7 +394,9 @@ static void change_definition(work *w)
         end_refused(w);
         return;
     }
-    const gn_table_desc *old = gn_dtxn_table_named(w->txn, gn_bytes_str("changing"));
+    bool empty = draw(t, 2);
+    const char *name = empty ? "changing" : table_names[SPREAD];
+    const gn_table_desc *old = gn_dtxn_table_named(w->txn, gn_bytes_str(name));
     if (!old) {
         problem(t, "a table is missing");
         w->code = GN_UNAVAILABLE;
@@ -403,7 +405,7 @@ static void change_definition(work *w)
     }
     gn_table_desc changed = *old;
     gn_index_desc index = {.id = old->id + 1 + old->version, .kind = GN_INDEX_BTREE, .n_columns = 1, .columns = {3}};
-    snprintf(index.name, sizeof index.name, "changing_%d", (int)old->version);
+    snprintf(index.name, sizeof index.name, "%s_%d", name, (int)old->version);
     changed.version++;
     changed.indexes = old->n_indexes ? NULL : &index;
     changed.n_indexes = !old->n_indexes;
@@ -411,9 +413,9 @@ static void change_definition(work *w)
     w->code = gn_dtxn_put_table(w->txn, &changed, &w->err);
     call_end(w);
     bool ok = end(w, w->code == GN_OK);
-    t->definition_changes += ok;
     t->counts.definitions += ok;
-    t->definitions_unknown += w->e->outcome == UNKNOWN;
+    t->definition_changes += empty && ok;
+    t->definitions_unknown += empty && w->e->outcome == UNKNOWN;
 }
 
 void session_run(void *arg)
@@ -525,6 +527,35 @@ bool fill_tables(trial *t, node *n)
     return code == GN_OK && fill_rows(t, &s);
 }
 
+/* Each replica's index entries are its rows'. */
+static void check_indexes(trial *t, const node *n)
+{
+    gn_local_group *groups;
+    size_t n_groups = gn_group_list(n->cluster, &groups);
+    for (size_t i = 0; i < n_groups; i++) {
+        gn_txn *txn;
+        gn_error err = {0};
+        if (groups[i].id == GN_META_GROUP || !gn_group_hold_member(n->cluster, groups[i].id))
+            continue;
+        gn_code code =
+            gn_txn_begin(groups[i].shard, &(gn_txn_options){.read_only = true, .own_slots = true}, &txn, &err);
+        gn_group_release(n->cluster, groups[i].shard);
+        if (code != GN_OK)
+            continue; /* it has ended, or is to move away */
+        const gn_table_desc *desc = gn_txn_table_named(txn, gn_bytes_str(table_names[SPREAD]));
+        for (uint32_t k = 0; desc && k < desc->n_indexes; k++) {
+            gn_index_findings found;
+            if (gn_txn_check_index(txn, desc, &desc->indexes[k], &found, &err) != GN_OK)
+                continue;
+            if (!found.behind && !found.same)
+                problem(t, "an index of group %d on node %d is not what its rows are", (int)groups[i].id, (int)n->id);
+            gn_buf_close(&found.example);
+        }
+        gn_txn_abort(txn);
+    }
+    gn_group_list_free(n->cluster, groups, n_groups);
+}
+
 typedef struct last {
     trial *t;
     bool done;
@@ -544,6 +575,7 @@ static void look_everywhere(void *arg)
         while (w.e->outcome != COMMITTED && w.code == GN_SERIALIZATION && ++tries < 3);
         if (w.e->outcome != COMMITTED)
             problem(l->t, "node %u cannot read: %s", i, w.err.message);
+        check_indexes(l->t, &l->t->nodes[i]);
     }
     l->done = true;
 }
