@@ -200,13 +200,15 @@ static uint32_t first_end(const gn_distribution *d, const gn_group_place *row)
     return (uint32_t)(cell * GN_SLOTS / d->shards);
 }
 
+/* Who splits keeps the lower slots. (Numbers of groups tell nothing: each node has a block of them to give.) */
+
 /* A replica that the group may be split off yet: it has not applied all splits and merges that the placement knows of.
  * Where only splits are known, and no generation, its slots tell: it has still slots of that group, or may have. */
 static bool is_behind(const gn_placement *p, const gn_local_group *g, const gn_group_place *row)
 {
     gn_slots own;
     const gn_group_place *older = gn_placement_group(p, g->id);
-    if (!older || older->distribution_id != row->distribution_id || g->id >= row->id)
+    if (!older || older->distribution_id != row->distribution_id || older->slot_lo >= row->slot_lo)
         return false;
     gn_shard_slots(g->shard, &own);
     if (older->generation)
@@ -217,16 +219,16 @@ static bool is_behind(const gn_placement *p, const gn_local_group *g, const gn_g
            row->slot_lo < first_end(gn_placement_distribution(p, row->distribution_id), older);
 }
 
-/* An older group, of lower slots, is to have a replica here that is not open yet: that may be its parent. */
-static bool lacks_older(gn_cluster *c, const gn_placement *p, const gn_group_place *row)
+/* A group of lower slots is to have a replica here that is not open yet: that may be its parent. */
+static bool lacks_lower(gn_cluster *c, const gn_placement *p, const gn_group_place *row)
 {
     bool lacks = false;
     for (uint32_t i = 0; i < p->n_groups && !lacks; i++) {
-        const gn_group_place *older = &p->groups[i];
-        if (older->distribution_id != row->distribution_id || older->id >= row->id || older->slot_lo >= row->slot_lo ||
-            !gn_group_has_member(older, gn_net_self(c->world)))
+        const gn_group_place *lower = &p->groups[i];
+        if (lower->distribution_id != row->distribution_id || lower->slot_lo >= row->slot_lo ||
+            !gn_group_has_member(lower, gn_net_self(c->world)))
             continue;
-        gn_shard *shard = gn_group_hold(c, older->id);
+        gn_shard *shard = gn_group_hold(c, lower->id);
         lacks = !shard;
         gn_group_release(c, shard);
     }
@@ -240,7 +242,7 @@ bool gn_split_is_to_come(gn_cluster *c, const gn_placement *p, const gn_group_pl
     gn_local_group *groups;
     if (!(row->changes & GN_SPLIT_CHANGES) || (gn_raft_knows(c->host, row->id, &known, &ignored) == GN_OK && known))
         return false;
-    bool behind = lacks_older(c, p, row);
+    bool behind = lacks_lower(c, p, row);
     size_t n = gn_group_list(c, &groups);
     for (size_t i = 0; i < n && !behind; i++)
         behind = is_behind(p, &groups[i], row);
