@@ -37,12 +37,6 @@ OPTIONS = f"WITH (shards = {SHARDS})"
 ETCD = "etcd-3.4"
 
 
-def cpu_seconds(pid):
-    """User and system time of a process so far."""
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def read_metrics(url):
     """{name without labels: the sum over all labels}."""
     sums = {}
@@ -93,7 +87,7 @@ class Gnomon:
     def costs(self):
         """(processor seconds, bytes between nodes, syncs) so far."""
         metrics = [node.metrics() for node in self.cluster.running()]
-        return (sum(map(cpu_seconds, self.pids())), sum(m['gnomon_net_bytes_total{direction="out"}'] for m in metrics),
+        return (sum(map(run.cpu_seconds, self.pids())), sum(m['gnomon_net_bytes_total{direction="out"}'] for m in metrics),
                 sum(m["gnomon_raft_log_syncs_total"] for m in metrics))
 
     def stop(self):
@@ -143,7 +137,7 @@ class Etcd:
 
     def costs(self):
         metrics = [read_metrics(f"http://{client}/metrics") for client in self.clients]
-        return (sum(cpu_seconds(p.pid) for p in self.processes),
+        return (sum(run.cpu_seconds(p.pid) for p in self.processes),
                 sum(m.get("etcd_network_peer_sent_bytes_total", 0) for m in metrics),
                 sum(m["etcd_disk_wal_fsync_duration_seconds_count"] + m["etcd_disk_backend_commit_duration_seconds_count"]
                     for m in metrics))
@@ -308,9 +302,9 @@ class Bench:
                 connection.execute(f"CREATE TABLE bench_idle (id bigint PRIMARY KEY) WITH (shards = {groups})")
             time.sleep(5 if self.quick else 15)
             seconds = 5 if self.quick else 20
-            before = [cpu_seconds(pid) for pid in cluster.pids()]
+            before = [run.cpu_seconds(pid) for pid in cluster.pids()]
             time.sleep(seconds)
-            used = [(cpu_seconds(pid) - b) / seconds for pid, b in zip(cluster.pids(), before)]
+            used = [(run.cpu_seconds(pid) - b) / seconds for pid, b in zip(cluster.pids(), before)]
             dataset = f"{groups} groups of three replicas on three nodes, {seconds} s"
             self.report.line("cluster-idle", "gnomon", dataset, "cpu of one node, mean", statistics.mean(used) * 100,
                              "% of a core")

@@ -29,6 +29,12 @@ import package_data  # noqa: E402
 POSTGRES_BIN = pathlib.Path("/usr/lib/postgresql/15/bin")
 
 
+def cpu_seconds(pid):
+    """User and system time of a process so far."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Report:
     def __init__(self, path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -141,17 +147,28 @@ class Bench:
                     for i in range(len(data.rows)):
                         copy.write(f"{i}\t{package_data.vector_text(data.row_vector(i))}\n")
                 connection.execute("CREATE INDEX ON bench_knn USING hnsw (embedding vector_cosine_ops)")
-            wire, library, echo = [], [], []
+            wire, library, echo, eight, share = [], [], [], [], []
             for _ in range(self.runs):
                 wire.append(self.wire("knn", server.uri(), 1, self.seconds, queries, data.dimensions, 10))
+                used = cpu_seconds(server.process.pid)
+                eight.append(self.wire("knn", server.uri(), 8, self.seconds, queries, data.dimensions, 10))
+                used = cpu_seconds(server.process.pid) - used
                 echo.append(self.wire("echo", server.uri(), 1, self.seconds, queries, data.dimensions, 1))
                 out = subprocess.run([str(self.build / "bench/bench_hnsw"), "--search-file", str(base), str(queries),
                                       str(data.dimensions)], check=True, capture_output=True, text=True).stdout
                 library.append(float(out.split()[0]))
+                server_us = used / (eight[-1][0] * self.seconds) * 1e6
+                share.append((server_us, float(out.split()[1]) / server_us))
             dataset = f"{len(data.rows)} package embeddings, {data.dimensions} dimensions, k 10"
             self.report.line("knn", "gnomon-library", dataset, "p50", statistics.median(library), "us")
             self.report.line("knn", "gnomon-wire", dataset, "p50", statistics.median(w[1] for w in wire), "us")
             self.report.line("knn", "gnomon-wire", dataset, "p99", statistics.median(w[2] for w in wire), "us")
+            for at, (metric, unit) in enumerate((("rate", "1/s"), ("p50", "us"), ("p99", "us"))):
+                self.report.line("knn", "gnomon-wire", dataset, f"{metric}, 8 connections", statistics.median(e[at] for e in eight), unit)
+            self.report.line("knn", "gnomon-wire", dataset, "server's processor time, 8 connections",
+                             statistics.median(s[0] for s in share), "us")
+            self.report.line("knn", "gnomon-wire", dataset, "rate of 8 connections over the library's on the same share of a core",
+                             statistics.median(s[1] for s in share), "ratio")
             self.report.line("knn", "gnomon-wire", dataset, "p50 of a statement with the same parameter and no table",
                              statistics.median(e[1] for e in echo), "us")
             self.report.line("knn", "gnomon-wire", dataset, "wire over library",

@@ -315,6 +315,33 @@ static bool vector_print(const gn_value *v, const gn_format *format, gn_buf *out
 
 /* ---- wire ---- */
 
+/* Big endian elements as they lie in memory. False: one of them is not finite; which one, nobody has looked. */
+static bool take_floats(const uint8_t *from, size_t n, uint8_t *to)
+{
+    uint32_t bad = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, from + i * sizeof bits, sizeof bits);
+        bits = __builtin_bswap32(bits);
+        memcpy(to + i * sizeof bits, &bits, sizeof bits);
+        bad |= (bits & 0x7f800000u) == 0x7f800000u;
+    }
+    return !bad;
+}
+
+static bool take_halves(const uint8_t *from, size_t n, uint8_t *to)
+{
+    uint32_t bad = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint16_t bits;
+        memcpy(&bits, from + i * sizeof bits, sizeof bits);
+        bits = __builtin_bswap16(bits);
+        memcpy(to + i * sizeof bits, &bits, sizeof bits);
+        bad |= (bits & 0x7c00u) == 0x7c00u;
+    }
+    return !bad;
+}
+
 static gn_code vector_recv(gn_bytes wire, gn_type type, gn_arena *arena, gn_value *out, gn_error *err)
 {
     gn_type_id id = (gn_type_id)type.id;
@@ -334,11 +361,9 @@ static gn_code vector_recv(gn_bytes wire, gn_type type, gn_arena *arena, gn_valu
     if (!to)
         return gn_error_oom(err, gn_arena_account(arena));
     gn_bytes bytes = gn_bytes_of(to, size);
-    for (int i = 0; i < n; i++) {
-        uint32_t bits = id == GN_T_HALFVEC ? gn_read_be16(&r) : gn_read_be32(&r);
-        memcpy(to + (size_t)i * gn_dense_size(id), &bits, gn_dense_size(id)); /* little endian: the low bytes */
-        code = code == GN_OK ? gn_vector_check_finite(dense_get(id, bytes, (uint32_t)i), type, err) : code;
-    }
+    bool finite = id == GN_T_HALFVEC ? take_halves(r.p, (size_t)n, to) : take_floats(r.p, (size_t)n, to);
+    for (int i = 0; i < n && !finite && code == GN_OK; i++)
+        code = gn_vector_check_finite(dense_get(id, bytes, (uint32_t)i), type, err);
     if (code == GN_OK)
         *out = (gn_value){.type = type, .as.bytes = bytes};
     return code;

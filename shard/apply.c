@@ -14,7 +14,7 @@ gn_applier *gn_applier_create(gn_shard *shard)
     ap->shard = shard;
     ap->batch = rocksdb_writebatch_create();
     ap->arena = gn_arena_create(NULL);
-    gn_overlay_init(&ap->overlay);
+    gn_overlay_init(&ap->overlay, 1024);
     gn_buf_init(&ap->key, NULL, GN_STORE_KEY_MAX);
     gn_buf_init(&ap->value, NULL, (size_t)GN_MAX_ROW + GN_ROW_HEADER);
     gn_buf_init(&ap->entry, NULL, GN_STORE_KEY_MAX);

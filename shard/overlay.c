@@ -3,11 +3,9 @@
 #include <stdlib.h>
 #include <xxhash.h>
 
-enum { FIRST_CAP = 1024 };
-
-void gn_overlay_init(gn_overlay *o)
+void gn_overlay_init(gn_overlay *o, size_t cap)
 {
-    *o = (gn_overlay){.cap = FIRST_CAP, .generation = 1};
+    *o = (gn_overlay){.cap = cap, .first_cap = cap, .generation = 1};
     o->items = gn_xcalloc(o->cap, sizeof *o->items);
 }
 
@@ -21,9 +19,10 @@ void gn_overlay_clear(gn_overlay *o)
 {
     o->n = 0;
     o->generation++;
-    if (o->cap > 64 * FIRST_CAP) { /* after an unusual transaction */
+    if (o->cap > 64 * o->first_cap) { /* after an unusual transaction */
+        size_t cap = o->first_cap;
         gn_overlay_close(o);
-        gn_overlay_init(o);
+        gn_overlay_init(o, cap);
     }
 }
 

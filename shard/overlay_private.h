@@ -15,11 +15,12 @@ typedef struct gn_overlay_item {
 
 typedef struct gn_overlay {
     gn_overlay_item *items;
-    size_t n, cap;
+    size_t n, cap, first_cap;
     uint64_t generation;
 } gn_overlay;
 
-void gn_overlay_init(gn_overlay *overlay);
+/* cap: room to begin with, a power of two. */
+void gn_overlay_init(gn_overlay *overlay, size_t cap);
 void gn_overlay_close(gn_overlay *overlay);
 void gn_overlay_clear(gn_overlay *overlay);
 void gn_overlay_set(gn_overlay *overlay, const gn_space *space, gn_bytes key, bool exists, gn_bytes data);

@@ -128,7 +128,7 @@ gn_code gn_vector_scan_open(gn_txn *txn, const gn_vector_scan_spec *spec, gn_vec
     s->arena = gn_arena_create(txn->account);
     s->scratch = gn_arena_create(txn->account);
     find_places(s);
-    gn_overlay_init(&s->seen);
+    gn_overlay_init(&s->seen, 128);
     gn_buf_init(&s->last_key, NULL, GN_MAX_KEY);
     gn_batch_fill_init(&s->fill, spec->table, spec->ordinals, spec->n_ordinals, true);
     s->link = (gn_scan_link){.settle = settle, .next = &txn->scans, .prev = txn->scans.prev};
