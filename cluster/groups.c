@@ -305,6 +305,8 @@ static bool mark_leaving(gn_cluster *c, uint64_t id, gn_shard **shard)
         g->leaving = true;
     bool free_to_go = g && g->held == 0 && !gn_shard_has_transactions(g->shard);
     pthread_mutex_unlock(&c->lock);
+    if (*shard) /* this strand's to close */
+        gn_shard_leaves(*shard);
     return free_to_go;
 }
 

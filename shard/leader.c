@@ -156,12 +156,20 @@ void gn_shard_applied(gn_shard *shard, uint64_t index)
     pthread_mutex_unlock(&shard->applied.lock);
 }
 
+void gn_shard_leaves(gn_shard *shard)
+{
+    pthread_mutex_lock(&shard->applied.lock);
+    shard->leaves = true;
+    gn_wait_room_wake(&shard->applied, UINT64_MAX);
+    pthread_mutex_unlock(&shard->applied.lock);
+}
+
 static gn_code await_applied(gn_shard *shard, uint64_t index, const gn_patience *patience)
 {
     gn_code code = GN_OK;
     pthread_mutex_lock(&shard->applied.lock);
     while (code == GN_OK && shard->applied_seen < index && (code = gn_shard_failed(shard)) == GN_OK)
-        code = gn_wait_room_wait(&shard->applied, index, patience);
+        code = shard->leaves ? GN_NO_OBJECT : gn_wait_room_wait(&shard->applied, index, patience);
     pthread_mutex_unlock(&shard->applied.lock);
     return code;
 }
@@ -198,9 +206,12 @@ gn_code gn_shard_catch_up(gn_shard *shard, const gn_patience *patience, gn_error
         code = find_leader(&q);
         if (code == GN_OK)
             code = leads_here(&q) ? catch_up_here(shard, patience, &why) : catch_up_there(&q, &why);
-    } while (code != GN_OK && !ends_here(&q, code) && look_again(&q, code));
+    } while (code != GN_OK && !shard->leaves && !ends_here(&q, code) && look_again(&q, code));
     if (code == GN_OK)
         return code;
+    if (shard->leaves)
+        return gn_error_set(err, GN_NO_OBJECT, "node %llu has no replica of group %llu any more",
+                            (unsigned long long)gn_net_self(shard->world), (unsigned long long)shard->group_id);
     if (ends_here(&q, code))
         return gn_error_set(err, code, "%s", gn_code_text(code));
     if (code == GN_CANCELED || (q.cancel && *q.cancel))

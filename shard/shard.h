@@ -106,6 +106,9 @@ gn_code gn_shard_confirm_await(gn_shard *shard, gn_confirmation *confirmation, c
 gn_code gn_shard_tell_applied(gn_shard *shard, gn_node_id to, uint64_t *index, gn_error *err);
 /* At the replica. From a strand. */
 gn_code gn_shard_await_applied(gn_shard *shard, uint64_t index, const _Atomic bool *cancel);
+/* This replica is none of its group's any more, and is to be closed: it hears of no leader and of no entry. Who waits
+ * for one to read is told GN_NO_OBJECT, and asks elsewhere. Any thread. */
+void gn_shard_leaves(gn_shard *shard);
 /* The same for a request that only waits for the log, without a strand to wait on: then true, and `done` runs once, on
  * any thread, perhaps before this returns, and must not block. False: gn_shard_serve is to be called. request: borrowed
  * until this returns. */

@@ -131,6 +131,7 @@ struct gn_shard {
     gn_strand *keeper;
     gn_wakeup keeper_wakeup;
     _Atomic bool stopping;
+    _Atomic bool leaves; /* gn_shard_leaves */
     _Atomic uint64_t unflushed_bytes;
     _Atomic uint64_t dead_versions; /* tombstones written since the last sweep */
     _Atomic bool snapshot_wanted, garbage_waits;
