@@ -118,6 +118,7 @@ gn_code gn_cluster_open(gn_world *world, const gn_cluster_options *options, gn_c
     c->admin = options->host;
     c->split_bytes = options->split_bytes;
     c->split_rate = options->split_rate;
+    c->hedge_percent = options->hedge_percent;
     c->merges = options->merges;
     c->merge_most = (uint64_t)256 << 20;
     c->can = gn_version_range_or_own(options->versions);

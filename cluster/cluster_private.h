@@ -46,6 +46,7 @@ struct gn_cluster {
     _Atomic uint32_t at;     /* the cluster's, as far as this node has made it its own */
     uint64_t split_bytes;    /* a group that is larger is split; 0 = none is */
     uint64_t split_rate;     /* and one that is busier */
+    unsigned hedge_percent;  /* of reads elsewhere that may be asked of a second replica, too */
     bool merges;             /* groups may be merged */
     _Atomic bool merging;    /* a merge is being gone on with; who does: */
     uint64_t merge_most;     /* bytes that a group may have that is merged into another: so long its rows wait */

@@ -293,7 +293,7 @@ uint32_t gn_dtxn_figures(const gn_dtxn *txn, gn_group_figures *out, uint32_t max
         f->here = !p->remote;
         f->node = gn_net_self(txn->cluster->world);
         if (p->remote)
-            gn_remote_part_traffic(p->remote, &f->node, &f->bytes);
+            gn_remote_part_traffic(p->remote, f);
     }
     return n;
 }

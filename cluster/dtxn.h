@@ -110,7 +110,8 @@ typedef struct gn_group_figures {
     gn_node_id node; /* whose replica was read */
     bool here;       /* that is this node */
     uint64_t rows, batches, time_ns;
-    uint64_t bytes; /* that came over the network */
+    uint64_t bytes;  /* that came over the network */
+    uint32_t hedges; /* reads that were asked of a second replica, too */
 } gn_group_figures;
 /* In the order in which groups were first asked; gives how many there are, of which at most `max` are copied. */
 uint32_t gn_dtxn_figures(const gn_dtxn *txn, gn_group_figures *out, uint32_t max);

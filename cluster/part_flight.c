@@ -52,7 +52,7 @@ static void answered(gn_rpc_call *call, gn_code code)
 {
     gn_remote_part *p = GN_CONTAINER(call, gn_remote_part, call);
     p->transport = code;
-    gn_event_signal(&p->done);
+    gn_remote_call_ended(p);
 }
 
 static void start(gn_remote_part *p)
@@ -65,7 +65,9 @@ static void start(gn_remote_part *p)
     p->call = (gn_rpc_call){
         .to = p->node, .method = GN_METHOD_PART_RUN, .request = gn_buf_bytes(&p->request), .done = answered};
     gn_event_init(&p->done, c->world);
-    atomic_store_explicit(&p->used_ns, gn_now_ns(c->world), memory_order_relaxed);
+    p->asked_ns = gn_now_ns(c->world);
+    atomic_store_explicit(&p->used_ns, p->asked_ns, memory_order_relaxed);
+    gn_remote_hedge_plan(p);
     if (p->node) {
         gn_rpc_start(c->rpc, &p->call);
     } else {
@@ -73,6 +75,12 @@ static void start(gn_remote_part *p)
                      p->group_id);
         answered(&p->call, GN_UNAVAILABLE);
     }
+}
+
+static bool is_read(gn_part_action action)
+{
+    return action == GN_PART_SCAN || action == GN_PART_RUN || action == GN_PART_VECTOR_SCAN ||
+           action == GN_PART_VECTOR_RUN;
 }
 
 gn_code gn_remote_send(gn_remote_part *p, gn_remote_scan *for_scan, gn_error *err)
@@ -84,6 +92,7 @@ gn_code gn_remote_send(gn_remote_part *p, gn_remote_scan *for_scan, gn_error *er
     p->begun_ns = gn_now_ns(p->cluster->world);
     p->canceled = false;
     p->for_scan = for_scan;
+    p->hedgeable = is_read(p->action) && !p->established && !p->has_writes && !p->options.unconfirmed;
     p->under_way = true;
     start(p);
     return GN_OK;
@@ -181,15 +190,24 @@ static void await_done(gn_remote_part *p)
         uint64_t pause = !cancel || (p->canceled && !ends_part(p->action)) ? UINT64_MAX
                          : p->canceled                                     ? CANCEL_AGAIN_NS
                                                                            : CANCEL_LOOK_NS;
-        if (gn_event_wait(&p->done, pause == UINT64_MAX ? pause : gn_now_ns(world) + pause) == GN_OK)
-            return;
-        if (!*cancel)
+        uint64_t until = pause == UINT64_MAX ? pause : gn_now_ns(world) + pause;
+        bool hedges = p->hedge_ns < until;
+        if (gn_event_wait(gn_remote_next_event(p), hedges ? p->hedge_ns : until) == GN_OK) {
+            if (gn_remote_is_over(p))
+                return;
+            continue;
+        }
+        if (hedges)
+            gn_remote_hedge_start(p);
+        if (!cancel || !*cancel || (p->canceled && hedges))
             continue;
         p->canceled = true;
-        if (ends_part(p->action))
+        if (ends_part(p->action)) {
             gn_parts_give_up(p->cluster->parts, p->node, p->number);
-        else
+        } else {
             gn_rpc_cancel(p->cluster->rpc, &p->call);
+            gn_remote_hedge_cancel(p);
+        }
     }
 }
 
@@ -325,8 +343,9 @@ gn_code gn_remote_prepare_await(gn_remote_part *p, gn_error *err)
     return p->start_code;
 }
 
-void gn_remote_part_traffic(const gn_remote_part *p, gn_node_id *node, uint64_t *bytes)
+void gn_remote_part_traffic(const gn_remote_part *p, gn_group_figures *out)
 {
-    *node = p->node;
-    *bytes = p->bytes;
+    out->node = p->node;
+    out->bytes = p->bytes;
+    out->hedges = p->hedges;
 }

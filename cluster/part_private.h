@@ -47,7 +47,7 @@ void gn_remote_mark_free(gn_remote_part *part, uint64_t mark);
 gn_code gn_remote_rollback_to(gn_remote_part *part, uint64_t mark, gn_error *err); /* 0: everything */
 
 /* Where it is, and what has come from there. */
-void gn_remote_part_traffic(const gn_remote_part *part, gn_node_id *node, uint64_t *bytes);
+void gn_remote_part_traffic(const gn_remote_part *part, gn_group_figures *out);
 
 /* ---- part_scan.c ---- start sends, await gives the outcome of the opening; close both ways */
 gn_code gn_remote_scan_start(gn_remote_part *part, const gn_scan_spec *spec, gn_remote_scan **out, gn_error *err);

@@ -29,6 +29,7 @@ void gn_remote_part_close(gn_remote_part *p)
     if (!p)
         return;
     gn_remote_scans_end(p);
+    GN_ASSERT(!p->hedge);
     if (p->under_way) {
         gn_rpc_cancel(p->cluster->rpc, &p->call);
         gn_event_wait(&p->done, UINT64_MAX);

@@ -14,6 +14,10 @@ typedef struct gn_remote_mark {
     uint32_t n_writes;
 } gn_remote_mark;
 
+/* The same request to another replica: the first good answer counts. */
+typedef struct gn_remote_hedge gn_remote_hedge;
+typedef enum gn_remote_stage { GN_REMOTE_ALONE, GN_REMOTE_HEDGED, GN_REMOTE_ENDED } gn_remote_stage;
+
 struct gn_remote_part {
     gn_cluster *cluster;
     uint64_t group_id;
@@ -38,6 +42,7 @@ struct gn_remote_part {
     gn_remote_scan *scans;
 
     bool under_way;
+    bool hedgeable; /* it only reads, and nothing is there yet */
     gn_part_action action;
     gn_remote_scan *for_scan; /* whose rows the answer brings; NULL: nobody's */
     gn_code start_code;       /* of a prepare that could not be sent */
@@ -46,6 +51,10 @@ struct gn_remote_part {
     gn_rpc_call call;
     gn_event done;
     gn_code transport;
+    _Atomic int stage;                        /* a gn_remote_stage, of `call` */
+    gn_remote_hedge *hedge;                   /* while one is under way */
+    uint64_t asked_ns, answered_ns, hedge_ns; /* when `call` went, came, and should have come */
+    uint32_t hedges;
     unsigned tries;
     uint64_t begun_ns; /* the first of them */
     uint64_t bytes;    /* that came */
@@ -82,6 +91,16 @@ gn_code gn_remote_request(gn_remote_part *part, gn_part_action action, bool with
 gn_code gn_remote_send(gn_remote_part *part, gn_remote_scan *for_scan, gn_error *err);
 /* Waits for the answer to what is under way and puts it where it belongs. */
 void gn_remote_finish(gn_remote_part *part);
+/* ---- part_hedge.c ---- */
+void gn_remote_hedge_plan(gn_remote_part *part); /* before its request goes */
+void gn_remote_hedge_start(gn_remote_part *part);
+/* What is to be waited for next. After it: false if something else is, now. */
+gn_event *gn_remote_next_event(gn_remote_part *part);
+bool gn_remote_is_over(gn_remote_part *part);
+void gn_remote_hedge_cancel(gn_remote_part *part);
+/* Of `call`, which has ended: whoever waits hears of it. The last to touch the part. */
+void gn_remote_call_ended(gn_remote_part *part);
+
 /* Scans cannot go on. */
 void gn_remote_scans_end(gn_remote_part *part);
 

@@ -151,3 +151,16 @@ gn_node_id gn_routes_pick(gn_routes *r, uint64_t group_id, unsigned tries)
     }
     return n ? nodes[tries % n] : 0;
 }
+
+gn_node_id gn_routes_other(gn_routes *r, uint64_t group_id, gn_node_id node)
+{
+    gn_node_id nodes[GN_MAX_REPLICAS + 1], other = 0;
+    unsigned n = candidates(r, group_id, nodes);
+    uint64_t now = gn_now_ns(r->cluster->world);
+    pthread_mutex_lock(&r->lock);
+    for (unsigned i = 0; i < n && !other; i++)
+        if (nodes[i] != node && !is_silent(r, nodes[i], now))
+            other = nodes[i];
+    pthread_mutex_unlock(&r->lock);
+    return other;
+}

@@ -234,11 +234,23 @@ static gn_code serve(gn_part_server *s, const gn_rpc_request *request, gn_buf *o
     return out->failed ? gn_error_oom(err, &s->account) : GN_OK;
 }
 
+static void refuse(gn_rpc_request *request, const char *why)
+{
+    gn_error err = {0};
+    gn_error_set(&err, GN_UNAVAILABLE, "%s", why);
+    gn_rpc_answer(request, GN_UNAVAILABLE, gn_bytes_of(NULL, 0), &err);
+}
+
 static void run_request(gn_pool_job *pj)
 {
     job *j = GN_CONTAINER(pj, job, job);
     gn_buf out;
     gn_error err = {0};
+    if (!gn_rpc_is_awaited(j->request)) { /* it was asked elsewhere, too, and answered there */
+        refuse(j->request, "it is not waited for any more");
+        job_done(j);
+        return;
+    }
     gn_buf_init(&out, &j->server->account, GN_MAX_RPC);
     gn_code code = serve(j->server, j->request, &out, &err);
     gn_rpc_answer(j->request, code, gn_buf_bytes(&out), &err);
@@ -249,13 +261,6 @@ static void run_request(gn_pool_job *pj)
 static bool is_urgent(gn_bytes request)
 {
     return request.len > 1 && (request.data[1] == GN_PART_COMMIT || request.data[1] == GN_PART_PREPARE);
-}
-
-static void refuse(gn_rpc_request *request, const char *why)
-{
-    gn_error err = {0};
-    gn_error_set(&err, GN_UNAVAILABLE, "%s", why);
-    gn_rpc_answer(request, GN_UNAVAILABLE, gn_bytes_of(NULL, 0), &err);
 }
 
 static void on_run(void *ctx, gn_rpc_request *request)

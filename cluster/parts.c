@@ -13,6 +13,7 @@ struct gn_parts {
     gn_cluster *cluster;
     gn_part_server *server;
     gn_routes *routes;
+    gn_hedges *hedges;
     gn_strand *keeper;
     uint64_t incarnation;
     pthread_mutex_t lock; /* of what follows */
@@ -105,6 +106,22 @@ void gn_parts_moves(gn_parts *parts, gn_remote_part *p, gn_node_id node, bool re
     p->sent = node != 0;
     if (renumber)
         p->number = ++parts->last_number;
+    pthread_mutex_unlock(&parts->lock);
+}
+
+uint64_t gn_parts_number(gn_parts *parts)
+{
+    pthread_mutex_lock(&parts->lock);
+    uint64_t number = ++parts->last_number;
+    pthread_mutex_unlock(&parts->lock);
+    return number;
+}
+
+void gn_parts_becomes(gn_parts *parts, gn_remote_part *p, gn_node_id node, uint64_t number)
+{
+    pthread_mutex_lock(&parts->lock);
+    p->node = node;
+    p->number = number;
     pthread_mutex_unlock(&parts->lock);
 }
 
@@ -208,6 +225,7 @@ gn_parts *gn_parts_start(gn_cluster *cluster)
     parts->incarnation = gn_random_u64(cluster->world);
     pthread_mutex_init(&parts->lock, NULL);
     parts->routes = gn_routes_create(cluster);
+    parts->hedges = gn_hedges_create(cluster->hedge_percent);
     parts->server = gn_part_server_start(cluster);
     gn_group_decide_serve(cluster);
     parts->keeper = gn_strand_start(cluster->world, "parts", keep, parts);
@@ -225,6 +243,11 @@ gn_part_server *gn_parts_server(gn_parts *parts)
 gn_routes *gn_parts_routes(gn_parts *parts)
 {
     return parts->routes;
+}
+
+gn_hedges *gn_parts_hedges(gn_parts *parts)
+{
+    return parts->hedges;
 }
 
 void gn_parts_stop(gn_parts *parts)
@@ -249,6 +272,7 @@ void gn_parts_free(gn_parts *parts)
         return;
     gn_part_server_free(parts->server);
     gn_routes_free(parts->routes);
+    gn_hedges_free(parts->hedges);
     pthread_mutex_destroy(&parts->lock);
     free(parts);
 }

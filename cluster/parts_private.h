@@ -3,6 +3,7 @@
 #ifndef GN_CLUSTER_PARTS_PRIVATE_H
 #define GN_CLUSTER_PARTS_PRIVATE_H
 
+#include "cluster/hedges_private.h"
 #include "cluster/part_private.h"
 #include "net/rpc.h"
 
@@ -22,6 +23,9 @@ uint64_t gn_parts_enter(gn_parts *parts, gn_remote_part *part); /* gives its num
 void gn_parts_leave(gn_parts *parts, gn_remote_part *part);
 /* Its next request goes there. renumber: as another part, since one with its number may be elsewhere. */
 void gn_parts_moves(gn_parts *parts, gn_remote_part *part, gn_node_id node, bool renumber);
+/* The same part under another number elsewhere, and that it is that one from now on. */
+uint64_t gn_parts_number(gn_parts *parts);
+void gn_parts_becomes(gn_parts *parts, gn_remote_part *part, gn_node_id node, uint64_t number);
 /* Tells the node that nobody wants this part any more. Does not block. */
 void gn_parts_give_up(gn_parts *parts, gn_node_id node, uint64_t part);
 
@@ -58,6 +62,10 @@ void gn_routes_heard(gn_routes *routes, gn_node_id node);
 enum { GN_SILENT_NODES = 16 };
 unsigned gn_routes_silent_nodes(gn_routes *routes, gn_node_id nodes[GN_SILENT_NODES]);
 void gn_routes_leader(gn_routes *routes, uint64_t group_id, gn_node_id leader);
+
+/* One that is not silent, and not this one; 0: none. */
+gn_node_id gn_routes_other(gn_routes *routes, uint64_t group_id, gn_node_id node);
+gn_hedges *gn_parts_hedges(gn_parts *parts);
 
 /* What the placement says; another with each try; 0: nobody. */
 gn_node_id gn_group_route(gn_cluster *cluster, uint64_t group_id, unsigned tries);

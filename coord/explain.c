@@ -451,14 +451,16 @@ static gn_code print_shards(explainer *e)
     for (uint32_t i = 0; i < n_missing && i < MAX_SHARDS_SHOWN && code == GN_OK; i++)
         code = line(e, text(e, "  ->  Group %llu (could not be reached)", (unsigned long long)missing[i]));
     for (uint32_t i = 0; i < n && i < MAX_SHARDS_SHOWN && code == GN_OK; i++) {
-        char time[48] = "", bytes[48] = "";
+        char time[48] = "", bytes[48] = "", hedged[32] = "";
         if (e->timing)
             snprintf(time, sizeof time, " time=%.3f ms", ms(f[i].time_ns));
         if (!f[i].here)
             snprintf(bytes, sizeof bytes, " bytes=%llu", (unsigned long long)f[i].bytes);
-        code = line(e, text(e, "  ->  Group %llu on node %llu%s  (actual%s rows=%llu%s)",
+        if (f[i].hedges)
+            snprintf(hedged, sizeof hedged, " hedged=%u", f[i].hedges);
+        code = line(e, text(e, "  ->  Group %llu on node %llu%s  (actual%s rows=%llu%s%s)",
                             (unsigned long long)f[i].group, (unsigned long long)f[i].node, f[i].here ? " (this)" : "",
-                            time, (unsigned long long)f[i].rows, bytes));
+                            time, (unsigned long long)f[i].rows, bytes, hedged));
     }
     return code == GN_OK && n > MAX_SHARDS_SHOWN ? line(e, text(e, "  and %u more", n - MAX_SHARDS_SHOWN)) : code;
 }
@@ -552,7 +554,7 @@ static void json_shards(explainer *e, gn_buf *out)
         gn_buf_printf(out, "%s{\"Group\": %llu, \"Node\": %llu, \"This Node\": %s, \"Actual Rows\": %llu",
                       i ? ", " : "", (unsigned long long)f[i].group, (unsigned long long)f[i].node,
                       f[i].here ? "true" : "false", (unsigned long long)f[i].rows);
-        gn_buf_printf(out, ", \"Bytes\": %llu", (unsigned long long)f[i].bytes);
+        gn_buf_printf(out, ", \"Bytes\": %llu, \"Hedged\": %u", (unsigned long long)f[i].bytes, f[i].hedges);
         if (e->timing)
             gn_buf_printf(out, ", \"Actual Time\": %.3f", ms(f[i].time_ns));
         gn_buf_append_str(out, "}");

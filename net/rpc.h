@@ -78,6 +78,8 @@ typedef struct gn_rpc_request {
     gn_bytes bytes;
 } gn_rpc_request;
 
+/* False: whoever asked waits no more, so that what has not begun need not. */
+bool gn_rpc_is_awaited(const gn_rpc_request *request);
 /* response: what is answered with GN_OK (copied; at most GN_MAX_RPC, else the asker gets GN_LIMIT). err: NULL or words
  * for another code. */
 void gn_rpc_answer(gn_rpc_request *request, gn_code code, gn_bytes response, const gn_error *err);

@@ -255,6 +255,15 @@ void gn_rpc_answer(gn_rpc_request *request, gn_code code, gn_bytes response, con
     free(body);
 }
 
+bool gn_rpc_is_awaited(const gn_rpc_request *request)
+{
+    const rpc_entry *entry = GN_CONTAINER(request, const rpc_entry, request);
+    pthread_mutex_lock(&entry->rpc->lock);
+    bool awaited = entry->asker != NULL;
+    pthread_mutex_unlock(&entry->rpc->lock);
+    return awaited;
+}
+
 void gn_rpc_refuse(rpc_entry *entry, const char *why)
 {
     gn_error err = {0};

@@ -1,5 +1,6 @@
 /* Runs seeds of the simulated cluster and prints those that fail, with the command that repeats them. */
 #include "base/log.h"
+#include "base/metrics.h"
 #include "tests/sim/cluster/trial.h"
 
 #include <getopt.h>
@@ -156,9 +157,9 @@ static void print_totals(const arguments *a, const totals *sum, double seconds)
     printf("committed %lu (%lu definitions), refused %lu, unknown %lu, reads %lu\n", c->committed, c->definitions,
            c->refused, c->unknown, c->reads);
     printf("crashes %lu, clean stops %lu, failed disks %lu, partitions %lu, pauses %lu, clock jumps %lu, transfers of "
-           "leadership %lu, joined %lu, lost disks %lu, splits %lu, merges %lu\n",
+           "leadership %lu, joined %lu, lost disks %lu, splits %lu, merges %lu, hedges %lu\n",
            c->crashes, c->stops, c->disk_failures, c->partitions, c->pauses, c->jumps, c->transfers, c->joins,
-           c->losses, c->splits, c->merges);
+           c->losses, c->splits, c->merges, gn_counter_value(gn_counter("gnomon_hedges_total", NULL, "")));
 }
 
 int main(int argc, char **argv)

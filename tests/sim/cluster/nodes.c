@@ -82,6 +82,7 @@ static void open_node(void *arg)
     gn_cluster *cluster = NULL;
     gn_cluster_options options = {.data_dir = n->dir,
                                   .merges = true,
+                                  .hedge_percent = 50,
                                   .identity = &n->identity,
                                   .address = n->address,
                                   .retention_ms = 100 * 3600 * 1000,
