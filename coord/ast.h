@@ -461,8 +461,8 @@ typedef struct gn_ast_execute {
 } gn_ast_execute;
 
 typedef struct gn_ast_cursor {
-    const char *name; /* NULL: CLOSE ALL */
-    gn_ast_query *query;
+    const char *name;            /* NULL: CLOSE ALL */
+    gn_ast_statement *statement; /* DECLARE: the query, with its own text */
     bool hold, binary, scroll, backward;
     int64_t count; /* FETCH; INT64_MAX = ALL */
     bool move;

@@ -508,12 +508,15 @@ gn_ast_statement *gn_mk_vacuum(gn_parser *p, gn_ast_statement_kind kind, const g
 }
 
 gn_ast_statement *gn_mk_declare(gn_parser *p, const gn_token *at, const gn_token *name, gn_ast_cursor cursor,
-                                gn_ast_query *query)
+                                const gn_token *following, gn_ast_query *query)
 {
     gn_ast_statement *s = gn_mk_fetch(p, at, cursor);
+    gn_ast_statement *inner = gn_mk_query_statement(p, query);
+    inner->text = gn_mk_text_after(p, following);
+    inner->n_params = p->lexer.max_param;
     s->kind = GN_S_DECLARE;
     s->cursor->name = name->text;
-    s->cursor->query = query;
+    s->cursor->statement = inner;
     return s;
 }
 

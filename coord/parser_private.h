@@ -236,7 +236,7 @@ gn_ast_statement *gn_mk_execute(gn_parser *p, const gn_token *at, const gn_token
 gn_ast_statement *gn_mk_vacuum(gn_parser *p, gn_ast_statement_kind kind, const gn_token *at, gn_ast_options options,
                                gn_ast_names tables);
 gn_ast_statement *gn_mk_declare(gn_parser *p, const gn_token *at, const gn_token *name, gn_ast_cursor cursor,
-                                gn_ast_query *query);
+                                const gn_token *following, gn_ast_query *query);
 gn_ast_statement *gn_mk_fetch(gn_parser *p, const gn_token *at, gn_ast_cursor fetch);
 gn_ast_cursor gn_mk_fetch_count(const char *name, int64_t count, bool backward);
 int64_t gn_mk_count(gn_parser *p, const gn_ast_expr *number);

@@ -41,7 +41,12 @@ void gn_portal_reset_run(gn_portal *p)
     p->exec = (gn_exec){0};
     if (p->started)
         gn_arena_restore(p->arena, p->mark);
-    p->executed = p->started = p->finished = p->talked = p->completed = false;
+    gn_arena_destroy(p->fetched);
+    p->fetched = NULL;
+    p->cursor = NULL;
+    p->left = 0;
+    p->executed = p->started = p->finished = p->talked = p->completed = p->cut_short = p->kept = false;
+    p->late_error = NULL;
     p->batch = NULL;
     p->chunk = NULL;
     p->n_sent = 0;
@@ -61,8 +66,22 @@ void gn_portal_free_spare(gn_session *s)
     s->spare = NULL;
 }
 
+/* What fetches from it has all that it will get. */
+static void part_from(gn_session *s, const gn_portal *cursor)
+{
+    for (size_t i = 0; i < sizeof s->portals / sizeof s->portals[0] && s->n_portals; i++)
+        for (gn_portal *p = s->portals[i]; p; p = p->next)
+            if (p->cursor == cursor) {
+                p->cursor = NULL;
+                p->columns = NULL;
+                p->n_columns = 0;
+            }
+}
+
 void gn_portal_destroy(gn_session *s, gn_portal *p)
 {
+    if (p->is_cursor)
+        part_from(s, p);
     if (s->replay == p)
         s->replay = NULL;
     gn_portal_reset_run(p);
@@ -75,6 +94,7 @@ void gn_portal_destroy(gn_session *s, gn_portal *p)
     /* what remains is its memory: the account goes on with what the arena's first block has charged */
     gn_arena_reset(p->arena);
     p->next = NULL;
+    p->is_cursor = false;
     p->name = NULL;
     p->stmt = NULL;
     p->params = NULL;
@@ -143,14 +163,30 @@ void gn_portals_close_all(gn_session *s)
     }
 }
 
+void gn_cursors_close(gn_session *s)
+{
+    for (size_t i = 0; i < sizeof s->portals / sizeof s->portals[0] && s->n_portals; i++) {
+        gn_portal *p = s->portals[i], *next;
+        for (; p; p = next) {
+            next = p->next;
+            if (p->is_cursor)
+                gn_portal_remove(s, p->name);
+        }
+    }
+}
+
 void gn_portals_end_runs(gn_session *s)
 {
     if (s->n_portals == 0)
         return;
     for (size_t i = 0; i < sizeof s->portals / sizeof s->portals[0]; i++)
         for (gn_portal *p = s->portals[i]; p; p = p->next)
-            if (p->executed)
+            if (p->executed) {
+                p->cut_short |= p->is_cursor || (p->exec.root && !p->finished);
+                if (p->cut_short)
+                    p->batch = NULL;
                 gn_exec_close(&p->exec);
+            }
 }
 
 /* ---- running ---- */
@@ -237,19 +273,30 @@ static bool streams(const gn_portal *p)
     return p->plan && p->plan->kind == GN_PLAN_QUERY;
 }
 
-/* The batch at hand, or the next one. *batch NULL: no more rows. */
-static gn_code next_batch(gn_portal *p, gn_batch **batch, gn_error *err)
+gn_code gn_portal_next(gn_portal *p, gn_batch **batch, gn_error *err)
 {
     gn_code code = GN_OK;
+    if (p->cut_short) {
+        gn_error_set(err, GN_NO_CURSOR, p->is_cursor ? "cursor \"%s\" does not exist" : "portal \"%s\" does not exist",
+                     name_of(p));
+        gn_error_detail(err, "An error or ROLLBACK TO SAVEPOINT has ended it.");
+        return GN_NO_CURSOR;
+    }
     if (p->batch && p->at == p->batch->n_rows)
         p->batch = NULL;
     if (!p->batch && !p->finished) {
         p->at = 0;
-        if (streams(p)) {
+        if (streams(p) && !p->kept) {
             code = gn_operator_next(p->exec.root, &p->batch, err);
+        } else if (p->cursor) {
+            code = gn_cursor_next(p, &p->batch, err);
         } else if (p->chunk) {
             p->batch = &p->chunk->batch;
             p->chunk = p->chunk->next;
+        } else if (p->late_error) {
+            code = p->late_error->code;
+            if (err)
+                *err = *p->late_error;
         }
         if (code == GN_OK && (!p->batch || p->batch->n_rows == 0)) {
             p->batch = NULL;
@@ -264,7 +311,7 @@ static gn_code next_batch(gn_portal *p, gn_batch **batch, gn_error *err)
 static gn_code begin_rows(gn_session *s, gn_portal *p, gn_error *err)
 {
     gn_batch *batch;
-    gn_code code = next_batch(p, &batch, err);
+    gn_code code = gn_portal_next(p, &batch, err);
     return code == GN_OK ? gn_dtxn_vouch(s->txn, err) : code;
 }
 
@@ -277,6 +324,8 @@ gn_code gn_portal_start(gn_session *s, gn_portal *p, gn_error *err)
     s->started = true;
     p->format = s->format;
     gn_code code = refuse_read_only(s, p->stmt->ast, err);
+    if (code == GN_OK)
+        code = gn_cursors_before(s, p->stmt->ast, err);
     if (code != GN_OK)
         return code;
     if (gn_planned_ast(p->stmt->ast) == p->stmt->ast) {
@@ -304,7 +353,7 @@ gn_code gn_portal_send(gn_session *s, gn_portal *p, uint64_t max_rows, const gn_
     *more = false;
     for (;;) {
         gn_batch *batch;
-        gn_code code = next_batch(p, &batch, err);
+        gn_code code = gn_portal_next(p, &batch, err);
         if (code != GN_OK)
             return code;
         gn_session_tell_missing(s);
@@ -333,5 +382,7 @@ gn_code gn_portal_send(gn_session *s, gn_portal *p, uint64_t max_rows, const gn_
     }
     if (streams(p))
         set_query_tag(p, sent);
+    else if (p->fetched)
+        snprintf(p->tag, sizeof p->tag, "FETCH %llu", (unsigned long long)p->n_sent);
     return GN_OK;
 }

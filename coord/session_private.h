@@ -51,10 +51,18 @@ typedef struct gn_portal {
     bool started, finished, executed; /* executed: gn_exec_init was called */
     bool talked;                      /* to the client, during the run (COPY): it cannot be run again */
     bool completed;                   /* the tag has been sent */
+    bool is_cursor;                   /* DECLAREd */
+    bool cut_short;                   /* its run was ended from outside */
+    bool kept;                        /* of a cursor: the rows that remain are in `chunk`, */
+    gn_error *late_error;             /* and then comes this */
     gn_batch *batch;                  /* partly sent */
     uint32_t at;
     struct gn_result_chunk *chunk;
     uint64_t n_sent;
+    struct gn_portal *cursor; /* FETCH: whose rows it gives, */
+    uint64_t left;            /* up to so many, */
+    gn_batch view;            /* as copies in an arena of their own */
+    gn_arena *fetched;
     char tag[64];
     /* rows of statements without a plan: SHOW, EXPLAIN */
     const gn_result_column *columns;
@@ -218,6 +226,9 @@ void gn_portals_end_runs(gn_session *s); /* before the transaction ends: nothing
 gn_code gn_portal_start(gn_session *s, gn_portal *p, gn_error *err);
 /* Sends up to max_rows (0 = all). *more: there may be more. */
 gn_code gn_portal_send(gn_session *s, gn_portal *p, uint64_t max_rows, const gn_sink *sink, bool *more, gn_error *err);
+/* The batch at hand (from p->at), or the next one. *batch NULL: no more rows. */
+gn_code gn_portal_next(gn_portal *p, gn_batch **batch, gn_error *err);
+void gn_cursors_close(gn_session *s); /* those that were DECLAREd */
 gn_code gn_portal_exec_init(gn_session *s, gn_portal *p, const gn_plan *plan, bool timed, gn_error *err);
 /* Runs a statement that has a plan, with p->params. */
 gn_code gn_portal_start_planned(gn_session *s, gn_portal *p, gn_stmt *stmt, gn_error *err);
@@ -237,6 +248,14 @@ gn_code gn_run_truncate(gn_session *s, const gn_ast_truncate *ast, gn_error *err
 gn_code gn_run_create_index(gn_session *s, const gn_ast_create_index *ast, gn_error *err);
 gn_code gn_run_drop_index(gn_session *s, const gn_ast_drop *ast, gn_error *err);
 gn_code gn_run_copy(gn_session *s, gn_portal *p, const gn_ast_copy *ast, gn_error *err);
+gn_code gn_run_declare(gn_session *s, gn_portal *p, const gn_ast_statement *ast, gn_error *err);
+gn_code gn_run_fetch(gn_session *s, gn_portal *p, const gn_ast_cursor *ast, gn_error *err);
+gn_code gn_run_close_cursor(gn_session *s, const char *name, gn_error *err); /* NULL: all */
+gn_code gn_fetch_columns(gn_session *s, const gn_ast_cursor *ast, const gn_result_column **columns, uint32_t *n,
+                         gn_error *err);
+/* Of open cursors, before a statement that may change what they read. */
+gn_code gn_cursors_before(gn_session *s, const gn_ast_statement *ast, gn_error *err);
+gn_code gn_cursor_next(gn_portal *p, gn_batch **out, gn_error *err);
 gn_code gn_run_vacuum(gn_session *s, const gn_ast_statement *ast, gn_error *err);
 /* Rows of text, as SHOW and EXPLAIN give them. values: n per row, NULL = NULL. */
 gn_code gn_portal_text_columns(gn_portal *p, const char *const *names, uint32_t n, gn_error *err);

@@ -1456,9 +1456,9 @@ stmt(A) ::= CHECKPOINT(T). { A = gn_mk_named(p, GN_S_CHECKPOINT, T.position, NUL
 %type declare {gn_ast_statement *}
 %type cursor_options {gn_ast_cursor}
 stmt(A) ::= declare(A).
-declare(A) ::= DECLARE(T) colid(N) cursor_options(O) CURSOR cursor_hold(H) FOR query(Q). {
+declare(A) ::= DECLARE(T) colid(N) cursor_options(O) CURSOR cursor_hold(H) FOR(K) query(Q). {
     O.hold = H;
-    A = gn_mk_declare(p, &T, &N, O, Q);
+    A = gn_mk_declare(p, &T, &N, O, &K, Q);
 }
 cursor_options(A) ::= . { A = (gn_ast_cursor){0}; }
 cursor_options(A) ::= cursor_options(A) BINARY. { A.binary = true; }

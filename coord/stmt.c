@@ -190,6 +190,8 @@ const gn_ast_statement *gn_planned_ast(const gn_ast_statement *ast)
 {
     if (ast && ast->kind == GN_S_EXPLAIN)
         ast = ast->explain->statement;
+    if (ast && ast->kind == GN_S_DECLARE)
+        ast = ast->cursor->statement;
     if (!ast)
         return NULL;
     switch (ast->kind) {

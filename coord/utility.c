@@ -30,6 +30,9 @@ static const struct {
     [GN_S_VACUUM] = {"VACUUM", false},
     [GN_S_ANALYZE] = {"ANALYZE", false},
     [GN_S_CHECKPOINT] = {"CHECKPOINT", false},
+    [GN_S_DECLARE] = {"DECLARE CURSOR", false},
+    [GN_S_FETCH] = {"FETCH", false},
+    [GN_S_CLOSE] = {"CLOSE CURSOR", false},
     [GN_S_CREATE_EXTENSION] = {"CREATE EXTENSION", false},
 };
 
@@ -142,6 +145,8 @@ gn_code gn_utility_columns(gn_session *s, const gn_ast_statement *ast, gn_arena 
         if (!named)
             return gn_error_set(err, GN_NO_STATEMENT, "prepared statement \"%s\" does not exist", ast->execute->name);
         return gn_stmt_columns(s, named->stmt, arena, columns, n, err);
+    case GN_S_FETCH:
+        return gn_fetch_columns(s, ast->cursor, columns, n, err);
     default:
         return GN_OK;
     }
@@ -341,9 +346,11 @@ static gn_code dispatch(gn_session *s, gn_portal *p, const gn_ast_statement *ast
     case GN_S_CREATE_EXTENSION:
         return run_create_extension(ast->name, err);
     case GN_S_DECLARE:
+        return gn_run_declare(s, p, ast, err);
     case GN_S_FETCH:
+        return gn_run_fetch(s, p, ast->cursor, err);
     case GN_S_CLOSE:
-        return unsupported(ast, "DECLARE CURSOR", "Portals of the extended protocol give rows in portions.", err);
+        return gn_run_close_cursor(s, ast->cursor->name, err);
     default:
         return unsupported(ast, "this statement", "See the documentation for what is.", err);
     }
@@ -357,6 +364,8 @@ gn_code gn_run_utility(gn_session *s, gn_portal *p, gn_error *err)
         tag = "RESET";
     if (ast->kind == GN_S_DEALLOCATE && !ast->name)
         tag = "DEALLOCATE ALL";
+    if (ast->kind == GN_S_CLOSE && !ast->cursor->name)
+        tag = "CLOSE CURSOR ALL";
     snprintf(p->tag, sizeof p->tag, "%s", tag);
     return dispatch(s, p, ast, err);
 }

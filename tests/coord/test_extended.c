@@ -159,6 +159,45 @@ static void a_portal_gives_rows_in_portions(void **state)
     gn_session_close_statement(h.session, "all");
 }
 
+static void a_cursor_takes_parameters_and_outlives_what_fetches_from_it(void **state)
+{
+    (void)state;
+    gn_error err = {0};
+    bool suspended;
+    const char *values[] = {"10"};
+    once(h.session, "begin", NULL, 0);
+    once(h.session, "declare k cursor for select id from t where id > $1 order by id", values, 1);
+    assert_string_equal(once(h.session, "fetch 2 from k", NULL, 0), "11\n12\nFETCH 2\n");
+    must(prepare(h.session, "f", "fetch 4 from k", &err), &err);
+    must(bind(h.session, "f", "f", NULL, 0, &err), &err);
+    must(run(h.session, "f", 1, &suspended, &err), &err);
+    assert_true(suspended);
+    assert_string_equal(harness_text(&h), "13\n");
+    assert_string_equal(once(h.session, "fetch k", NULL, 0), "17\nFETCH 1\n"); /* four were taken */
+    assert_string_equal(once(h.session, "close k", NULL, 0), "CLOSE CURSOR\n");
+    must(run(h.session, "f", 0, &suspended, &err), &err);
+    assert_string_equal(harness_text(&h), "14\n15\n16\nFETCH 4\n");
+    once(h.session, "commit", NULL, 0);
+    gn_session_close_statement(h.session, "f");
+}
+
+static void what_a_savepoint_takes_back_ends_open_portals(void **state)
+{
+    (void)state;
+    gn_error err = {0};
+    bool suspended;
+    once(h.session, "begin", NULL, 0);
+    once(h.session, "savepoint a", NULL, 0);
+    must(prepare(h.session, "all", "select id from t order by id", &err), &err);
+    must(bind(h.session, "p", "all", NULL, 0, &err), &err);
+    must(run(h.session, "p", 2, &suspended, &err), &err);
+    once(h.session, "rollback to a", NULL, 0);
+    assert_int_equal(run(h.session, "p", 2, &suspended, &err), GN_NO_CURSOR);
+    must(gn_session_sync(h.session, true, &err), &err);
+    once(h.session, "rollback", NULL, 0);
+    gn_session_close_statement(h.session, "all");
+}
+
 static void rows_of_returning_come_in_portions_too(void **state)
 {
     (void)state;
@@ -406,6 +445,8 @@ int main(void)
         cmocka_unit_test(a_write_whose_answer_would_change_is_not),
         cmocka_unit_test(a_listener_that_waits_is_told_what_was_committed),
         cmocka_unit_test(a_portal_that_is_closed_early_is_run_again_too),
+        cmocka_unit_test(a_cursor_takes_parameters_and_outlives_what_fetches_from_it),
+        cmocka_unit_test(what_a_savepoint_takes_back_ends_open_portals),
         cmocka_unit_test(begin_opens_a_transaction_of_its_own),
         cmocka_unit_test(an_upsert_that_meets_a_new_row_is_run_again),
         cmocka_unit_test(a_row_in_the_way_is_one_that_was_read),
