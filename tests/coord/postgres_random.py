@@ -166,9 +166,28 @@ class Queries:
                                     f"variance({self.value('num', 3)})"]) for _ in range(2))
         return f"SELECT g, {calls} FROM t WHERE {self.value('bool', 1)} GROUP BY g ORDER BY g"
 
+    def over(self):
+        """A rank that rows do not share, or that those share who are equal in what it is ordered by."""
+        r = self.rng
+        partition = r.choice(["", f"PARTITION BY {self.column()} ", f"PARTITION BY {self.column()}, b "])
+        order = f"ORDER BY {self.ordered(self.column())}"
+        return r.choice([f"row_number() OVER ({partition}{order}, id)", f"rank() OVER ({partition}{order})",
+                         f"dense_rank() OVER ({partition}{order})", f"rank() OVER ({partition})".replace(" )", ")")])
+
+    def windowed(self):
+        r = self.rng
+        ranked = f"SELECT id, g, {self.over()} AS n, {self.over()} + 1 AS s FROM t{self.where()}"
+        return r.choice([f"{ranked} ORDER BY n, s, id{self.cut(20, 5)}",
+                         f"SELECT q.* FROM ({ranked}) q WHERE q.n <= {r.randrange(4)} ORDER BY id",
+                         f"SELECT id FROM t{self.where()} ORDER BY {self.over()} {r.choice(['', 'DESC'])}, id LIMIT 7",
+                         f"SELECT g, count(*), rank() OVER (ORDER BY count(*) DESC), dense_rank() OVER (ORDER BY sum(n)) FROM t{self.where()} GROUP BY g ORDER BY g",
+                         f"SELECT u.k, l.id, l.r FROM u, LATERAL (SELECT id, {self.over()} AS r FROM t WHERE t.g = u.g) l WHERE l.r < 3 ORDER BY 1, 2, 3",
+                         f"SELECT DISTINCT {self.over()} AS r FROM t ORDER BY r",
+                         f"SELECT DISTINCT ON (g) g, id, {self.over()} AS r FROM t ORDER BY g, r, id"])
+
     def query(self):
         return self.rng.choice([self.simple, self.distinct_on, self.subquery, self.lateral, self.expression, self.expression,
-                                self.expression, self.aggregated])()
+                                self.expression, self.aggregated, self.windowed, self.windowed])()
 
 
 def answer(connection, text):
