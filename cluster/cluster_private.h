@@ -42,12 +42,17 @@ struct gn_cluster {
     void *peer_ctx;
     gn_admin_host admin;
     uint64_t opened_ns;
-    gn_version_range can;    /* cluster versions */
-    _Atomic uint32_t at;     /* the cluster's, as far as this node has made it its own */
-    uint64_t split_bytes;    /* a group that is larger is split; 0 = none is */
-    uint64_t split_rate;     /* and one that is busier */
-    unsigned hedge_percent;  /* of reads elsewhere that may be asked of a second replica, too */
-    bool merges;             /* groups may be merged */
+    gn_version_range can;           /* cluster versions */
+    _Atomic uint32_t at;            /* the cluster's, as far as this node has made it its own */
+    uint64_t split_bytes;           /* a group that is larger is split; 0 = none is */
+    uint64_t split_rate;            /* and one that is busier */
+    unsigned hedge_percent;         /* of reads elsewhere that may be asked of a second replica, too */
+    bool merges;                    /* groups may be merged */
+    uint64_t merge_bytes;           /* neighbours that have less together are merged; 0 = none are */
+    _Atomic uint64_t merge_calm_ns; /* when it has been so for so long */
+    struct {
+        uint64_t survivor, victim, since_ns, look_ns;
+    } small;                 /* the warden's (merges_small.c) */
     _Atomic bool merging;    /* a merge is being gone on with; who does: */
     uint64_t merge_most;     /* bytes that a group may have that is merged into another: so long its rows wait */
     uint64_t no_hold_before; /* prepares are not held for a merge again */

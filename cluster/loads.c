@@ -51,6 +51,17 @@ void gn_loads_sample(gn_cluster *c)
     pthread_mutex_unlock(&c->lock);
 }
 
+double gn_loads_rate(gn_cluster *c, uint64_t group)
+{
+    double rate = 0;
+    pthread_mutex_lock(&c->lock);
+    for (size_t i = 0; i < c->n_groups; i++)
+        if (c->groups[i].id == group)
+            rate = c->groups[i].rate;
+    pthread_mutex_unlock(&c->lock);
+    return rate;
+}
+
 void gn_loads_halve(gn_cluster *c, uint64_t group)
 {
     pthread_mutex_lock(&c->lock);

@@ -19,6 +19,7 @@ gn_group_load gn_loads_of(const gn_loads *loads, uint64_t group); /* zeroes wher
 
 /* How busy the groups here are; to be called about once a second. The warden's. */
 void gn_loads_sample(gn_cluster *cluster);
+double gn_loads_rate(gn_cluster *cluster, uint64_t group); /* of a replica here, log entries a second */
 /* The group was split: what it had to do until now tells half of what it will have to. The warden's. */
 void gn_loads_halve(gn_cluster *cluster, uint64_t group);
 /* Asks all active nodes at the same time, for a second at most. False: there are groups of which no leader has told

@@ -10,6 +10,7 @@
  * From 2 on there is no way back, and none is needed: the warden of whoever leads the survivor goes on. */
 #include "base/log.h"
 #include "cluster/balance_private.h"
+#include "cluster/loads_private.h"
 #include "cluster/merges_private.h"
 #include "cluster/methods_private.h"
 #include "cluster/splits_private.h"
@@ -33,11 +34,12 @@ typedef enum merge_request {
     ASK_READ = 4,
     ASK_APPLIED = 5,
     ASK_SIZE = 6,
+    ASK_BEGIN = 7,
 } merge_request;
 
 /* What a group's leader says of it. */
 typedef struct group_state {
-    uint64_t generation, into, seals, bytes;
+    uint64_t generation, into, victim, seals, bytes, rate;
     uint32_t lo, hi;
 } group_state;
 
@@ -71,7 +73,7 @@ gn_code gn_slots_now(gn_cluster *c, gn_shard *shard, gn_slots *out, gn_error *er
 
 /* ---- answering ---- */
 
-static gn_code serve_state(gn_cluster *c, gn_shard *shard, gn_buf *answer, gn_error *err)
+static gn_code serve_state(gn_cluster *c, gn_shard *shard, uint64_t group, gn_buf *answer, gn_error *err)
 {
     gn_slots own;
     gn_shard_totals totals;
@@ -79,10 +81,12 @@ static gn_code serve_state(gn_cluster *c, gn_shard *shard, gn_buf *answer, gn_er
     gn_shard_totals_get(shard, &totals);
     gn_buf_append_be64(answer, own.generation);
     gn_buf_append_be64(answer, own.into);
+    gn_buf_append_be64(answer, own.victim);
     gn_buf_append_be64(answer, own.seals);
     gn_buf_append_be64(answer, totals.bytes_estimate);
     gn_buf_append_be32(answer, own.lo);
     gn_buf_append_be32(answer, own.hi);
+    gn_buf_append_be64(answer, (uint64_t)gn_loads_rate(c, group));
     return code;
 }
 
@@ -151,6 +155,8 @@ static gn_code serve_applied(gn_cluster *c, gn_shard *shard, uint64_t group, gn_
     return GN_OK;
 }
 
+static gn_code serve_begin(gn_cluster *c, gn_shard *shard, uint64_t group, gn_reader *r, gn_error *err);
+
 /* request: version (1) what (1) group (8), then its own */
 static gn_code serve(void *ctx, gn_node_id from, gn_bytes request, gn_buf *answer, gn_error *err)
 {
@@ -163,12 +169,13 @@ static gn_code serve(void *ctx, gn_node_id from, gn_bytes request, gn_buf *answe
         return gn_error_set(err, GN_PROTOCOL, "a request about a merge cannot be read");
     gn_shard *shard = gn_group_hold(c, group);
     gn_code code = !shard ? gn_error_set(err, GN_UNAVAILABLE, "this node has no replica of group %" PRIu64, group)
-                   : what == ASK_STATE                      ? serve_state(c, shard, answer, err)
+                   : what == ASK_STATE                      ? serve_state(c, shard, group, answer, err)
                    : what == ASK_SEAL || what == ASK_REFUSE ? serve_seal(c, shard, what == ASK_REFUSE, &r, err)
                    : what == ASK_READ                       ? serve_read(shard, &r, answer, err)
                    : what == ASK_APPLIED                    ? serve_applied(c, shard, group, answer)
                    : what == ASK_SIZE                       ? check_size(c, shard, err)
-                                      : gn_error_set(err, GN_PROTOCOL, "a request about a merge is not known");
+                   : what == ASK_BEGIN                      ? serve_begin(c, shard, group, &r, err)
+                                       : gn_error_set(err, GN_PROTOCOL, "a request about a merge is not known");
     gn_group_release(c, shard);
     return code;
 }
@@ -214,10 +221,12 @@ static gn_code ask_state(gn_cluster *c, uint64_t group, group_state *out, gn_err
     gn_reader r = gn_reader_of(gn_buf_bytes(&answer));
     *out = (group_state){.generation = gn_read_be64(&r)};
     out->into = gn_read_be64(&r);
+    out->victim = gn_read_be64(&r);
     out->seals = gn_read_be64(&r);
     out->bytes = gn_read_be64(&r);
     out->lo = gn_read_be32(&r);
     out->hi = gn_read_be32(&r);
+    out->rate = gn_read_be64(&r);
     if (code == GN_OK && r.failed)
         code = gn_error_set(err, GN_PROTOCOL, "an answer about a merge cannot be read");
     gn_buf_close(&request);
@@ -619,7 +628,7 @@ static gn_code plan_merge(gn_cluster *c, gn_shard *shard, const gn_placement *p,
                             "group %" PRIu64 " has %" PRIu64 " MiB of rows: only small groups are merged, of up to "
                             "%" PRIu64 " MiB, since their rows have to wait",
                             victim->id, theirs.bytes >> 20, c->merge_most >> 20);
-    if (own.victim || own.into || theirs.into)
+    if (own.victim || own.into || theirs.into || theirs.victim)
         return gn_error_set(err, GN_OBJECT_IN_USE, "another merge of these groups is under way");
     if ((own.generation && (own.lo != row->slot_lo || own.hi != row->slot_hi)) ||
         (theirs.generation && (theirs.lo != victim->slot_lo || theirs.hi != victim->slot_hi)))
@@ -669,48 +678,82 @@ static gn_code await_merged(gn_cluster *c, gn_shard *shard, const gn_merge *m, g
     }
 }
 
-static gn_code merge_here(gn_cluster *c, gn_shard *shard, uint64_t victim_id, uint64_t into, gn_merged *out,
-                          gn_error *err)
+static gn_code begin(gn_cluster *c, gn_shard *shard, uint64_t victim_id, uint64_t into, gn_merge *out, gn_error *err)
 {
-    gn_merge m;
     gn_placement *p = gn_meta_placement(c);
     const gn_group_place *row = gn_placement_group(p, into), *victim = gn_placement_group(p, victim_id);
     gn_code code = check_rows(row, victim, into, victim_id, err);
     if (code == GN_OK && !shard)
         code = gn_error_set(err, GN_NOT_LEADER, "this node does not lead group %" PRIu64, into);
     if (code == GN_OK)
-        code = plan_merge(c, shard, p, row, victim, &m, err);
+        code = plan_merge(c, shard, p, row, victim, out, err);
     gn_placement_release(p);
     if (code != GN_OK)
         return code;
-    *out = (gn_merged){.group = into,
-                       .victim = victim_id,
-                       .slot_lo = m.lo < m.other_lo ? m.lo : m.other_lo,
-                       .slot_hi = m.hi > m.other_hi ? m.hi : m.other_hi};
     gn_log_info("cluster", "merging a group into its neighbour", GN_KV_U64("group", into),
                 GN_KV_U64("victim", victim_id));
-    code = gn_shard_merge_reserve(shard, &m, err);
-    return code == GN_OK ? await_merged(c, shard, &m, err) : code;
+    return gn_shard_merge_reserve(shard, out, err);
 }
 
-gn_code gn_merge_groups(gn_cluster *c, uint64_t victim, uint64_t into, gn_merged *out, gn_error *err)
+static gn_code may_merge(gn_cluster *c, gn_error *err)
 {
     if (!c->merges) {
         gn_error_set(err, GN_FEATURE, "groups cannot be merged yet");
         gn_error_hint(err, "docs/cluster.md says what is missing.");
         return GN_FEATURE;
     }
-    if (!gn_cluster_is_at(c, GN_SINCE_MERGES)) {
-        gn_error_set(err, GN_NOT_IN_STATE, "groups cannot be merged while the cluster is at an older version");
-        gn_error_hint(err, "End the upgrade: gnomonctl upgrade --finish.");
-        return GN_NOT_IN_STATE;
-    }
-    gn_code code = gn_meta_refresh(c, false, err);
+    if (gn_cluster_is_at(c, GN_SINCE_MERGES))
+        return gn_meta_refresh(c, false, err);
+    gn_error_set(err, GN_NOT_IN_STATE, "groups cannot be merged while the cluster is at an older version");
+    gn_error_hint(err, "End the upgrade: gnomonctl upgrade --finish.");
+    return GN_NOT_IN_STATE;
+}
+
+static gn_code serve_begin(gn_cluster *c, gn_shard *shard, uint64_t group, gn_reader *r, gn_error *err)
+{
+    gn_merge m;
+    uint64_t victim = gn_read_be64(r);
+    gn_code code =
+        r->failed ? gn_error_set(err, GN_PROTOCOL, "a request about a merge cannot be read") : may_merge(c, err);
+    code = code == GN_OK ? begin(c, shard, victim, group, &m, err) : code;
+    if (code == GN_OK)
+        gn_warden_nudge(c->warden);
+    return code;
+}
+
+gn_code gn_merge_ask(gn_cluster *c, uint64_t victim, uint64_t into, gn_error *err)
+{
+    gn_buf request;
+    begin_request(&request, ASK_BEGIN, into);
+    gn_buf_append_be64(&request, victim);
+    gn_code code = ask_leader(c, into, gn_buf_bytes(&request), NULL, err);
+    gn_buf_close(&request);
+    return code;
+}
+
+gn_code gn_merge_groups(gn_cluster *c, uint64_t victim, uint64_t into, gn_merged *out, gn_error *err)
+{
+    gn_merge m;
+    gn_code code = may_merge(c, err);
     if (code != GN_OK)
         return code;
     gn_shard *shard = gn_group_hold(c, into);
-    code = merge_here(c, shard, victim, into, out, err);
+    code = begin(c, shard, victim, into, &m, err);
+    if (code == GN_OK)
+        *out = (gn_merged){.group = into,
+                           .victim = victim,
+                           .slot_lo = m.lo < m.other_lo ? m.lo : m.other_lo,
+                           .slot_hi = m.hi > m.other_hi ? m.hi : m.other_hi};
+    code = code == GN_OK ? await_merged(c, shard, &m, err) : code;
     gn_group_release(c, shard);
+    return code;
+}
+
+gn_code gn_merge_weigh(gn_cluster *c, uint64_t group, gn_group_weight *out, gn_error *err)
+{
+    group_state s;
+    gn_code code = ask_state(c, group, &s, err);
+    *out = (gn_group_weight){.bytes = s.bytes, .rate = s.rate, .merging = s.into || s.victim};
     return code;
 }
 

@@ -17,6 +17,21 @@ gn_code gn_merge_neighbour(gn_cluster *cluster, uint64_t victim, uint64_t *into,
  * a strand. */
 gn_code gn_merge_groups(gn_cluster *cluster, uint64_t victim, uint64_t into, gn_merged *out, gn_error *err);
 
+/* Has whoever leads the survivor begin; it goes on by itself. From a strand. */
+gn_code gn_merge_ask(gn_cluster *cluster, uint64_t victim, uint64_t into, gn_error *err);
+/* What the leader of a group says of it. From a strand. */
+typedef struct gn_group_weight {
+    uint64_t bytes, rate; /* of rows; log entries a second */
+    bool merging;
+} gn_group_weight;
+gn_code gn_merge_weigh(gn_cluster *cluster, uint64_t group, gn_group_weight *out, gn_error *err);
+
+/* ---- merges_small.c ---- */
+/* Begins to merge two neighbours that have been too small for a while, if the settings say so. The warden's. */
+void gn_merges_small(gn_cluster *cluster);
+/* By the settings two groups that have so much together should be one. */
+bool gn_merge_is_worth(const gn_cluster *cluster, uint64_t bytes, uint64_t rate);
+
 /* Goes on with merges into groups that this node leads, and tells the meta group of those that are done. True: it was
  * told. unfinished: it is to be called again. The warden's. */
 bool gn_merges_look(gn_cluster *cluster, bool *unfinished);

@@ -300,7 +300,7 @@ static void complain(const char *what, const gn_error *err)
 /* Nothing happens by itself on a node without peers whose groups may be as large as they like. */
 static bool is_at_rest(const gn_cluster *c)
 {
-    return !c->address[0] && c->split_bytes == 0 && c->split_rate == 0;
+    return !c->address[0] && c->split_bytes == 0 && c->split_rate == 0 && c->merge_bytes == 0;
 }
 
 /* Sizes and loads are asked for now and then; where not all are known any more, those that were stand. */
@@ -368,6 +368,7 @@ static bool look_around(gn_warden *w)
         if (c->address[0])
             balance(w);
         gn_splits_large(c);
+        gn_merges_small(c);
     }
     return w->seen && !unfinished && !merging && !ending;
 }

@@ -7,6 +7,7 @@
 #include "cluster/part_private.h"
 #include "cluster/resolver_private.h"
 #include "cluster/splits_private.h"
+#include "cluster/system_tables_private.h"
 #include "shard/shard_private.h"
 #include "tests/base/cmocka_all.h"
 
@@ -21,7 +22,7 @@ enum { SHARDS = 4, ACCOUNTS = 16, START = 100, WORKERS = 4, TRANSFERS = 60 };
 static char dir[256];
 static gn_world *world;
 static gn_cluster *cluster;
-static uint64_t split_bytes, split_rate; /* of the next open */
+static uint64_t split_bytes, split_rate, merge_bytes; /* of the next open */
 
 /* Nothing moves away in these tests. */
 static gn_shard *replica_of(uint64_t group)
@@ -34,8 +35,11 @@ static gn_shard *replica_of(uint64_t group)
 static void open_cluster(void)
 {
     gn_error err = {0};
-    gn_cluster_options options = {
-        .data_dir = dir, .split_bytes = split_bytes, .split_rate = split_rate, .merges = true};
+    gn_cluster_options options = {.data_dir = dir,
+                                  .split_bytes = split_bytes,
+                                  .split_rate = split_rate,
+                                  .merge_bytes = merge_bytes,
+                                  .merges = true};
     world = gn_world_real_create(&(gn_world_options){.threads = 2, .node_id = 7});
     gn_code code = gn_cluster_open(world, &options, &cluster, &err);
     assert_string_equal(err.message, "");
@@ -61,7 +65,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    split_bytes = split_rate = 0;
+    split_bytes = split_rate = merge_bytes = 0;
     char command[300];
     close_cluster(true);
     snprintf(command, sizeof command, "rm -rf '%s'", dir);
@@ -891,15 +895,18 @@ static void what_others_want_is_not_removed_with_a_group(void **state)
 static void what_is_to_be_split_off_yet_is_known(void **state)
 {
     uint64_t distribution = 0;
+    int64_t first;
     gn_error err = {0};
     (void)state;
+    assert_int_equal(gn_shard_sequence_next(cluster->meta, GN_GROUP_SEQUENCE, GN_META_GROUP + 1, 100, &first, &err),
+                     GN_OK);
     assert_int_equal(gn_cluster_distribution(cluster, SHARDS, 1, &distribution, &err), GN_OK);
     gn_placement *p = gn_meta_placement(cluster), said = *p;
     const gn_distribution *d = gn_placement_distribution(p, distribution);
     said.groups = calloc(p->n_groups + 1, sizeof *said.groups);
     memcpy(said.groups, p->groups, p->n_groups * sizeof *said.groups);
     gn_group_place *parent = &said.groups[d->first], *missing = &said.groups[p->n_groups];
-    gn_group_place child = {.id = 1000001,
+    gn_group_place child = {.id = (uint64_t)first, /* below its parent's: each node gives numbers of its own */
                             .distribution_id = distribution,
                             .slot_lo = parent->slot_hi,
                             .slot_hi = parent->slot_hi + 1,
@@ -920,6 +927,47 @@ static void what_is_to_be_split_off_yet_is_known(void **state)
     assert_true(gn_split_is_to_come(cluster, &said, &child));
     free(said.groups);
     gn_placement_release(p);
+}
+
+/* Down to as many groups as the table was made with, and not what would be split again. */
+static void small_groups_are_merged_by_themselves(void **state)
+{
+    (void)state;
+    gn_split made;
+    gn_error err = {0};
+    gn_group_place widest;
+    uint64_t distribution = make_table()->distribution_id;
+    fill();
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(gn_split_group(cluster, widest_group(distribution, &widest), 0, &made, &err), GN_OK);
+    assert_int_equal(count_groups(distribution), SHARDS + 2);
+    close_cluster(true);
+    merge_bytes = 1 << 20;
+    open_cluster();
+    assert_int_equal(count_groups(distribution), SHARDS + 2); /* not before it has been so for a while */
+    cluster->merge_calm_ns = 0;
+    uint64_t deadline = gn_now_ns(world) + 20000000000u;
+    while (count_groups(distribution) > SHARDS && gn_now_ns(world) < deadline) {
+        gn_event never;
+        gn_event_init(&never, world);
+        gn_event_wait(&never, gn_now_ns(world) + 5000000);
+    }
+    while (!try_total())
+        ;
+    assert_int_equal(count_groups(distribution), SHARDS);
+    gn_cluster *like = calloc(1, sizeof *like);
+    like->merge_bytes = 1 << 20;
+    like->merge_most = 1 << 28;
+    assert_true(gn_merge_is_worth(like, 1 << 20, 1000));
+    assert_false(gn_merge_is_worth(like, (1 << 20) + 1, 0));
+    like->split_bytes = 1 << 20;
+    like->split_rate = 100;
+    assert_true(gn_merge_is_worth(like, 1 << 19, 50));
+    assert_false(gn_merge_is_worth(like, (1 << 19) + 1, 50));
+    assert_false(gn_merge_is_worth(like, 1 << 19, 51));
+    like->merge_bytes = 0;
+    assert_false(gn_merge_is_worth(like, 0, 0));
+    free(like);
 }
 
 static void what_cannot_be_merged_is_refused(void **state)
@@ -1069,6 +1117,7 @@ int main(void)
         TEST(a_group_that_has_ended_is_removed),
         TEST(what_others_want_is_not_removed_with_a_group),
         TEST(what_is_to_be_split_off_yet_is_known),
+        TEST(small_groups_are_merged_by_themselves),
         TEST(what_cannot_be_merged_is_refused),
         TEST(what_nobody_decides_is_aborted),
         TEST(an_orphan_is_not_waited_for),

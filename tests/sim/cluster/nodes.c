@@ -83,6 +83,7 @@ static void open_node(void *arg)
     gn_cluster_options options = {.data_dir = n->dir,
                                   .merges = true,
                                   .hedge_percent = 50,
+                                  .merge_bytes = n->t->seed % 16 == 4 ? 1 << 20 : 0,
                                   .identity = &n->identity,
                                   .address = n->address,
                                   .retention_ms = 100 * 3600 * 1000,
@@ -92,6 +93,8 @@ static void open_node(void *arg)
                                   .failed_ctx = n};
     gn_code code = gn_cluster_open(n->world, &options, &cluster, &err);
     n->cluster = cluster;
+    if (cluster)
+        cluster->merge_calm_ns = 500 * MS;
     n->busy = false;
     if (n->dying)
         return;
