@@ -11,11 +11,19 @@ static gn_code tell_columns(const gn_portal *p, const gn_sink *sink, gn_error *e
     return code == GN_OK ? GN_OK : gn_error_set(err, code, "the client is gone");
 }
 
+/* The first rows are there before the columns are told: what has to be run again shows itself then, and a client takes
+ * columns that are told twice for two results, the first of which is empty. */
 static gn_code tell_rows(gn_session *s, gn_portal *p, const gn_sink *sink, gn_error *err)
 {
     bool more;
-    gn_code code = tell_columns(p, sink, err);
-    return code == GN_OK ? gn_portal_send(s, p, 0, sink, &more, err) : code;
+    gn_batch *first;
+    gn_code code = gn_portal_next(p, &first, err);
+    if (gn_portal_lost(p, code))
+        return code;
+    gn_code told = tell_columns(p, sink, code == GN_OK ? err : NULL);
+    if (code != GN_OK || told != GN_OK)
+        return code != GN_OK ? code : told;
+    return gn_portal_send(s, p, 0, sink, &more, err);
 }
 
 static gn_code tell_complete(gn_session *s, const char *tag, const gn_sink *sink, gn_error *err)
