@@ -459,7 +459,7 @@ bool gn_wire_stats_read(gn_reader *in, bool whole, gn_vector_scan_stats *out)
     memcpy(&out->recall, &recall, sizeof recall);
     if (whole) {
         uint8_t way = gn_read_u8(in);
-        out->way = way <= GN_VECTOR_BY_ROWS ? (gn_vector_way)way : GN_VECTOR_BY_INDEX;
+        out->way = way <= GN_VECTOR_BY_WALK ? (gn_vector_way)way : GN_VECTOR_BY_INDEX;
         out->all_measured = gn_read_u8(in) == 1;
         out->fetched = gn_read_be64(in);
         out->asked = gn_read_be64(in);

@@ -151,6 +151,8 @@ static const char *way_of(explainer *e, const gn_vector_scan_stats *stats)
 {
     if (stats->way == GN_VECTOR_BY_KEYS)
         return text(e, "exact among %llu keys", (unsigned long long)stats->keys);
+    if (stats->way == GN_VECTOR_BY_WALK)
+        return "walk among rows that match";
     return stats->way == GN_VECTOR_BY_ROWS ? "exact by all rows" : "nearest first";
 }
 

@@ -20,6 +20,7 @@ typedef struct gn_accept {
     void *ctx;
     gn_memo_part *memo; /* NULL: none. What is rejected there need not be asked for, */
     bool memo_suffices; /* nor what is accepted there */
+    bool dear;          /* so asked for last, of what is near enough to be a result */
 } gn_accept;
 
 static inline bool gn_accepts(const gn_accept *a, const void *source, uint32_t row)
@@ -30,6 +31,17 @@ static inline bool gn_accepts(const gn_accept *a, const void *source, uint32_t r
             return known == GN_MEMO_YES;
     }
     return !a->fn || a->fn(a->ctx, source, row);
+}
+
+/* Before its distance is known, */
+static inline bool gn_accepts_first(const gn_accept *a, const void *source, uint32_t row)
+{
+    return a->dear ? !a->memo || gn_memo_get(a->memo, row) != GN_MEMO_NO : gn_accepts(a, source, row);
+}
+/* and when it is near enough. */
+static inline bool gn_accepts_last(const gn_accept *a, const void *source, uint32_t row)
+{
+    return !a->dear || gn_accepts(a, source, row);
 }
 
 /* The first row from `row` on that may be accepted; n: there is none. */

@@ -183,10 +183,12 @@ static void scan_for_filter(searching *s, gn_segment *seg, gn_accept accept)
  * not known. */
 static float share_of(const searching *s, const gn_segment *seg, const gn_memo_part *memo)
 {
+    enum { TELLING = 1024 };
     uint32_t n = seg->header->n_nodes, ended = atomic_load_explicit(&seg->n_ended, memory_order_relaxed);
     float live = ended < n ? (float)(n - ended) / (float)n : 1 / (float)n;
-    if (memo && atomic_load_explicit(&memo->n_known, memory_order_relaxed) == n)
-        return live * fmaxf((float)atomic_load_explicit(&memo->n_match, memory_order_relaxed), 0.5F) / (float)n;
+    uint32_t known = memo ? atomic_load_explicit(&memo->n_known, memory_order_relaxed) : 0;
+    if (known > 0 && (known == n || known >= TELLING))
+        return live * fmaxf((float)atomic_load_explicit(&memo->n_match, memory_order_relaxed), 0.5F) / (float)known;
     if (!s->search->filter && !s->search->judge)
         return live;
     return s->search->filter_share > 0 ? live * fminf(s->search->filter_share, 1) : 0;
@@ -195,7 +197,7 @@ static float share_of(const searching *s, const gn_segment *seg, const gn_memo_p
 /* What it costs to look at every row, fitted to measurements. The unit is a node that a walk measures. */
 static float scan_cost_of(const gn_segment *seg, float share, const gn_memo_part *memo)
 {
-    static const float ASKED = 0.12F, JUDGED = 20, PASSED_OVER = 0.0005F, MEASURED = 0.5F;
+    static const float ASKED = 0.12F, JUDGED = 2, PASSED_OVER = 0.0005F, MEASURED = 0.5F;
     float n = (float)seg->header->n_nodes;
     float unknown = memo ? n - (float)atomic_load_explicit(&memo->n_known, memory_order_relaxed) : 0;
     return n * (memo ? PASSED_OVER : ASKED) + unknown * JUDGED + n * (share > 0 ? share : 0.5F) * MEASURED;
@@ -231,6 +233,7 @@ static gn_accept accept_of(searching *s, sight sees, judging *judged)
         return (gn_accept){.fn = accept_judged_in_segment,
                            .ctx = judged,
                            .memo = judged->memo,
+                           .dear = true,
                            .memo_suffices = sees == SEES_ALL && !s->search->filter};
     return (gn_accept){.fn = sees != SEES_ALL    ? accept_in_segment
                              : s->search->filter ? accept_matching_in_segment
@@ -310,7 +313,7 @@ static gn_code search_parts(searching *s, bool exact, gn_error *err)
         if (sees == SEES_NOTHING)
             continue;
         bool all = sees == SEES_ALL && !s->search->filter && !s->search->judge && i + 1 < s->view->n_tails;
-        gn_accept accept = {.fn = all ? NULL : accept_in_tail, .ctx = s};
+        gn_accept accept = {.fn = all ? NULL : accept_in_tail, .ctx = s, .dear = s->search->judge != NULL};
         s->stats.tail_rows += gn_tail_rows(tail);
         s->stats.distances += gn_tail_scan(tail, &s->measure, s->query, accept, &s->top);
     }

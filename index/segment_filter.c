@@ -233,9 +233,11 @@ static bool expand_all(const gn_segment *s, gn_segment_query *q, gn_walk *walk, 
     return true;
 }
 
+/* Twice as many candidates as ef are kept: what lies at the edge of an accepted region is harder to find, and this
+ * gives about the recall that ef gives elsewhere. */
 static bool walk_among_accepted(const gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_candidate entry)
 {
-    gn_pool pool = {.items = q->best, .cap = q->ef};
+    gn_pool pool = {.items = walk->pool, .cap = 2 * q->ef < GN_MAX_POOL_EF ? 2 * q->ef : GN_MAX_POOL_EF};
     gn_candidate found[SEEDS];
     gn_pool seeds = {.items = found, .cap = SEEDS};
     bool thin = true;
@@ -254,9 +256,9 @@ static bool walk_among_accepted(const gn_segment *s, gn_segment_query *q, gn_wal
     }
     if (!expand_all(s, q, walk, &pool, &thin))
         return false;
-    for (size_t i = 0; i < pool.n; i++)
-        pool.items[i].id &= ~GN_POOL_EXPANDED;
-    q->n_best = pool.n;
+    q->n_best = pool.n < q->ef ? pool.n : q->ef;
+    for (size_t i = 0; i < q->n_best; i++)
+        q->best[i] = (gn_candidate){.id = pool.items[i].id & ~GN_POOL_EXPANDED, .distance = pool.items[i].distance};
     q->gave_up = thin || pool.n < q->ef;
     return true;
 }

@@ -336,9 +336,9 @@ gn_code gn_segment_search(gn_segment *s, gn_segment_query *q, gn_error *err)
 
 /* ---- everything ---- */
 
-static void offer(const gn_segment *s, uint32_t row, float distance, gn_topk *top)
+static void offer(const gn_segment *s, const gn_accept *accept, uint32_t row, float distance, gn_topk *top)
 {
-    if (distance <= gn_topk_bound(top))
+    if (distance <= gn_topk_bound(top) && gn_accepts_last(accept, s, row))
         gn_topk_offer(top, (gn_hit){.distance = distance, .row = row, .source = s, .row_of = gn_segment_row});
 }
 
@@ -348,20 +348,20 @@ uint64_t gn_segment_scan(const gn_segment *s, const gn_measure *m, const float *
     float distance[4];
     uint64_t measured = 0;
     for (uint32_t row = 0; (row = gn_accept_next(&accept, row, s->header->n_nodes)) < s->header->n_nodes; row++) {
-        if (!gn_accepts(&accept, s, row))
+        if (!gn_accepts_first(&accept, s, row))
             continue;
         rows[pending++] = row;
         if (pending < 4)
             continue;
         measure_nodes(s, m, query, rows, 4, distance);
         for (uint32_t j = 0; j < 4; j++)
-            offer(s, rows[j], distance[j], top);
+            offer(s, &accept, rows[j], distance[j], top);
         measured += 4;
         pending = 0;
     }
     measure_nodes(s, m, query, rows, pending, distance);
     for (uint32_t j = 0; j < pending; j++)
-        offer(s, rows[j], distance[j], top);
+        offer(s, &accept, rows[j], distance[j], top);
     return measured + pending;
 }
 
@@ -379,7 +379,7 @@ uint64_t gn_segment_scan_likely(gn_segment *s, const gn_measure *m, const float 
     gn_codec_prepare(s->codec, walk->query, query);
     for (uint32_t row = 0; row < s->header->n_nodes;) {
         for (n = 0; n < BATCH && (row = gn_accept_next(&accept, row, s->header->n_nodes)) < s->header->n_nodes; row++) {
-            if (gn_accepts(&accept, s, row))
+            if (gn_accepts_first(&accept, s, row))
                 rows[n++] = row;
         }
         gn_walk_estimate(s, walk, rows, n, distance);
@@ -392,7 +392,7 @@ uint64_t gn_segment_scan_likely(gn_segment *s, const gn_measure *m, const float 
         }
         measure_nodes(s, m, query, rows, likely, distance);
         for (uint32_t i = 0; i < likely; i++)
-            offer(s, rows[i], distance[i], top);
+            offer(s, &accept, rows[i], distance[i], top);
         measured += likely;
     }
     walk_give(s, walk);

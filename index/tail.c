@@ -297,9 +297,9 @@ const float *gn_tail_vector(const gn_tail *tail, uint32_t row)
     return gn_tail_chunk_of(tail, row)->vectors + gn_tail_in_chunk(tail, row) * tail->stride;
 }
 
-static void offer(const gn_tail *tail, uint32_t row, float distance, gn_topk *top)
+static void offer(const gn_tail *tail, const gn_accept *accept, uint32_t row, float distance, gn_topk *top)
 {
-    if (distance <= gn_topk_bound(top))
+    if (distance <= gn_topk_bound(top) && gn_accepts_last(accept, tail, row))
         gn_topk_offer(top, (gn_hit){.distance = distance, .row = row, .source = tail, .row_of = gn_tail_row});
 }
 
@@ -313,7 +313,7 @@ uint64_t gn_tail_scan(const gn_tail *tail, const gn_measure *measure, const floa
     for (uint32_t row = 0; row < n; row++) {
         const gn_tail_chunk *c = gn_tail_chunk_of(tail, row);
         uint32_t i = gn_tail_in_chunk(tail, row);
-        if (c->vectorless[i] || (accept.fn && !accept.fn(accept.ctx, tail, row)))
+        if (c->vectorless[i] || !gn_accepts_first(&accept, tail, row))
             continue;
         rows[pending] = row;
         vectors[pending++] = c->vectors + i * tail->stride;
@@ -321,11 +321,11 @@ uint64_t gn_tail_scan(const gn_tail *tail, const gn_measure *measure, const floa
             continue;
         gn_measure_four(measure, query, vectors, distance);
         for (uint32_t j = 0; j < 4; j++)
-            offer(tail, rows[j], distance[j], top);
+            offer(tail, &accept, rows[j], distance[j], top);
         measured += 4;
         pending = 0;
     }
     for (uint32_t j = 0; j < pending; j++)
-        offer(tail, rows[j], gn_measure_one(measure, query, vectors[j]), top);
+        offer(tail, &accept, rows[j], gn_measure_one(measure, query, vectors[j]), top);
     return measured + pending;
 }

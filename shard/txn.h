@@ -193,6 +193,7 @@ typedef enum gn_vector_way {
     GN_VECTOR_BY_INDEX, /* nearest first, more and more of them */
     GN_VECTOR_BY_KEYS,  /* all that are in the ranges */
     GN_VECTOR_BY_ROWS,  /* by a pass over the rows */
+    GN_VECTOR_BY_WALK,  /* by the index, which asks the filter */
 } gn_vector_way;
 
 typedef struct gn_vector_scan gn_vector_scan;

@@ -120,6 +120,7 @@ gn_code gn_vector_scan_open(gn_txn *txn, const gn_vector_scan_spec *spec, gn_vec
     s->vector = gn_xmalloc(spec->dimensions * sizeof(float));
     if (spec->index->metric == GN_METRIC_COSINE)
         s->query_norm = sqrtf(gn_kernels_best()->norm2(spec->query, NULL, spec->dimensions));
+    s->taken = gn_xcalloc(GN_BATCH_ROWS, sizeof *s->taken);
     s->k = first_k(spec);
     s->beyond = INFINITY;
     if (spec->has_radius)
@@ -139,6 +140,7 @@ gn_code gn_vector_scan_open(gn_txn *txn, const gn_vector_scan_spec *spec, gn_vec
     if (s->feed && spec->target_recall > 0 && !spec->exact &&
         (spec->index->metric != GN_METRIC_COSINE || s->query_norm > 0))
         gn_feed_asked(s->feed, spec->query);
+    gn_vector_open_memo(s);
     s->stats.way = s->view ? GN_VECTOR_BY_INDEX : GN_VECTOR_BY_ROWS;
     if (gn_txn_records(txn)) { /* any other vector might have been nearer */
         gn_read_set_range(&txn->reads, &rows, &(gn_key_span){.end_open = true});
@@ -171,9 +173,11 @@ void gn_vector_scan_close(gn_vector_scan *s)
         gn_arena_destroy(s->pass.arena);
         free(s->pass_keys);
         free(s->pass_distances);
+        free(s->pass_scns);
     }
     free(s->places);
     free(s->key_values);
+    free(s->taken);
     free(s->vector);
     free(s);
 }
@@ -251,6 +255,7 @@ static gn_code take_rows(gn_vector_scan *s, gn_batch *batch, gn_bytes *keys, gn_
         code = take_nearest(s, &c, err);
         if (code != GN_OK || !c)
             break;
+        s->taken[batch->n_rows] = c;
         if (s->places) {
             code = fill_from_key(s, batch, c, key, err);
             continue;
@@ -261,6 +266,17 @@ static gn_code take_rows(gn_vector_scan *s, gn_batch *batch, gn_bytes *keys, gn_
             code = gn_batch_fill_row(&s->fill, batch, row, c->key, key, c->distance, err);
     }
     return code;
+}
+
+/* What the filter said of the batch just taken, for later scans. */
+static void note_answers(gn_vector_scan *s, uint32_t n_taken, const uint16_t *rows, uint32_t n)
+{
+    uint32_t at = 0;
+    for (uint32_t i = 0; s->memo && s->stats.way == GN_VECTOR_BY_INDEX && i < n_taken; i++) {
+        bool match = at < n && rows[at] == i;
+        at += match;
+        gn_vector_note(s, s->taken[i]->key, s->taken[i]->begin_scn, match);
+    }
 }
 
 gn_code gn_vector_scan_next(gn_vector_scan *s, gn_batch *batch, gn_bytes *keys, gn_error *err)
@@ -282,6 +298,7 @@ gn_code gn_vector_scan_next(gn_vector_scan *s, gn_batch *batch, gn_bytes *keys, 
             code = gn_vector_select(s, batch, rows, &n, err);
             if (code != GN_OK)
                 return code;
+            note_answers(s, batch->n_rows, rows, n);
             gn_batch_keep(batch, keys, rows, n);
             s->stats.passed += n;
         }

@@ -41,6 +41,8 @@ struct gn_vector_scan {
     double last_distance;
     gn_buf last_key;
 
+    const gn_vector_candidate **taken; /* of each row of the batch under way */
+
     gn_arena *key_arena; /* of the list */
     gn_bytes *keys;
     size_t n_keys;
@@ -51,6 +53,15 @@ struct gn_vector_scan {
     gn_batch pass;
     gn_bytes *pass_keys;
     double *pass_distances;
+    gn_scn *pass_scns;
+
+    gn_vmemo *memo;      /* what the filter said of rows; NULL: it cannot be kept */
+    bool was_asked;      /* something was in it when the scan began */
+    bool walk_tried;     /* a walk took too many rows: what a pass sees is kept for the next */
+    uint64_t judge_left; /* rows that may be read for the search under way; */
+    bool judge_short;    /* they were not enough */
+    gn_code judge_code;  /* what went wrong meanwhile */
+    gn_error *judge_err;
 
     const gn_write_set *own;
     gn_own_mark mark;
@@ -73,6 +84,16 @@ void gn_vector_drop_index(gn_vector_scan *s);
 /* Which rows of the batch the filter is true for. */
 gn_code gn_vector_select(gn_vector_scan *s, const gn_batch *batch, uint16_t *rows, uint32_t *n, gn_error *err);
 
-enum { GN_VECTOR_DEFAULT_K = 100 };
+/* An empty batch for rows that the filter is asked about. */
+gn_code gn_vector_begin_judging(gn_vector_scan *s, gn_error *err);
+
+/* ---- vector_judge.c ---- */
+/* Finds what is known of the filter, where it can be kept. */
+void gn_vector_open_memo(gn_vector_scan *s);
+gn_verdict gn_vector_judge(void *scan, gn_bytes key, uint64_t begin_scn);
+/* The filter was computed for a committed row, read for other reasons. */
+void gn_vector_note(gn_vector_scan *s, gn_bytes key, gn_scn begin_scn, bool match);
+
+enum { GN_VECTOR_DEFAULT_K = 100, GN_VECTOR_FILTER_MOST = 65536 };
 
 #endif

@@ -1,5 +1,5 @@
 /* Where the candidates of a vector scan come from. Own writes are few and are measured when it is opened. Committed
- * rows come by one of three ways:
+ * rows come by one of four ways:
  *
  * By the index: the nearest, then more. When all that one search gave has been taken, the next asks for at least twice
  * as many and skips what was given. Each candidate's row is read once, and the filter decides. How many of those
@@ -9,6 +9,10 @@
  * By keys: where the filter holds the rows to ranges of a btree index (or of the primary key), their keys are read from
  * there, and exactly these vectors are measured in the index. Taken when reading the keys is expected to cost less than
  * reading the rows one by one.
+ *
+ * By a walk: the index asks the filter of each row that it comes by, and goes among those that match (vector_judge.c).
+ * Taken where the filter was asked before, so that most answers are known, and where hardly a row near the query
+ * matches.
  *
  * By rows: a pass over all of them, which keeps the best that match. Where there is no live index, and where so many
  * rows would have to be read one by one that a pass costs less.
@@ -35,6 +39,7 @@ enum {
     LIST_COST = 8,      /* keys of a list, likewise */
     KEYS_GLANCE = 64,   /* of a list that is looked at first of all, */
     GLANCE_RANGES = 16, /* if it is of so few ranges */
+    JUDGED_MIN = 256,   /* rows that a walk may read in vain */
     EF_SPARE = 32,      /* candidates of a walk beyond its results, and half of those */
 };
 
@@ -166,6 +171,8 @@ static bool index_filter(void *ctx, gn_bytes key, uint64_t begin_scn)
 
 void gn_vector_drop_index(gn_vector_scan *s)
 {
+    gn_vmemo_release(s->memo);
+    s->memo = NULL;
     gn_vview_release(s->view);
     gn_feed_release(s->feed);
     s->view = NULL;
@@ -204,6 +211,14 @@ static uint32_t ef_of(const gn_vector_scan *s)
     return ef > GN_MAX_EF ? GN_MAX_EF : (uint32_t)ef;
 }
 
+/* Versions in the index, which are about the table's rows. */
+static double rows_of_index(const gn_vector_scan *s)
+{
+    gn_vindex_stats stats;
+    gn_vindex_stats_get(gn_feed_vindex(s->feed), &stats);
+    return (double)stats.vectors;
+}
+
 static gn_code search_index(gn_vector_scan *s, gn_error *err)
 {
     const gn_vector_scan_spec *spec = s->spec;
@@ -224,7 +239,17 @@ static gn_code search_index(gn_vector_scan *s, gn_error *err)
     gn_neighbor *found;
     size_t n;
     gn_vsearch_stats stats = {0};
+    if (s->stats.way == GN_VECTOR_BY_WALK) {
+        search.judge = gn_vector_judge;
+        search.judge_ctx = s;
+        search.memo = s->memo;
+        s->judge_left = (uint64_t)fmax(JUDGED_MIN, rows_of_index(s) / PASS_COST);
+        s->judge_short = false;
+        s->judge_err = err;
+    }
     gn_code code = gn_vview_search(s->view, &search, &found, &n, &stats, err);
+    if (s->judge_code != GN_OK)
+        code = s->judge_code;
     if (code != GN_OK)
         return code;
     s->stats.searches++;
@@ -236,6 +261,11 @@ static gn_code search_index(gn_vector_scan *s, gn_error *err)
     s->found = gn_arena_calloc(s->arena, n, sizeof *s->found);
     if (!s->found)
         return gn_error_oom(err, s->txn->account);
+    if (s->stats.way == GN_VECTOR_BY_WALK && s->judge_short) { /* what it found may not be the nearest */
+        s->walk_tried = true;
+        s->stats.way = GN_VECTOR_BY_ROWS;
+        return GN_OK;
+    }
     s->exhausted = n < s->k;
     if (keyed && s->exhausted)
         s->stats.all_measured = n == s->n_keys && !s->own_unmeasured;
@@ -362,31 +392,38 @@ static gn_code judge(gn_vector_scan *s, size_t most, gn_error *err)
         return GN_OK;
     gn_code code = gn_vector_select(s, &s->pass, rows, &n, err);
     s->stats.asked += s->pass.n_rows;
+    for (uint32_t i = 0, at = 0; s->walk_tried && code == GN_OK && i < s->pass.n_rows; i++) {
+        bool match = at < n && rows[at] == i;
+        at += match;
+        gn_vector_note(s, s->pass_keys[i], s->pass_scns[i], match);
+    }
     for (uint32_t i = 0; i < n && code == GN_OK; i++)
         code = keep_nearest(s, most, s->pass_distances[rows[i]], s->pass_keys[rows[i]], err);
     return code == GN_OK ? gn_batch_fill_begin(&s->pass_fill, &s->pass, err) : code;
 }
 
-static gn_code begin_judging(gn_vector_scan *s, gn_error *err)
+gn_code gn_vector_begin_judging(gn_vector_scan *s, gn_error *err)
 {
     if (!s->pass_keys) {
         gn_batch_fill_init(&s->pass_fill, s->spec->table, s->spec->ordinals, s->spec->n_ordinals, false);
         s->pass = (gn_batch){.n_columns = s->spec->n_ordinals, .arena = gn_arena_create(s->txn->account)};
         s->pass_keys = gn_xcalloc(GN_BATCH_ROWS, sizeof *s->pass_keys);
         s->pass_distances = gn_xcalloc(GN_BATCH_ROWS, sizeof *s->pass_distances);
+        s->pass_scns = gn_xcalloc(GN_BATCH_ROWS, sizeof *s->pass_scns);
     }
     return gn_batch_fill_begin(&s->pass_fill, &s->pass, err);
 }
 
-static gn_code offer(gn_vector_scan *s, size_t most, double d, gn_bytes key, gn_bytes row, gn_error *err)
+static gn_code offer(gn_vector_scan *s, size_t most, double d, gn_bytes key, const gn_version *version, gn_error *err)
 {
     if (!s->spec->filter)
         return keep_nearest(s, most, d, key, err);
-    if (s->n_found == most && order(d, key, s->found[0].distance, s->found[0].key) >= 0)
+    if (!s->walk_tried && s->n_found == most && order(d, key, s->found[0].distance, s->found[0].key) >= 0)
         return GN_OK;
     uint32_t at = s->pass.n_rows;
     s->pass_distances[at] = d;
-    gn_code code = gn_batch_fill_row(&s->pass_fill, &s->pass, row, key, &s->pass_keys[at], 0, err);
+    s->pass_scns[at] = version->scn;
+    gn_code code = gn_batch_fill_row(&s->pass_fill, &s->pass, version->row, key, &s->pass_keys[at], 0, err);
     return code == GN_OK && s->pass.n_rows == GN_BATCH_ROWS ? judge(s, most, err) : code;
 }
 
@@ -397,7 +434,7 @@ static gn_code pass_rows(gn_vector_scan *s, size_t most, gn_error *err)
     gn_space space = gn_row_space(s->spec->table, txn->branch);
     const gn_key_span all = {.end_open = true};
     gn_mvcc_cursor cursor;
-    gn_code code = s->spec->filter ? begin_judging(s, err) : GN_OK;
+    gn_code code = s->spec->filter ? gn_vector_begin_judging(s, err) : GN_OK;
     gn_mvcc_open(&cursor, txn->store, &space, &txn->chain, &all, false);
     for (uint64_t n = 0; code == GN_OK; n++) {
         gn_bytes key;
@@ -409,7 +446,7 @@ static gn_code pass_rows(gn_vector_scan *s, size_t most, gn_error *err)
         double d = counts ? measure(s, version.row, &code, err) : NAN;
         unmeasured |= counts && isnan(d);
         if (code == GN_OK && !isnan(d) && d <= s->beyond && !was_given(s, d, key))
-            code = offer(s, most, d, key, version.row, err);
+            code = offer(s, most, d, key, &version, err);
     }
     gn_mvcc_close(&cursor);
     if (code != GN_NO_DATA)
@@ -442,14 +479,6 @@ static gn_code search_rows(gn_vector_scan *s, gn_error *err)
 
 /* ---- the choice ---- */
 
-/* Versions in the index, which are about the table's rows. */
-static double rows_of_index(const gn_vector_scan *s)
-{
-    gn_vindex_stats stats;
-    gn_vindex_stats_get(gn_feed_vindex(s->feed), &stats);
-    return (double)stats.vectors;
-}
-
 /* Is the list worth being read, as far as `most` keys? */
 static bool keys_are_better(const gn_vector_scan *s, double rows, uint64_t *most)
 {
@@ -471,7 +500,7 @@ static gn_code choose_way(gn_vector_scan *s, gn_error *err)
     if (s->stats.searches == 0) { /* what a few keys end costs less to look at than to ask the nearest about */
         if (s->spec->n_ranges > 0 && s->spec->n_ranges <= GLANCE_RANGES && !s->spec->exact)
             code = list_keys(s, most, &all, err);
-        s->stats.way = all ? GN_VECTOR_BY_KEYS : GN_VECTOR_BY_INDEX;
+        s->stats.way = all ? GN_VECTOR_BY_KEYS : s->was_asked ? GN_VECTOR_BY_WALK : GN_VECTOR_BY_INDEX;
         return code;
     }
     double rows = rows_of_index(s), likely = fmax((double)s->stats.asked, gn_vector_rows_to_ask(s));
@@ -480,7 +509,7 @@ static gn_code choose_way(gn_vector_scan *s, gn_error *err)
     if (code == GN_OK && all)
         s->stats.way = GN_VECTOR_BY_KEYS;
     else if (code == GN_OK && likely > rows / PASS_COST && rows > 4 * PASS_ROWS_MIN)
-        s->stats.way = GN_VECTOR_BY_ROWS;
+        s->stats.way = s->memo ? GN_VECTOR_BY_WALK : GN_VECTOR_BY_ROWS;
     return code;
 }
 
@@ -495,6 +524,8 @@ static void choose_k(gn_vector_scan *s, gn_vector_way before)
         s->k = (uint64_t)fmax(PASS_ROWS_MIN, 4 * wanted);
     } else if (s->stats.way == GN_VECTOR_BY_ROWS) {
         s->k = (uint64_t)fmax(PASS_ROWS_MIN, wanted);
+    } else if (s->stats.way == GN_VECTOR_BY_WALK) {
+        s->k = (uint64_t)wanted;
     }
     if (s->k > GN_MAX_K) { /* more than a search can give: the rest comes from the rows */
         s->k = GN_MAX_K;

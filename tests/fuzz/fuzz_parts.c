@@ -74,7 +74,7 @@ static void read_answer(gn_bytes bytes)
     gn_reader again = a.body;
     gn_wire_stats_read(&a.body, false, &stats);
     if (gn_wire_stats_read(&again, true, &stats))
-        GN_ASSERT(stats.way <= GN_VECTOR_BY_ROWS);
+        GN_ASSERT(stats.way <= GN_VECTOR_BY_WALK);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { TABLE = GN_FIRST_USER_ID, I_V, I_N, ROWS = 4000, KINDS = 400 };
 
@@ -233,6 +234,104 @@ static void own_writes_are_judged(void **state)
     free_table(t);
 }
 
+/* What was asked of a version is not asked again, and a version that changes is another one. */
+static void a_filter_that_comes_again_is_remembered(void **state)
+{
+    fixture *fx = *state;
+    gn_error err = {0};
+    gn_table_desc *t = filled_table(fx);
+    static found f;
+    condition c;
+    float q[DIMENSIONS];
+    condition_init(&c, KINDS / 2);
+    random_vector(q);
+    gn_txn *txn = begin(fx);
+    search(txn, t, q, &c, false, false, 10, &f);
+    assert_int_equal(f.stats.way, GN_VECTOR_BY_INDEX);
+    search(txn, t, q, &c, false, false, 10, &f);
+    assert_int_equal(f.stats.way, GN_VECTOR_BY_WALK);
+    check(&f, q, KINDS / 2, 10, false);
+    search(txn, t, q, &c, false, false, 10, &f);
+    assert_int_equal(f.stats.fetched, 10);
+    check(&f, q, KINDS / 2, 10, false);
+    gn_txn_abort(txn);
+
+    int64_t gone = f.ids[0], other = f.ids[1];
+    kinds[gone] = KINDS - 1;
+    txn = begin(fx);
+    row r = {.id = gone, .name = "x", .n = kinds[gone], .v = vectors[gone]};
+    ASSERT_OK(update(txn, t, gone, &r, &err), &err);
+    kinds[other] = -1;
+    ASSERT_OK(erase(txn, t, other, &err), &err);
+    assert_int_equal(commit(txn), GN_OK);
+    txn = begin(fx);
+    search(txn, t, q, &c, false, false, 10, &f);
+    check(&f, q, KINDS / 2, 10, false);
+    gn_txn_abort(txn);
+
+    kinds[gone] = 0;
+    memcpy(vectors[gone], q, sizeof q);
+    txn = begin(fx);
+    r = (row){.id = gone, .name = "x", .n = 0, .v = vectors[gone]};
+    ASSERT_OK(update(txn, t, gone, &r, &err), &err);
+    assert_int_equal(commit(txn), GN_OK);
+    txn = begin(fx);
+    search(txn, t, q, &c, false, false, 10, &f);
+    check(&f, q, KINDS / 2, 10, false);
+    assert_int_equal(f.ids[0], gone);
+    gn_txn_abort(txn);
+    gn_buf_close(&c.key);
+    free_table(t);
+}
+
+/* No row near the query matches: those that do are walked among, and ever fewer of them have to be read. */
+static void rows_that_match_may_be_far(void **state)
+{
+    fixture *fx = *state;
+    gn_error err = {0};
+    gn_table_desc *t = filled_table(fx);
+    static found f;
+    condition c;
+    gn_txn *txn = begin(fx);
+    for (int i = 0; i < ROWS; i++) {
+        kinds[i] = (int64_t)((vectors[i][0] + 1) * KINDS / 2);
+        row r = {.id = i, .name = "x", .n = kinds[i], .v = vectors[i]};
+        ASSERT_OK(update(txn, t, i, &r, &err), &err);
+    }
+    assert_int_equal(commit(txn), GN_OK);
+    ASSERT_OK(gn_shard_vindex_build(fx->shard, I_V, NULL, NULL, NULL, &err), &err);
+    condition_init(&c, KINDS / 2);
+    txn = begin(fx);
+    uint64_t early = 0, late = 0;
+    double recall = 0;
+    for (int i = 0; i < 20; i++) {
+        float q[DIMENSIONS];
+        random_vector(q);
+        q[0] = 3;
+        search(txn, t, q, &c, false, false, 10, &f);
+        check(&f, q, KINDS / 2, 10, false);
+        double best[ROWS], last;
+        size_t n = 0;
+        for (int id = 0; id < ROWS; id++)
+            if (kinds[id] < KINDS / 2)
+                best[n++] = distance(q, id);
+        qsort(best, n, sizeof *best, ascending);
+        last = best[9] + 1e-4;
+        for (size_t j = 0; j < f.n; j++)
+            recall += distance(q, f.ids[j]) <= last ? 1.0 / 200 : 0;
+        assert_true(f.stats.way == GN_VECTOR_BY_WALK || i == 0);
+        if (i < 3)
+            early += f.stats.fetched;
+        else if (i >= 17)
+            late += f.stats.fetched;
+    }
+    assert_true(recall >= 0.85);
+    assert_true(early > 3 * late);
+    gn_txn_abort(txn);
+    gn_buf_close(&c.key);
+    free_table(t);
+}
+
 static void a_search_ends_when_it_is_canceled(void **state)
 {
     fixture *fx = *state;
@@ -259,6 +358,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(as_many_rows_come_as_match, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(the_way_follows_from_how_many_match, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(own_writes_are_judged, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_filter_that_comes_again_is_remembered, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(rows_that_match_may_be_far, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_search_ends_when_it_is_canceled, fixture_setup, fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
