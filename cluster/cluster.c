@@ -243,8 +243,12 @@ void gn_cluster_table_stats(gn_cluster *c, const gn_table_desc *table, gn_table_
 
 static void add_vindex(gn_vindex_stats *sum, const gn_vindex_stats *one, uint64_t *largest)
 {
-    double recall = (double)sum->recall * (double)sum->vectors + (double)one->recall * (double)one->vectors;
-    bool known = (sum->recall > 0 || sum->vectors == 0) && (one->recall > 0 || one->vectors == 0);
+    /* A group of which nothing is known counts as the others. */
+    float recall = sum->recall > 0 ? sum->recall : one->recall;
+    double both = (double)sum->vectors + (double)one->vectors;
+    if (sum->recall > 0 && one->recall > 0 && both > 0)
+        recall =
+            (float)(((double)sum->recall * (double)sum->vectors + (double)one->recall * (double)one->vectors) / both);
     sum->vectors += one->vectors;
     sum->tail_vectors += one->tail_vectors;
     sum->dead_vectors += one->dead_vectors;
@@ -258,7 +262,7 @@ static void add_vindex(gn_vindex_stats *sum, const gn_vindex_stats *one, uint64_
     sum->link_bytes += one->link_bytes;
     sum->vector_bytes += one->vector_bytes;
     sum->other_bytes += one->other_bytes;
-    sum->recall = known && sum->vectors > 0 ? (float)(recall / (double)sum->vectors) : 0;
+    sum->recall = recall;
     if (one->vectors - one->tail_vectors >= *largest) {
         *largest = one->vectors - one->tail_vectors;
         sum->codes = one->codes;

@@ -66,7 +66,8 @@ void gn_vindex_stats_get(const gn_vindex *index, gn_vindex_stats *out)
     }
     counted += (double)out->tail_vectors;
     found += (double)out->tail_vectors;
-    out->recall = counted > 0 && counted == (double)out->vectors ? (float)(found / counted) : 0;
+    /* Segments too small to be calibrated count as those that were, as long as these are most of it. */
+    out->recall = counted > 0 && 2 * counted >= (double)out->vectors ? (float)(found / counted) : 0;
     gn_vview_release(view);
 }
 

@@ -197,7 +197,7 @@ typedef struct gn_vindex_stats {
     uint64_t build_done, build_total;
     gn_code_kind codes;                                         /* of the largest segment */
     uint64_t code_bytes, link_bytes, vector_bytes, other_bytes; /* disk_bytes by part; codes may be the vectors */
-    float recall; /* of 10 at the default ef, at least and in expectation; 0 = not known */
+    float recall; /* of 10 at the default ef, at least and in expectation, by the calibrated part; 0 = not known */
 } gn_vindex_stats;
 void gn_vindex_stats_get(const gn_vindex *index, gn_vindex_stats *out); /* any thread */
 

@@ -114,6 +114,12 @@ static void calibration_survives_a_restart(void **state)
     assert_int_equal(before.code_bytes + before.link_bytes + before.vector_bytes + before.other_bytes > 0, true);
     assert_true(after.disk_bytes - after.code_bytes - after.link_bytes - after.vector_bytes - after.other_bytes <
                 (uint64_t)GN_SEGMENT_PAGE * 20);
+    for (uint32_t i = 0; i < 300; i++) /* a segment too small to be calibrated */
+        insert_row(f, NULL, N + i, 0, 20, v + (size_t)i * DIM);
+    build(f);
+    gn_vindex_stats_get(f->index, &after);
+    assert_int_equal(after.tail_vectors, 0);
+    assert_true(after.recall > 0.5f && after.recall < 1);
     model_close(&m);
     free(v);
 }
