@@ -608,8 +608,8 @@ static void a_receiver_that_does_not_come_to_it_stops_the_sender(void **state)
     (void)state;
     enum { FRAMES = 100, MIB = 1 << 20 };
     node a, b;
-    node_open(&a, 1, &(gn_mesh_options){.cluster_id = CLUSTER, .queue_bytes = 8 * MIB, .silence_ms = 200});
-    node_open(&b, 2, &(gn_mesh_options){.cluster_id = CLUSTER, .silence_ms = 200});
+    node_open(&a, 1, &(gn_mesh_options){.cluster_id = CLUSTER, .queue_bytes = 8 * MIB, .silence_ms = 1000});
+    node_open(&b, 2, &(gn_mesh_options){.cluster_id = CLUSTER, .silence_ms = 1000});
     introduce(&a, &b);
     inbox_shut(&b, 3, true);
     uint64_t sent = 0;
@@ -624,7 +624,7 @@ static void a_receiver_that_does_not_come_to_it_stops_the_sender(void **state)
     assert_true(inbox_wait(&b, 1, 1));
     gn_event never;
     gn_event_init(&never, a.world);
-    gn_event_wait(&never, gn_now_ns(a.world) + 500000000); /* longer than silence is borne */
+    gn_event_wait(&never, gn_now_ns(a.world) + 1500000000); /* longer than silence is borne */
     inbox_shut(&b, 3, false);
     uint64_t dropped = peer_status(&a, 2).frames_dropped;
     assert_true(inbox_wait(&b, 3, sent - dropped));
