@@ -119,7 +119,6 @@ gn_code gn_cluster_open(gn_world *world, const gn_cluster_options *options, gn_c
     c->split_bytes = options->split_bytes;
     c->split_rate = options->split_rate;
     c->hedge_percent = options->hedge_percent;
-    c->merges = options->merges;
     c->merge_bytes = options->merge_bytes;
     c->merge_calm_ns = UINT64_C(60000000000);
     c->merge_most = (uint64_t)256 << 20;

@@ -43,7 +43,6 @@ typedef struct gn_cluster_options {
     uint64_t split_bytes;           /* a group whose rows take more is split in two; 0 = never */
     uint64_t split_rate;            /* and one with more log entries a second, for half a minute or so; 0 = never */
     unsigned hedge_percent;         /* of reads on other nodes: so many may be asked of a second replica; 0 = none */
-    bool merges;                    /* groups may be merged: for tests, until docs/cluster.md says otherwise */
     uint64_t merge_bytes;           /* and neighbours that splits have left with less together are; 0 = never */
     gn_account *account;            /* caches, indexes and what is in flight charge here */
     /* The process must end: the log's disk failed. Called once, from any thread. */

@@ -47,7 +47,6 @@ struct gn_cluster {
     uint64_t split_bytes;           /* a group that is larger is split; 0 = none is */
     uint64_t split_rate;            /* and one that is busier */
     unsigned hedge_percent;         /* of reads elsewhere that may be asked of a second replica, too */
-    bool merges;                    /* groups may be merged */
     uint64_t merge_bytes;           /* neighbours that have less together are merged; 0 = none are */
     _Atomic uint64_t merge_calm_ns; /* when it has been so for so long */
     struct {
@@ -112,6 +111,9 @@ void gn_group_release(gn_cluster *cluster, gn_shard *replica); /* NULL is fine *
 /* The replica was removed from its group: closes it, and removes it with its log. GN_OBJECT_IN_USE: it is leaving, but
  * is held yet: call again. From a strand. */
 gn_code gn_group_drop(gn_cluster *cluster, uint64_t id, gn_error *err);
+/* It is a member again, before it could be closed: it is used as before. False: it is not leaving. From the strand that
+ * has it leave. */
+bool gn_group_stay(gn_cluster *cluster, uint64_t id);
 /* The group has ended: the same, and no replica of it is ever made here again. */
 gn_code gn_group_end(gn_cluster *cluster, uint64_t id, gn_error *err);
 /* The groups that have ended and have a replica here, leaving or not, that is due: `after_ns` after they were first

@@ -310,6 +310,19 @@ static bool mark_leaving(gn_cluster *c, uint64_t id, gn_shard **shard)
     return free_to_go;
 }
 
+bool gn_group_stay(gn_cluster *c, uint64_t id)
+{
+    pthread_mutex_lock(&c->lock);
+    gn_local_group *g = find(c, id);
+    bool stays = g && g->leaving;
+    if (stays) {
+        g->leaving = false;
+        gn_shard_stays(g->shard);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return stays;
+}
+
 static void take_out(gn_cluster *c, uint64_t id)
 {
     pthread_mutex_lock(&c->lock);

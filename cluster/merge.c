@@ -1,6 +1,5 @@
-#include "cluster/merge_private.h"
-
 #include "base/assert.h"
+#include "cluster/merge_private.h"
 
 #include <stdlib.h>
 

@@ -26,6 +26,7 @@ enum { REQUEST_VERSION = GN_FORMAT_MERGE, WARDENS_PIECES = 16 };
 #define PAUSE_NS 10000000u
 #define ENDED_NS 15000000000u
 #define NO_HOLD_NS 3000000000u
+#define LONG_PREPARED_NS 2000000000u
 
 typedef enum merge_request {
     ASK_STATE = 1,
@@ -396,6 +397,17 @@ static gn_code take(merging *m, gn_error *err)
     return code;
 }
 
+/* Once the victim is sealed its rows wait until nobody is prepared in the survivor. Who has been for long may wait for
+ * a group that cannot be reached. */
+static gn_code have_sealed(merging *m, gn_error *err)
+{
+    if (gn_shard_undecided_for(m->shard) < LONG_PREPARED_NS)
+        return ask_seal(m->c, m->id, &m->own, false, err);
+    return gn_error_set(err, GN_OBJECT_IN_USE,
+                        "a transaction that is prepared in group %" PRIu64 " has waited for its decision for long",
+                        m->id);
+}
+
 static gn_code go_on(merging *m, unsigned pieces, gn_error *err)
 {
     gn_code code = gn_slots_now(m->c, m->shard, &m->own, err);
@@ -403,7 +415,7 @@ static gn_code go_on(merging *m, unsigned pieces, gn_error *err)
         return code;
     gn_shard_merge_cursor(m->shard, &m->at);
     if (m->at.len == 0) {
-        code = ask_seal(m->c, m->id, &m->own, false, err);
+        code = have_sealed(m, err);
         /* Refused, or there is nobody who could be asked any more. Anything else is tried again. */
         if (code == GN_OBJECT_IN_USE || code == GN_NOT_IN_STATE || code == GN_UNAVAILABLE)
             code = call_off(m, code, err);
@@ -697,11 +709,6 @@ static gn_code begin(gn_cluster *c, gn_shard *shard, uint64_t victim_id, uint64_
 
 static gn_code may_merge(gn_cluster *c, gn_error *err)
 {
-    if (!c->merges) {
-        gn_error_set(err, GN_FEATURE, "groups cannot be merged yet");
-        gn_error_hint(err, "docs/cluster.md says what is missing.");
-        return GN_FEATURE;
-    }
     if (gn_cluster_is_at(c, GN_SINCE_MERGES))
         return gn_meta_refresh(c, false, err);
     gn_error_set(err, GN_NOT_IN_STATE, "groups cannot be merged while the cluster is at an older version");
@@ -771,7 +778,8 @@ static bool may_go(gn_cluster *c, uint64_t group)
     gn_shard *shard = gn_group_hold(c, group);
     if (shard)
         gn_shard_slots(shard, &own);
-    bool applied = !shard || own.into || (sealed && own.generation + 1 >= sealed); /* no shard: it is leaving */
+    bool applied = !shard || own.into || (sealed && own.generation + 1 >= sealed) /* no shard: it is leaving */
+                   || !gn_replica_has_begun(shard); /* it came too late to be given anything */
     gn_group_release(c, shard);
     return applied && !gn_split_has_left(c, group);
 }

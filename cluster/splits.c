@@ -202,21 +202,30 @@ static uint32_t first_end(const gn_distribution *d, const gn_group_place *row)
 
 /* Who splits keeps the lower slots. (Numbers of groups tell nothing: each node has a block of them to give.) */
 
+/* May the one come out of the other, or have done so? As long as nothing was merged, only within the slots of one of
+ * the groups that the table was made with: others need not wait for each other. */
+static bool may_be_parent(const gn_placement *p, const gn_group_place *lower, const gn_group_place *row)
+{
+    if (lower->distribution_id != row->distribution_id || lower->slot_lo >= row->slot_lo)
+        return false;
+    const gn_distribution *d = gn_placement_distribution(p, row->distribution_id);
+    return d->merged || row->slot_lo < first_end(d, lower);
+}
+
 /* A replica that the group may be split off yet: it has not applied all splits and merges that the placement knows of.
  * Where only splits are known, and no generation, its slots tell: it has still slots of that group, or may have. */
 static bool is_behind(const gn_placement *p, const gn_local_group *g, const gn_group_place *row)
 {
     gn_slots own;
     const gn_group_place *older = gn_placement_group(p, g->id);
-    if (!older || older->distribution_id != row->distribution_id || older->slot_lo >= row->slot_lo)
+    if (!older || !may_be_parent(p, older, row))
         return false;
     gn_shard_slots(g->shard, &own);
     if (older->generation)
         return own.generation < older->generation;
     if (own.generation)
         return own.lo <= row->slot_lo && row->slot_lo < own.hi;
-    return older->slot_lo < row->slot_lo &&
-           row->slot_lo < first_end(gn_placement_distribution(p, row->distribution_id), older);
+    return row->slot_lo < first_end(gn_placement_distribution(p, row->distribution_id), older);
 }
 
 /* A group of lower slots is to have a replica here that is not open yet: that may be its parent. */
@@ -225,8 +234,7 @@ static bool lacks_lower(gn_cluster *c, const gn_placement *p, const gn_group_pla
     bool lacks = false;
     for (uint32_t i = 0; i < p->n_groups && !lacks; i++) {
         const gn_group_place *lower = &p->groups[i];
-        if (lower->distribution_id != row->distribution_id || lower->slot_lo >= row->slot_lo ||
-            !gn_group_has_member(lower, gn_net_self(c->world)))
+        if (!may_be_parent(p, lower, row) || !gn_group_has_member(lower, gn_net_self(c->world)))
             continue;
         gn_shard *shard = gn_group_hold(c, lower->id);
         lacks = !shard;
@@ -258,8 +266,7 @@ static bool makes_child(const gn_cluster *c, const gn_slots *own)
     return false;
 }
 
-/* It is a member of its group: an empty one that waits for a leader is none. */
-static bool has_begun(gn_shard *shard)
+bool gn_replica_has_begun(gn_shard *shard)
 {
     gn_raft_status *s = gn_xcalloc(1, sizeof *s);
     gn_raft_status_get(gn_shard_raft_group(shard), s);
@@ -276,7 +283,7 @@ static bool is_wanted(gn_cluster *c, uint64_t child)
     bool elsewhere = row && !gn_group_has_member(row, gn_net_self(c->world)), ended = gn_placement_has_ended(p, child);
     gn_placement_release(p);
     gn_shard *shard = gn_group_hold(c, child);
-    bool begun = shard && has_begun(shard);
+    bool begun = shard && gn_replica_has_begun(shard);
     gn_group_release(c, shard);
     return !elsewhere && !ended && !begun;
 }
@@ -316,7 +323,7 @@ static bool open_child(gn_cluster *c, const gn_local_group *g, const gn_slots *o
     if (code == GN_OK && !there && !must)
         return true;
     gn_shard *child = gn_group_hold(c, own->child);
-    if (code == GN_OK && child && there && has_begun(child))
+    if (code == GN_OK && child && there && gn_replica_has_begun(child))
         code = gn_shard_remove(path, &err);   /* it came by a snapshot before */
     else if (code == GN_OK && child && there) /* never to be thrown away: there may be no other copy */
         code = gn_error_set(&err, GN_OBJECT_IN_USE, "an empty replica stands in its place");

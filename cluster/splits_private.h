@@ -25,6 +25,9 @@ gn_code gn_split_adopt_child(gn_cluster *cluster, uint64_t child, const char *di
 /* The parent's replica here has not applied the split yet: the child's is about to come from its own files. */
 bool gn_split_is_to_come(gn_cluster *cluster, const gn_placement *placement, const gn_group_place *row);
 
+/* It is a member of its group: an empty one that waits for a leader is none. */
+bool gn_replica_has_begun(gn_shard *shard);
+
 /* There are files in the directory of the group's replica that another group's replica here is to be made of. */
 bool gn_split_has_left(gn_cluster *cluster, uint64_t group);
 

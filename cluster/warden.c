@@ -260,6 +260,11 @@ static void drop_removed(gn_warden *w, const gn_placement *p)
         w->leaving = removed;
         gn_log_info("cluster", "removing a replica that has moved away", GN_KV_U64("group", removed));
     }
+    const gn_group_place *leaving = w->leaving ? gn_placement_group(p, w->leaving) : NULL;
+    if (leaving && gn_group_has_member(leaving, gn_net_self(c->world)) && gn_group_stay(c, w->leaving)) {
+        gn_log_info("cluster", "a replica that was to be removed is wanted again", GN_KV_U64("group", w->leaving));
+        w->leaving = 0;
+    }
     if (w->leaving) {
         gn_error err = {0};
         gn_code code = gn_group_drop(c, w->leaving, &err);

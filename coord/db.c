@@ -29,6 +29,7 @@ static gn_code open_cluster(gn_db *db, const gn_db_options *options, gn_error *e
                                   .copy_bytes_per_second = options->copy_bytes_per_second,
                                   .split_bytes = options->split_bytes,
                                   .split_rate = options->split_rate,
+                                  .merge_bytes = options->merge_bytes,
                                   .hedge_percent = options->hedge_percent,
                                   .block_cache_bytes = clamp(memory / 8, 4 * MB, 1024 * MB),
                                   .memtable_bytes = clamp(memory / 16, 4 * MB, 128 * MB),

@@ -18,6 +18,7 @@ typedef struct gn_db_options {
     uint64_t copy_bytes_per_second;  /* of a replica that comes here; 0 = 100 MiB */
     uint64_t split_bytes;            /* a group whose rows take more is split in two; 0 = never */
     uint64_t split_rate;             /* and one with more commits a second; 0 = never */
+    uint64_t merge_bytes;            /* neighbours with less together are merged, if splits made them; 0 = never */
     unsigned hedge_percent;          /* of reads on other nodes: so many may be asked of a second replica; 0 = none */
     uint64_t statement_memory_bytes; /* 0 = a quarter of memory_limit */
     /* This node's place in its cluster, as gn_cluster_options has it. */

@@ -184,6 +184,7 @@ static gn_code open_db(node *n, gn_error *err)
                                    .copy_bytes_per_second = (uint64_t)n->config.copy_rate_mb << 20,
                                    .split_bytes = (uint64_t)n->config.group_split_mb << 20,
                                    .split_rate = (uint64_t)n->config.group_split_rate,
+                                   .merge_bytes = (uint64_t)n->config.group_merge_mb << 20,
                                    .hedge_percent = (unsigned)n->config.hedge_percent,
                                    .statement_memory_bytes = (uint64_t)n->config.statement_memory_mb << 20,
                                    .identity = &n->member.identity,

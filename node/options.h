@@ -29,6 +29,8 @@
     I(group_split_mb, 0, 0, 1 << 30, "MiB", "a group of a spread table with more is split in two; 0 is never")       \
     I(group_split_rate, 0, 0, 1 << 30, "commits/s",                                                                  \
       "a group of a spread table with more for half a minute is split in two; 0 is never")                           \
+    I(group_merge_mb, 0, 0, 256, "MiB",                                                                              \
+      "neighbouring groups of a split table that have less together are merged into one; 0 is never")                \
     I(hedge_percent, 5, 0, 50, "%",                                                                                  \
       "of reads on other nodes, so many may be asked of a second replica when the first is slow; 0 is none")         \
     I(shutdown_grace_s, 10, 0, 3600, "seconds", "after SIGTERM running statements have so long to end")              \

@@ -118,13 +118,13 @@ const gn_ctl_command gn_ctl_commands[] = {
      .run = gn_cmd_split},
     {.name = "merge",
      .args = "GROUP",
-     .summary = "Merges a small group into its neighbour (refused in this version)",
+     .summary = "Merges a small group into its neighbour",
      .text =
-         "Refused in this version: docs/cluster.md says why. "
          "The group's rows are copied, with their history, into the group that has the slots beside its own, and the "
          "group ends; returns when the placement says so. Statements on its rows wait meanwhile, a second for some "
          "tens of MiB; transactions that were open over it are told to be run again (40001). It is for small groups: "
-         "one of more than 256 MiB is refused. Refused, too, while an earlier split or merge of either is not "
+         "one of more than 256 MiB, older versions of rows included, is refused. Refused, too, while an earlier split "
+         "or merge of either is not "
          "finished, and if transactions over several groups do not let it in for a second: nothing is changed then. "
          "What does not come to its end in time goes on by itself.",
      OWN(GN_OPT_INTO),

@@ -162,6 +162,14 @@ void gn_shard_leaves(gn_shard *shard)
     shard->leaves = true;
     gn_wait_room_wake(&shard->applied, UINT64_MAX);
     pthread_mutex_unlock(&shard->applied.lock);
+    pthread_mutex_lock(&shard->prepared.room.lock);
+    gn_wait_room_wake(&shard->prepared.room, UINT64_MAX);
+    pthread_mutex_unlock(&shard->prepared.room.lock);
+}
+
+void gn_shard_stays(gn_shard *shard)
+{
+    shard->leaves = false;
 }
 
 static gn_code await_applied(gn_shard *shard, uint64_t index, const gn_patience *patience)

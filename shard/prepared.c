@@ -488,6 +488,10 @@ static gn_code await(gn_prepared_list *list, gn_prepared *p, const gn_patience *
     bool tells = overdue(list, p->since_ns, &p->told_ns);
     gn_code code = gn_shard_failed(list->shard);
     gn_counter_add(list->shard->metrics.decision_waits, 1);
+    if (code == GN_OK && list->shard->leaves) /* it does not hear of the decision any more */
+        return gn_error_set(err, GN_SERIALIZATION,
+                            "could not serialize access: this replica of group %llu has been removed",
+                            (unsigned long long)list->shard->group_id);
     if (code == GN_OK)
         code = gn_wait_room_wait(&list->room, 0, patience);
     if (tells) {
@@ -658,6 +662,18 @@ static void tell_waiting(gn_prepared_list *list, bool all)
 void gn_prepared_tell_overdue(gn_prepared_list *list)
 {
     tell_waiting(list, false);
+}
+
+uint64_t gn_shard_undecided_for(gn_shard *shard)
+{
+    gn_prepared_list *list = &shard->prepared;
+    uint64_t now = gn_now_ns(shard->world), longest = 0;
+    pthread_mutex_lock(&list->room.lock);
+    for (const gn_prepared *p = list->first; p; p = p->next)
+        if (!p->decided && now - p->since_ns >= longest)
+            longest = now - p->since_ns + 1;
+    pthread_mutex_unlock(&list->room.lock);
+    return longest;
 }
 
 void gn_shard_tell_unresolved(gn_shard *shard)

@@ -107,8 +107,9 @@ gn_code gn_shard_tell_applied(gn_shard *shard, gn_node_id to, uint64_t *index, g
 /* At the replica. From a strand. */
 gn_code gn_shard_await_applied(gn_shard *shard, uint64_t index, const _Atomic bool *cancel);
 /* This replica is none of its group's any more, and is to be closed: it hears of no leader and of no entry. Who waits
- * for one to read is told GN_NO_OBJECT, and asks elsewhere. Any thread. */
+ * for one to read is told GN_NO_OBJECT, and asks elsewhere; who waits for a decision, GN_SERIALIZATION. Any thread. */
 void gn_shard_leaves(gn_shard *shard);
+void gn_shard_stays(gn_shard *shard); /* it has been made a member again */
 /* The same for a request that only waits for the log, without a strand to wait on: then true, and `done` runs once, on
  * any thread, perhaps before this returns, and must not block. False: gn_shard_serve is to be called. request: borrowed
  * until this returns. */
@@ -130,6 +131,9 @@ void gn_shard_use_clock(gn_shard *shard);
 /* Calls `unresolved` for what waits for a decision now, however short: after a start, when the coordinators that this
  * node was are known to be gone. At most some dozens at once; the rest comes in time. */
 void gn_shard_tell_unresolved(gn_shard *shard);
+
+/* So long has the oldest transaction that is not decided been prepared here, in ns; 0: none is. */
+uint64_t gn_shard_undecided_for(gn_shard *shard);
 
 /* What garbage collection may remove is older than every open transaction's SCN and the retention. Runs a full
  * compaction (tests, VACUUM). */

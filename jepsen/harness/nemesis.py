@@ -560,7 +560,7 @@ class _Controlled(Nemesis):
     def _groups(self):
         """[(group, [identity])], and the identities of active nodes."""
         node = self.rng.choice(self.cluster.nodes)
-        rows = node.query("SELECT id, members FROM gnomon_groups ORDER BY id")
+        rows = node.query("SELECT id, members FROM gnomon_groups WHERE members <> '' ORDER BY id")  # others have ended
         nodes = node.query("SELECT id FROM gnomon_nodes WHERE state = 'active' ORDER BY id")
         if not rows or not nodes:
             return None, None
@@ -627,6 +627,21 @@ class Split(_Controlled):
         return self._told("split", group, *at, "--no-wait")
 
 
+class Merge(Split):
+    """Groups are split and merged again, with the neighbour below or above, now and then before they have settled."""
+
+    def disrupt(self):
+        if self.rng.random() < 0.4:
+            return super().disrupt()
+        rows = self.rng.choice(self.cluster.nodes).query(
+            "SELECT id FROM gnomon_groups WHERE distribution > 0 ORDER BY distribution, slot_lo")
+        if not rows:
+            return "nothing: nobody tells who has what"
+        at = self.rng.randrange(len(rows))
+        into = [] if self.rng.random() < 0.5 or len(rows) < 2 else ["--into", rows[at - 1 if at else 1][0]]
+        return self._told("merge", rows[at][0], *into)
+
+
 NEMESES = {
     "none": None, "kill": Kill, "kill-leader": KillLeader, "stop": Stop, "pause": Pause,
     "partition-one": Partition, "partition-halves": Partition, "partition-ring": Partition, "partition-oneway": Partition,
@@ -634,6 +649,7 @@ NEMESES = {
     "peer-delay": PeerDelay, "peer-frames": PeerFrames, "peer-reset": PeerReset, "peer-half-open": PeerHalfOpen,
     "clock": Clock, "strobe": Strobe, "disk-full": DiskFull, "bitflip": BitFlip,
     "membership": Membership, "transfer": Transfer, "move": Move, "drain": Drain, "split": Split,
+    "merge": Merge,
 }
 
 

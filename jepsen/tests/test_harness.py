@@ -94,7 +94,7 @@ class Nemeses(unittest.TestCase):
 
     def test_what_cannot_be_done_says_so(self):
         one = types.SimpleNamespace(nodes=self.cluster.nodes[:1])
-        for name in ("partition-one", "membership", "move", "split"):
+        for name in ("partition-one", "membership", "move", "split", "merge"):
             with self.assertRaises(nemesis.Unsupported):
                 nemesis.make(name, one, random.Random(1))
 

@@ -35,11 +35,8 @@ static gn_shard *replica_of(uint64_t group)
 static void open_cluster(void)
 {
     gn_error err = {0};
-    gn_cluster_options options = {.data_dir = dir,
-                                  .split_bytes = split_bytes,
-                                  .split_rate = split_rate,
-                                  .merge_bytes = merge_bytes,
-                                  .merges = true};
+    gn_cluster_options options = {
+        .data_dir = dir, .split_bytes = split_bytes, .split_rate = split_rate, .merge_bytes = merge_bytes};
     world = gn_world_real_create(&(gn_world_options){.threads = 2, .node_id = 7});
     gn_code code = gn_cluster_open(world, &options, &cluster, &err);
     assert_string_equal(err.message, "");
@@ -828,6 +825,27 @@ static void await_removed(uint64_t group, const char *path)
     assert_int_equal(access(path, F_OK), -1);
 }
 
+/* It is held while it should go, and then made a member again: it stays, and is used as before. */
+static void a_replica_that_is_wanted_again_stays(void **state)
+{
+    (void)state;
+    gn_error err = {0};
+    gn_group_place widest;
+    uint64_t group = widest_group(make_table()->distribution_id, &widest);
+    fill();
+    gn_shard *held = gn_group_hold(cluster, group);
+    assert_non_null(held);
+    assert_false(gn_group_stay(cluster, group));
+    assert_int_equal(gn_group_drop(cluster, group, &err), GN_OBJECT_IN_USE);
+    assert_null(gn_group_hold(cluster, group));
+    assert_int_equal(gn_group_open(cluster, group, NULL, 0, &err), GN_OBJECT_IN_USE);
+    assert_true(gn_group_stay(cluster, group));
+    assert_int_equal(gn_group_open(cluster, group, NULL, 0, &err), GN_OK);
+    gn_group_release(cluster, held);
+    assert_total();
+    assert_true(transfer(0, 1, 10));
+}
+
 /* The victim's files go, over a restart too, and it does not come back. */
 static void a_group_that_has_ended_is_removed(void **state)
 {
@@ -902,10 +920,12 @@ static void what_is_to_be_split_off_yet_is_known(void **state)
                      GN_OK);
     assert_int_equal(gn_cluster_distribution(cluster, SHARDS, 1, &distribution, &err), GN_OK);
     gn_placement *p = gn_meta_placement(cluster), said = *p;
-    const gn_distribution *d = gn_placement_distribution(p, distribution);
+    gn_distribution d = *gn_placement_distribution(p, distribution);
+    said.distributions = &d;
+    said.n_distributions = 1;
     said.groups = calloc(p->n_groups + 1, sizeof *said.groups);
     memcpy(said.groups, p->groups, p->n_groups * sizeof *said.groups);
-    gn_group_place *parent = &said.groups[d->first], *missing = &said.groups[p->n_groups];
+    gn_group_place *parent = &said.groups[d.first], *missing = &said.groups[p->n_groups];
     gn_group_place child = {.id = (uint64_t)first, /* below its parent's: each node gives numbers of its own */
                             .distribution_id = distribution,
                             .slot_lo = parent->slot_hi,
@@ -914,7 +934,9 @@ static void what_is_to_be_split_off_yet_is_known(void **state)
                             .members = {gn_net_self(world)},
                             .changes = GN_SPLIT_CHANGES};
     assert_false(gn_split_is_to_come(cluster, &said, &child));
-    parent->generation = 2; /* it has taken a neighbour in, and split where that began: the slots are as before */
+    parent->generation = 2;
+    assert_false(gn_split_is_to_come(cluster, &said, &child)); /* without merges nobody gets others' first slots */
+    d.merged = true; /* it has taken a neighbour in, and split where that began: the slots are as before */
     assert_true(gn_split_is_to_come(cluster, &said, &child));
     child.changes = GN_MERGED_CHANGES; /* made otherwise */
     assert_false(gn_split_is_to_come(cluster, &said, &child));
@@ -1114,6 +1136,7 @@ int main(void)
         TEST(a_merge_is_finished_after_a_crash),
         TEST(a_victim_that_was_recovered_goes_on),
         TEST(what_is_too_large_is_not_merged),
+        TEST(a_replica_that_is_wanted_again_stays),
         TEST(a_group_that_has_ended_is_removed),
         TEST(what_others_want_is_not_removed_with_a_group),
         TEST(what_is_to_be_split_off_yet_is_known),

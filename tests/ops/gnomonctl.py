@@ -408,7 +408,11 @@ def test_split(c):
     expect("meta group" in c.ctl("split", "1", code=FAILED).stderr, "the meta group")
     expect("no group 999" in c.ctl("split", "999", code=FAILED).stderr, "an unknown group")
     until(c.is_well, "it is well")
-    expect("cannot be merged yet" in c.ctl("merge", str(document["child"]), code=FAILED).stderr, "no merge")
+    expect("meta group" in c.ctl("merge", "1", code=FAILED).stderr, "the meta group")
+    until(lambda: c.ctl("merge", str(document["child"]), code=None).returncode == 0, "it is merged")
+    equal(c.sql("SELECT count(*), sum(n) FROM s"), [(2000, done[0])], "rows after a merge")
+    expect(c.ask("check", "s")["same"], "the replicas are the same after a merge")
+    until(c.is_well, "it is well after a merge")
 
 
 def test_a_silent_node_is_listed(c):

@@ -81,7 +81,6 @@ static void open_node(void *arg)
     gn_error err = {0};
     gn_cluster *cluster = NULL;
     gn_cluster_options options = {.data_dir = n->dir,
-                                  .merges = true,
                                   .hedge_percent = 50,
                                   .merge_bytes = n->t->seed % 16 == 4 ? 1 << 20 : 0,
                                   .identity = &n->identity,
