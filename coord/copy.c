@@ -69,6 +69,16 @@ static gn_code read_encoding(gn_copy *c, const gn_ast_option *o)
     return fail(c, o->position, GN_INVALID_PARAMETER);
 }
 
+static gn_code read_commit_every(gn_copy *c, const gn_ast_option *o)
+{
+    if (!o->value || o->value->kind != GN_A_INTEGER || o->value->integer < 1) {
+        gn_error_set(c->err, GN_INVALID_PARAMETER, "COPY commit_every must be a number of rows, at least 1");
+        return fail(c, o->position, GN_INVALID_PARAMETER);
+    }
+    c->commit_every = (uint64_t)o->value->integer;
+    return GN_OK;
+}
+
 typedef struct given {
     bool format, delimiter, null, quote, escape;
     const gn_ast_option *force_quote, *force_null, *force_not_null;
@@ -89,6 +99,8 @@ static gn_code read_option(gn_copy *c, const gn_ast_option *o, given *g)
         return read_encoding(c, o);
     if (strcmp(o->name, "freeze") == 0)
         return boolean(c, o, &ignored);
+    if (strcmp(o->name, "commit_every") == 0)
+        return read_commit_every(c, o);
     if (strcmp(o->name, "header") == 0) {
         c->match_header = word_is(o, "match");
         return c->match_header ? (c->header = true, GN_OK) : boolean(c, o, &c->header);
@@ -154,6 +166,8 @@ static gn_code check_csv(gn_copy *c, const given *g)
 static gn_code check_options(gn_copy *c, const given *g)
 {
     bool csv = c->format == GN_COPY_CSV, binary = c->format == GN_COPY_BINARY;
+    if (c->commit_every && !c->ast->from)
+        return refuse(c, GN_FEATURE, "COPY commit_every only available using COPY FROM");
     if (binary && g->delimiter)
         return refuse(c, GN_SYNTAX, "cannot specify DELIMITER in BINARY mode");
     if (binary && g->null)
@@ -288,6 +302,8 @@ gn_code gn_run_copy(gn_session *s, gn_portal *p, const gn_ast_copy *ast, gn_erro
         code = read_option(&c, &ast->options.items[i], &g);
     if (code == GN_OK)
         code = check_options(&c, &g);
+    if (code == GN_OK && c.commit_every)
+        code = gn_session_refuse_block(s, "COPY with commit_every", err);
     if (code == GN_OK && ast->table.name)
         code = open_target(&c, &g);
     if (code != GN_OK) {
@@ -295,8 +311,10 @@ gn_code gn_run_copy(gn_session *s, gn_portal *p, const gn_ast_copy *ast, gn_erro
         return code;
     }
     p->talked = true;
+    const gn_table_desc *kept = c.commit_every ? gn_table_desc_retain(c.table) : NULL; /* outlives its transaction */
     code = ast->from ? gn_copy_in(&c) : gn_copy_out(&c);
     snprintf(p->tag, sizeof p->tag, "COPY %llu", (unsigned long long)c.n_rows);
     gn_table_info_release(c.info);
+    gn_table_desc_release(kept);
     return code;
 }

@@ -58,6 +58,19 @@ static gn_code at_column(copy_reader *r, uint32_t column, gn_bytes text, gn_code
 
 /* ---- rows ---- */
 
+/* What has come so far is committed, and the rest goes on in another transaction, of the same table. */
+static gn_code commit_so_far(gn_copy *c)
+{
+    gn_code code = gn_session_commit_part(c->s, c->err);
+    if (code != GN_OK)
+        return code;
+    c->n_committed = c->n_rows;
+    const gn_table_desc *now = gn_dtxn_table(c->s->txn, c->table->id);
+    if (now && now->version == c->table->version && now->data_epoch == c->table->data_epoch)
+        return GN_OK;
+    return gn_error_set(c->err, GN_NOT_IN_STATE, "table \"%s\" has been changed meanwhile", c->table->name);
+}
+
 static gn_code keep_row(copy_reader *r)
 {
     gn_copy *c = r->c;
@@ -77,6 +90,8 @@ static gn_code keep_row(copy_reader *r)
         code = gn_dtxn_insert(c->s->txn, c->table, r->row, c->err);
     if (code == GN_OK)
         c->n_rows++;
+    if (code == GN_OK && c->commit_every && c->n_rows - c->n_committed == c->commit_every)
+        code = commit_so_far(c);
     return code;
 }
 
@@ -303,6 +318,8 @@ gn_code gn_copy_in(gn_copy *c)
         code = sink->copy_in(sink->ctx, c->format == GN_COPY_BINARY, c->n_columns);
     if (code == GN_OK)
         code = c->format == GN_COPY_BINARY ? read_binary(&r) : read_lines(&r);
+    if (code != GN_OK && c->n_committed)
+        gn_error_hint(c->err, "%llu rows before that have been committed.", (unsigned long long)c->n_committed);
     gn_copy_input_close(&r.in);
     gn_arena_destroy(r.arena);
     return code;

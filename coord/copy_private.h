@@ -23,6 +23,8 @@ typedef struct gn_copy {
     bool *force_quote, *force_null, *force_not_null; /* by data column; NULL: none */
     gn_expr *where;                                  /* over a row's values as parameters; NULL: none */
     uint64_t n_rows;
+    uint64_t commit_every; /* rows; 0: with the transaction */
+    uint64_t n_committed;  /* rows read so far when it last did */
 } gn_copy;
 
 gn_code gn_copy_in(gn_copy *c);

@@ -172,6 +172,9 @@ void gn_session_start_over(gn_session *s); /* the same after such an error: the 
 bool gn_portal_lost(const gn_portal *p, gn_code code);
 /* Ends the transaction; the block is NONE afterwards. Portals go with it. */
 gn_code gn_session_commit(gn_session *s, gn_error *err);
+/* In the midst of a statement that is no part of a block: what it has written is committed, and it goes on in another
+ * transaction. After an error there is none. */
+gn_code gn_session_commit_part(gn_session *s, gn_error *err);
 void gn_session_rollback(gn_session *s);
 /* After an error: an explicit block fails, anything else is rolled back. */
 void gn_session_fail(gn_session *s);

@@ -280,6 +280,16 @@ gn_code gn_session_commit(gn_session *s, gn_error *err)
     return code;
 }
 
+gn_code gn_session_commit_part(gn_session *s, gn_error *err)
+{
+    gn_scn scn;
+    gn_dtxn *txn = s->txn;
+    s->txn = NULL;
+    s->alone = false;
+    gn_code code = gn_dtxn_commit(txn, &scn, err);
+    return code == GN_OK ? gn_session_need_txn(s, NULL, err) : code;
+}
+
 static void abort_txn(gn_session *s)
 {
     gn_portals_end_runs(s);

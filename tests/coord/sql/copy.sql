@@ -74,3 +74,40 @@ copy c (id, name) from stdin;
 select count(*) from c;
 rollback;
 select count(*) from c;
+
+--! differs
+create table many (id int primary key, n int check (n < 10)) with (shards = 2);
+copy many from stdin with (commit_every 2);
+1	1
+2	2
+3	3
+4	4
+5	50
+6	6
+\.
+select * from many order by id;
+copy many from stdin (format csv, commit_every 3, header);
+id,n
+11,1
+12,1
+13,1
+14,1
+\.
+select count(*), max(id) from many;
+copy many from stdin (commit_every 2);
+21	1
+22	1
+11	1
+\.
+select count(*), max(id) from many;
+copy many from stdin (commit_every 0);
+\.
+copy many from stdin (commit_every 'x');
+\.
+copy many to stdout (commit_every 2);
+begin;
+copy many from stdin (commit_every 2);
+\.
+rollback;
+drop table many;
+--! same
