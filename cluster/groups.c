@@ -454,17 +454,25 @@ static uint64_t group_of_name(const char *name, bool *gone)
     return *end == '\0' || *gone ? id : 0;
 }
 
-gn_code gn_group_directories(const gn_cluster *c, uint64_t **out, size_t *n, gn_error *err)
+/* NULL with GN_OK: there is none yet. */
+static gn_code open_groups_directory(const gn_cluster *c, DIR **dir, gn_error *err)
 {
     char path[4096];
+    gn_code code = gn_group_path(c, 0, path, sizeof path, err);
+    *dir = code == GN_OK ? opendir(path) : NULL;
+    if (code == GN_OK && !*dir && errno != ENOENT)
+        code = gn_error_errno(err, GN_IO, errno, "could not read the directory \"%s\"", path);
+    return code;
+}
+
+gn_code gn_group_directories(const gn_cluster *c, uint64_t **out, size_t *n, gn_error *err)
+{
+    DIR *dir;
     *out = NULL;
     *n = 0;
-    gn_code code = gn_group_path(c, 0, path, sizeof path, err);
-    DIR *dir = code == GN_OK ? opendir(path) : NULL;
+    gn_code code = open_groups_directory(c, &dir, err);
     if (!dir)
-        return code == GN_OK && errno != ENOENT
-                   ? gn_error_errno(err, GN_IO, errno, "could not read the directory \"%s\"", path)
-                   : code;
+        return code;
     for (const struct dirent *e; (e = readdir(dir));) {
         bool gone = false;
         uint64_t id = group_of_name(e->d_name, &gone);
@@ -491,13 +499,10 @@ static void open_left(gn_cluster *c, uint64_t id)
 
 gn_code gn_groups_open_left(gn_cluster *c, gn_error *err)
 {
-    char path[4096];
-    gn_code code = gn_group_path(c, 0, path, sizeof path, err);
-    DIR *dir = code == GN_OK ? opendir(path) : NULL;
+    DIR *dir;
+    gn_code code = open_groups_directory(c, &dir, err);
     if (!dir)
-        return code == GN_OK && errno != ENOENT
-                   ? gn_error_errno(err, GN_IO, errno, "could not read the directory \"%s\"", path)
-                   : code;
+        return code;
     gn_placement *p = gn_meta_placement(c);
     for (const struct dirent *e; code == GN_OK && (e = readdir(dir));) {
         bool gone = false;
