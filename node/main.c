@@ -207,9 +207,10 @@ static gn_code open_listeners(node *n, gn_error *err)
     char host[256];
     int port;
     gn_code code = gn_config_loopback("listen", n->config.listen, host, sizeof host, &port, err);
+    gn_server_limits limits = {.connections = (uint32_t)n->config.max_connections,
+                               .busy_poll_us = (uint64_t)n->config.busy_poll_us};
     if (code == GN_OK)
-        code = gn_server_open(&n->loop, n->member.world, n->db, host, port, (uint32_t)n->config.max_connections,
-                              &n->server, err);
+        code = gn_server_open(&n->loop, n->member.world, n->db, host, port, &limits, &n->server, err);
     if (code != GN_OK || !n->config.http_listen[0])
         return code;
     n->state.db = n->db;

@@ -34,6 +34,8 @@
     I(hedge_percent, 5, 0, 50, "%",                                                                                  \
       "of reads on other nodes, so many may be asked of a second replica when the first is slow; 0 is none")         \
     I(shutdown_grace_s, 10, 0, 3600, "seconds", "after SIGTERM running statements have so long to end")              \
+    I(busy_poll_us, 50, 0, 1000, "microseconds",                                                                     \
+      "the next statement of a client that asks again at once is so long waited for without sleeping; 0 is never")   \
     I(threads, 0, 0, 256, "threads", "that drain the internal queues; 0 is one for each core, at least 2")           \
     E(log_level, "info", "debug|info|warn|error|off", "least level of log lines; they go to standard error")         \
     E(log_format, "text", "text|json", "form of log lines")

@@ -37,6 +37,7 @@ struct gn_server {
     gn_db *db;
     uv_poll_t poll;
     uv_async_t wake;
+    gn_busy_poll busy_poll;
     int fd, port;
     uint32_t max_connections, n_connections;
     _Atomic bool stopping;
@@ -106,7 +107,7 @@ static void refuse(gn_server *server, int fd, gn_code code, const char *message)
     gn_wire wire;
     gn_error report = {.code = code};
     snprintf(report.message, sizeof report.message, "%s", message);
-    gn_wire_init(&wire, fd, NULL);
+    gn_wire_init(&wire, fd, NULL, NULL);
     gn_wire_report(&wire, 'E', "FATAL", &report);
     gn_wire_flush(&wire);
     gn_wire_close(&wire);
@@ -195,10 +196,11 @@ static gn_code listen_on(gn_server *server, const char *host, int port, gn_error
 }
 
 gn_code gn_server_open(uv_loop_t *loop, gn_world *world, gn_db *db, const char *host, int port,
-                       uint32_t max_connections, gn_server **out, gn_error *err)
+                       const gn_server_limits *limits, gn_server **out, gn_error *err)
 {
     gn_server *server = gn_xcalloc(1, sizeof *server);
-    *server = (gn_server){.world = world, .db = db, .fd = -1, .max_connections = max_connections};
+    *server = (gn_server){.world = world, .db = db, .fd = -1, .max_connections = limits->connections};
+    gn_busy_poll_init(&server->busy_poll, world, limits->busy_poll_us);
     gn_code code = listen_on(server, host, port, err);
     if (code != GN_OK) {
         if (server->fd >= 0)
@@ -216,6 +218,11 @@ gn_code gn_server_open(uv_loop_t *loop, gn_world *world, gn_db *db, const char *
     uv_poll_start(&server->poll, UV_READABLE, on_acceptable);
     *out = server;
     return GN_OK;
+}
+
+gn_busy_poll *gn_server_busy_poll(gn_server *server)
+{
+    return &server->busy_poll;
 }
 
 int gn_server_port(const gn_server *server)

@@ -4,13 +4,19 @@
 #define GN_NODE_SERVER_H
 
 #include "coord/session.h"
+#include "node/busy_poll.h"
 
 #include <uv.h>
 
 typedef struct gn_server gn_server;
 
+typedef struct gn_server_limits {
+    uint32_t connections;
+    uint64_t busy_poll_us; /* node/busy_poll.h */
+} gn_server_limits;
+
 gn_code gn_server_open(uv_loop_t *loop, gn_world *world, gn_db *db, const char *host, int port,
-                       uint32_t max_connections, gn_server **out, gn_error *err);
+                       const gn_server_limits *limits, gn_server **out, gn_error *err);
 int gn_server_port(const gn_server *server);
 
 /* Stops accepting and tells every connection to end after its statement. `ended` runs on the loop when all have. */
@@ -24,6 +30,7 @@ void gn_server_close(gn_server *server); /* after `ended`; the loop must turn on
 typedef struct gn_connection gn_connection;
 bool gn_server_stopping(const gn_server *server);
 gn_db *gn_server_db(const gn_server *server);
+gn_busy_poll *gn_server_busy_poll(gn_server *server);
 uint64_t gn_server_secret(gn_server *server); /* random */
 /* Makes the session known for cancel requests. */
 void gn_connection_register(gn_connection *connection, gn_session *session, uint32_t secret);

@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/limits.h"
+#include "node/busy_poll.h"
 
 typedef struct gn_wire {
     int fd; /* the owner closes it */
@@ -12,9 +13,12 @@ typedef struct gn_wire {
     size_t in_at;   /* bytes of `in` that were consumed */
     size_t message; /* where the message being written begins (its type byte) */
     bool peer_gone; /* a send or receive failed */
+    gn_busy_poll *poll;
+    uint64_t last_wait_ns;
 } gn_wire;
 
-void gn_wire_init(gn_wire *wire, int fd, gn_account *account);
+/* poll outlives the wire; NULL for one that is not read. */
+void gn_wire_init(gn_wire *wire, int fd, gn_account *account, gn_busy_poll *poll);
 void gn_wire_close(gn_wire *wire); /* frees the buffers */
 
 /* ---- in ---- */

@@ -7,9 +7,9 @@
 
 enum { READ_CHUNK = 16 << 10, SEND_AT = 64 << 10, KEEP_AT_MOST = 256 << 10, HEAD = 5 };
 
-void gn_wire_init(gn_wire *wire, int fd, gn_account *account)
+void gn_wire_init(gn_wire *wire, int fd, gn_account *account, gn_busy_poll *poll)
 {
-    *wire = (gn_wire){.fd = fd};
+    *wire = (gn_wire){.fd = fd, .poll = poll, .last_wait_ns = UINT64_MAX};
     gn_buf_init(&wire->in, account, (size_t)GN_MAX_FRAME + READ_CHUNK + HEAD);
     gn_buf_init(&wire->out, account, (size_t)GN_MAX_FRAME + SEND_AT + HEAD);
 }
@@ -44,7 +44,7 @@ static gn_code fill(gn_wire *wire, size_t n, gn_error *err)
         size_t missing = n - (wire->in.len - wire->in_at), want = missing > READ_CHUNK ? missing : READ_CHUNK;
         if (!gn_buf_reserve(&wire->in, want))
             return gn_error_oom(err, wire->in.account);
-        ssize_t got = recv(wire->fd, wire->in.data + wire->in.len, want, 0);
+        ssize_t got = gn_busy_poll_recv(wire->poll, &wire->last_wait_ns, wire->fd, wire->in.data + wire->in.len, want);
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0) {

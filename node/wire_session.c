@@ -582,7 +582,7 @@ static void serve(client *c)
 void gn_wire_serve(gn_connection *connection, int fd)
 {
     client c = {.connection = connection, .server = gn_connection_server(connection)};
-    gn_wire_init(&c.wire, fd, gn_db_account(gn_server_db(c.server)));
+    gn_wire_init(&c.wire, fd, gn_db_account(gn_server_db(c.server)), gn_server_busy_poll(c.server));
     if (start(&c)) {
         gn_log_set_request(gn_session_id(c.session));
         gn_log_debug("node", "session begins");
