@@ -129,8 +129,11 @@ static void take_answer(gn_cluster *c, gn_catching_up *all, asked *a, const _Ato
 /* Those that this node leads. */
 static void confirm_start(const gn_catching_up *all, const asked *a, gn_confirmation *confirmations)
 {
+    gn_shard **shards = gn_xcalloc(a->n, sizeof *shards);
     for (uint32_t i = 0; i < a->n; i++)
-        gn_shard_confirm_start(all[a->at[i]].shard, &confirmations[i]);
+        shards[i] = all[a->at[i]].shard;
+    gn_shards_confirm_start(shards, confirmations, a->n);
+    free(shards);
 }
 
 static void confirm_await(gn_catching_up *all, const asked *a, gn_confirmation *confirmations,
@@ -193,8 +196,8 @@ static gn_code serve(void *ctx, gn_node_id from, gn_bytes request, gn_buf *answe
     gn_shard **shards = gn_xcalloc(n + 1, sizeof *shards);
     gn_confirmation *confirmations = gn_xcalloc(n + 1, sizeof *confirmations);
     for (uint32_t i = 0; i < n; i++)
-        if ((shards[i] = gn_group_hold(c, gn_read_be64(&groups))))
-            gn_shard_confirm_start(shards[i], &confirmations[i]);
+        shards[i] = gn_group_hold(c, gn_read_be64(&groups));
+    gn_shards_confirm_start(shards, confirmations, n);
     gn_buf_append_u8(answer, WIRE_VERSION);
     gn_buf_append_be32(answer, n);
     for (uint32_t i = 0; i < n; i++) {

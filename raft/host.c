@@ -107,21 +107,31 @@ static void inbox_run(gn_task *task)
     gn_raft_host_turn(host);
 }
 
-static void send_request(gn_raft_group *group, gn_raft_request *request, gn_raft_request_kind kind, gn_node_id target)
+static void address(gn_raft_group *group, gn_raft_request *request, gn_raft_request_kind kind, gn_node_id target)
 {
-    gn_raft_host *host = group->host;
     request->group = group;
     request->kind = kind;
     request->target = target;
     request->leader = 0;
     request->index = 0;
     request->term = 0;
+}
+
+/* A chain by `next`, which ends with `oldest`. */
+static void push(gn_raft_host *host, gn_raft_request *newest, gn_raft_request *oldest)
+{
     gn_raft_request *head = atomic_load(&host->inbox);
     do {
-        request->next = head;
-    } while (!atomic_compare_exchange_weak(&host->inbox, &head, request));
+        oldest->next = head;
+    } while (!atomic_compare_exchange_weak(&host->inbox, &head, newest));
     if (!head)
         gn_queue_post(host->queue, &host->inbox_task);
+}
+
+static void send_request(gn_raft_group *group, gn_raft_request *request, gn_raft_request_kind kind, gn_node_id target)
+{
+    address(group, request, kind, target);
+    push(group->host, request, request);
 }
 
 void gn_raft_submit(gn_raft_group *group, gn_raft_request *request)
@@ -133,6 +143,21 @@ void gn_raft_read_index(gn_raft_group *group, gn_raft_request *request)
 {
     if (!gn_raft_read_alone(group, request))
         send_request(group, request, GN_RAFT_READ, 0);
+}
+
+void gn_raft_read_index_all(gn_raft_group *const *groups, gn_raft_request *const *requests, size_t n)
+{
+    gn_raft_request *newest = NULL, *oldest = NULL;
+    for (size_t i = 0; i < n; i++) {
+        if (gn_raft_read_alone(groups[i], requests[i]))
+            continue;
+        address(groups[i], requests[i], GN_RAFT_READ, 0);
+        requests[i]->next = newest;
+        newest = requests[i];
+        oldest = oldest ? oldest : newest;
+    }
+    if (newest)
+        push(oldest->group->host, newest, oldest);
 }
 
 static void told(gn_raft_request *request, gn_code code)

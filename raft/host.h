@@ -151,6 +151,8 @@ void gn_raft_submit(gn_raft_group *group, gn_raft_request *request);
 /* Linearizable read: done(GN_OK) when this leader has confirmed its term and request->index is applied here. A sole
  * voter calls done before this returns. */
 void gn_raft_read_index(gn_raft_group *group, gn_raft_request *request);
+/* The same for several groups of one host: what is asked of one node for all of them goes in one frame. */
+void gn_raft_read_index_all(gn_raft_group *const *groups, gn_raft_request *const *requests, size_t n);
 /* The member hears what is committed by now as soon as it has it, rather than with the next entry or heartbeat: for one
  * that waits to apply it. Nothing if this node does not lead. */
 void gn_raft_tell_commit(gn_raft_group *group, gn_node_id member);

@@ -397,6 +397,7 @@ struct gn_raft_host {
 
     gn_raft_peer **peers; /* by id */
     size_t n_peers, cap_peers;
+    gn_node_id quick; /* as a group's, of any group */
 
     /* scratch: the entries given to the core and where their bytes are */
     struct raft_entry *entries;

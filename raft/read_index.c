@@ -4,9 +4,9 @@
  * serves none before an entry of its own term is committed: until then it does not know what is. A sole voter asks
  * nobody.
  *
- * Where one answer is enough (of three voters) one is asked: who was the quickest when all were asked, which is done
- * now and then, and again at the next heartbeat if no answer has come. To wake a node for an answer that is not needed
- * costs more than the answer.
+ * Where one answer is enough (of three voters) one is asked: who was the quickest when all were asked, for whichever
+ * group of the host that was last. That is done now and then, and again at the next heartbeat if no answer has come. To
+ * wake a node for an answer that is not needed costs more than the answer.
  *
  * Questions and answers are messages of our own beside libraft's: its heartbeats do not say what they answer. */
 #include "raft/raft_private.h"
@@ -86,10 +86,11 @@ void gn_raft_read_add(gn_raft_group *group, gn_raft_request *request)
         gn_raft_fifo_push(&group->reads, request);
 }
 
-/* Whose answer is enough; 0: nobody's. */
+/* Whose answer is enough; 0: nobody's. The host's choice before the group's: what several groups ask one node leaves
+ * in one frame. */
 static gn_node_id enough(const gn_raft_group *group)
 {
-    gn_node_id quick = group->round.quick;
+    gn_node_id quick = votes(group, group->host->quick) ? group->host->quick : group->round.quick;
     bool all = group->round.number % ASK_ALL_EVERY == 0 || voters(group) > 3 || !votes(group, group->host->self);
     return all || !votes(group, quick) ? 0 : quick;
 }
@@ -158,7 +159,7 @@ void gn_raft_read_ack(gn_raft_group *group, gn_node_id from, uint64_t term, uint
         if (r->acked[i] == from)
             return;
     if (r->n_acked == 0)
-        r->quick = from;
+        group->host->quick = r->quick = from;
     r->acked[r->n_acked++] = from;
     gn_raft_group_touch(group);
 }

@@ -116,11 +116,27 @@ static void confirmed(gn_raft_request *request, gn_code code)
     gn_event_signal(&c->event);
 }
 
-void gn_shard_confirm_start(gn_shard *shard, gn_confirmation *c)
+static void confirm_begin(gn_shard *shard, gn_confirmation *c)
 {
     *c = (gn_confirmation){.request.done = confirmed, .lost = gn_proposer_lost(&shard->proposer)};
     gn_event_init(&c->event, shard->world);
-    gn_raft_read_index(shard->group, &c->request);
+}
+
+void gn_shards_confirm_start(gn_shard *const *shards, gn_confirmation *confirmations, uint32_t n)
+{
+    gn_raft_group **groups = gn_xcalloc(n + 1, sizeof *groups);
+    gn_raft_request **requests = gn_xcalloc(n + 1, sizeof *requests);
+    size_t m = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if (!shards[i])
+            continue;
+        confirm_begin(shards[i], &confirmations[i]);
+        groups[m] = shards[i]->group;
+        requests[m++] = &confirmations[i].request;
+    }
+    gn_raft_read_index_all(groups, requests, m);
+    free(requests);
+    free(groups);
 }
 
 static gn_code await_confirmation(gn_shard *shard, gn_confirmation *c, const gn_patience *patience, gn_error *err)
@@ -144,7 +160,8 @@ gn_code gn_shard_confirm_await(gn_shard *shard, gn_confirmation *c, const _Atomi
 static gn_code catch_up_here(gn_shard *shard, const gn_patience *patience, gn_error *err)
 {
     gn_confirmation c;
-    gn_shard_confirm_start(shard, &c);
+    confirm_begin(shard, &c);
+    gn_raft_read_index(shard->group, &c.request);
     return await_confirmation(shard, &c, patience, err);
 }
 

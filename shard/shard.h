@@ -98,7 +98,8 @@ typedef struct gn_confirmation {
     gn_code code;
     uint64_t lost;
 } gn_confirmation;
-void gn_shard_confirm_start(gn_shard *shard, gn_confirmation *confirmation);
+/* All at once, of shards of one node; NULL among them is left out. */
+void gn_shards_confirm_start(gn_shard *const *shards, gn_confirmation *confirmations, uint32_t n);
 /* From a strand; always, after a start. GN_NOT_LEADER: another node leads. */
 gn_code gn_shard_confirm_await(gn_shard *shard, gn_confirmation *confirmation, const _Atomic bool *cancel,
                                gn_error *err);

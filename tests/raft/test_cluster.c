@@ -193,6 +193,30 @@ static void reads_in_a_row_share_rounds(void **state)
     cluster_stop(&c);
 }
 
+static void reads_given_together_need_one_round(void **state)
+{
+    (void)state;
+    cluster c;
+    cluster_call reads[100];
+    gn_raft_group *groups[100];
+    gn_raft_request *requests[100];
+    cluster_start(&c, 6, 3, 3, NULL);
+    write_many(&c, "w", 1);
+    unsigned leader = cluster_leader(&c);
+    gn_metric *rounds = gn_counter("gnomon_raft_read_rounds_total", NULL, NULL);
+    uint64_t before = gn_counter_value(rounds);
+    for (int i = 0; i < 100; i++) {
+        cluster_prepare(&c, leader, &reads[i], "");
+        groups[i] = c.node[leader].group;
+        requests[i] = &reads[i].request;
+    }
+    gn_raft_read_index_all(groups, requests, 100);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(cluster_wait(&c, &reads[i]), GN_OK);
+    assert_int_equal(gn_counter_value(rounds) - before, 1);
+    cluster_stop(&c);
+}
+
 static void a_follower_far_behind_gets_a_snapshot(void **state)
 {
     (void)state;
@@ -667,6 +691,7 @@ int main(void)
         cmocka_unit_test(a_leader_that_was_cut_off_answers_no_read),
         cmocka_unit_test(a_write_of_a_leader_that_lost_its_place_has_an_unknown_outcome),
         cmocka_unit_test(reads_in_a_row_share_rounds),
+        cmocka_unit_test(reads_given_together_need_one_round),
         cmocka_unit_test(reads_wait_for_no_single_follower),
         cmocka_unit_test(a_follower_far_behind_gets_a_snapshot),
         cmocka_unit_test(an_install_that_is_put_off_gives_way_to_a_newer_snapshot),
