@@ -25,7 +25,8 @@
     X(1, "0.1.0", "the first one")                                                                                   \
     X(2, "0.2.0",                                                                                                    \
       "gnomon_nodes has a column that says which program a node runs; groups can be split and merged; fragments of " \
-      "queries run where the rows are; columns of halfvec, sparsevec and bit, and vector indexes over them")
+      "queries run where the rows are; columns of halfvec, sparsevec and bit, and vector indexes over them; the "    \
+      "first group of a transaction over several commits and decides in one entry")
 
 enum {
 #define GN_VERSION_LAST(number, release, what) GN_CLUSTER_VERSION_AFTER_##number = (number) + 1,
@@ -43,6 +44,7 @@ enum {
     GN_SINCE_LOADS = 2,         /* questions about the sizes and loads of groups */
     GN_SINCE_MERGES = 2,        /* GN_COMMAND_MERGE, and groups in gnomon_groups that have ended */
     GN_SINCE_FRAGMENTS = 2,     /* scans with work to be done on the rows where they lie */
+    GN_SINCE_DECIDE = 2,        /* GN_COMMAND_DECIDE, and the step of a part that asks for it */
     GN_SINCE_VECTOR_TYPES = 2,  /* columns of halfvec, sparsevec, bit; vector indexes by other distances than the first
                                                         three, or with an ef_search of their own */
 };

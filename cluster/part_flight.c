@@ -100,11 +100,6 @@ gn_code gn_remote_send(gn_remote_part *p, gn_remote_scan *for_scan, gn_error *er
 
 /* ---- what a failure means ---- */
 
-static bool ends_part(gn_part_action action)
-{
-    return action == GN_PART_COMMIT || action == GN_PART_PREPARE;
-}
-
 /* It surely did not run: it was refused, or never sent. */
 static bool has_not_run(gn_code transport)
 {
@@ -127,7 +122,7 @@ static bool may_go_elsewhere(gn_remote_part *p)
         (p->options.deadline_ns && now >= p->options.deadline_ns) || gn_group_has_ended(p->cluster, p->group_id) ||
         has_come_here(p))
         return false;
-    return p->transport == GN_UNAVAILABLE || (p->transport == GN_TIMEOUT && !ends_part(p->action));
+    return p->transport == GN_UNAVAILABLE || (p->transport == GN_TIMEOUT && !gn_part_action_ends(p->action));
 }
 
 static void go_elsewhere(gn_remote_part *p)
@@ -150,7 +145,7 @@ static gn_code failure(gn_remote_part *p, gn_error *err)
 {
     bool not_run = has_not_run(p->transport);
     const char *words = p->call.error.message;
-    if (ends_part(p->action) && !not_run)
+    if (gn_part_action_ends(p->action) && !not_run)
         return gn_error_set(err, GN_OUTCOME_UNKNOWN, "node %" PRIu64 " did not answer; whether it committed is unknown",
                             p->node);
     if (p->canceled)
@@ -187,9 +182,9 @@ static void await_done(gn_remote_part *p)
     gn_world *world = p->cluster->world;
     const _Atomic bool *cancel = p->options.cancel;
     for (;;) {
-        uint64_t pause = !cancel || (p->canceled && !ends_part(p->action)) ? UINT64_MAX
-                         : p->canceled                                     ? CANCEL_AGAIN_NS
-                                                                           : CANCEL_LOOK_NS;
+        uint64_t pause = !cancel || (p->canceled && !gn_part_action_ends(p->action)) ? UINT64_MAX
+                         : p->canceled                                               ? CANCEL_AGAIN_NS
+                                                                                     : CANCEL_LOOK_NS;
         uint64_t until = pause == UINT64_MAX ? pause : gn_now_ns(world) + pause;
         bool hedges = p->hedge_ns < until;
         if (gn_event_wait(gn_remote_next_event(p), hedges ? p->hedge_ns : until) == GN_OK) {
@@ -202,7 +197,7 @@ static void await_done(gn_remote_part *p)
         if (!cancel || !*cancel || (p->canceled && hedges))
             continue;
         p->canceled = true;
-        if (ends_part(p->action)) {
+        if (gn_part_action_ends(p->action)) {
             gn_parts_give_up(p->cluster->parts, p->node, p->number);
         } else {
             gn_rpc_cancel(p->cluster->rpc, &p->call);
@@ -232,7 +227,7 @@ static gn_code receive(gn_remote_part *p, gn_part_answer *a, gn_error *err)
     p->bytes += p->call.response.len;
     if (p->transport == GN_OK && gn_part_answer_read(gn_buf_bytes(&p->call.response), a, err)) {
         gn_routes_leader(routes, p->group_id, a->leader);
-        p->ended = ends_part(p->action);
+        p->ended = gn_part_action_ends(p->action);
         p->has_writes = a->has_writes;
         p->established |= !a->gone;
         if (a->code == GN_MOVED)
@@ -241,9 +236,10 @@ static gn_code receive(gn_remote_part *p, gn_part_answer *a, gn_error *err)
         return a->gone ? lose(p, a->code, err) : a->code;
     }
     gn_error why = {0};
-    gn_code code = p->transport == GN_OK ? gn_error_set(&why, ends_part(p->action) ? GN_OUTCOME_UNKNOWN : GN_CORRUPT,
-                                                        "an answer of node %" PRIu64 " cannot be read", p->node)
-                                         : failure(p, &why);
+    gn_code code = p->transport == GN_OK
+                       ? gn_error_set(&why, gn_part_action_ends(p->action) ? GN_OUTCOME_UNKNOWN : GN_CORRUPT,
+                                      "an answer of node %" PRIu64 " cannot be read", p->node)
+                       : failure(p, &why);
     *err = why;
     return lose(p, code, &why);
 }
@@ -323,24 +319,39 @@ gn_code gn_remote_commit(gn_remote_part *p, gn_scn *scn, gn_error *err)
     return code == GN_OK ? ended(p, scn, err) : code;
 }
 
-void gn_remote_prepare_start(gn_remote_part *p, uint64_t txn_id, const uint64_t *groups, uint32_t n_groups)
+static gn_code send_end(gn_remote_part *p, gn_part_action action, uint64_t txn_id, const uint64_t *groups,
+                        uint32_t n_groups, gn_scn above, gn_error *err)
 {
     gn_remote_scans_end(p);
-    p->start_code = gn_remote_request(p, GN_PART_PREPARE, true, &p->start_error);
-    if (p->start_code != GN_OK)
-        return;
+    gn_code code = gn_remote_request(p, action, true, err);
+    if (code != GN_OK)
+        return code;
     gn_buf_append_be64(&p->request, txn_id);
     gn_wire_groups_write(&p->request, groups, n_groups);
-    p->start_code = gn_remote_send(p, NULL, &p->start_error);
+    if (action == GN_PART_DECIDE)
+        gn_buf_append_be64(&p->request, above);
+    return gn_remote_send(p, NULL, err);
 }
 
-gn_code gn_remote_prepare_await(gn_remote_part *p, gn_error *err)
+void gn_remote_prepare_start(gn_remote_part *p, uint64_t txn_id, const uint64_t *groups, uint32_t n_groups)
+{
+    p->start_code = send_end(p, GN_PART_PREPARE, txn_id, groups, n_groups, 0, &p->start_error);
+}
+
+gn_code gn_remote_prepare_await(gn_remote_part *p, gn_scn *prepared, gn_error *err)
 {
     if (p->start_code == GN_OK)
-        return ended(p, NULL, err);
+        return ended(p, prepared, err);
     if (err)
         *err = p->start_error;
     return p->start_code;
+}
+
+gn_code gn_remote_decide(gn_remote_part *p, uint64_t txn_id, const uint64_t *groups, uint32_t n_groups, gn_scn above,
+                         gn_scn *scn, gn_error *err)
+{
+    gn_code code = send_end(p, GN_PART_DECIDE, txn_id, groups, n_groups, above, err);
+    return code == GN_OK ? ended(p, scn, err) : code;
 }
 
 void gn_remote_part_traffic(const gn_remote_part *p, gn_group_figures *out)

@@ -41,7 +41,9 @@ gn_code gn_remote_settle_writes(gn_remote_part *part, gn_error *err); /* not for
 gn_code gn_remote_commit(gn_remote_part *part, gn_scn *scn, gn_error *err);
 /* In two steps, so that several parts prepare at once. await: also after a start that failed, whose code it gives. */
 void gn_remote_prepare_start(gn_remote_part *part, uint64_t txn_id, const uint64_t *groups, uint32_t n_groups);
-gn_code gn_remote_prepare_await(gn_remote_part *part, gn_error *err);
+gn_code gn_remote_prepare_await(gn_remote_part *part, gn_scn *prepared, gn_error *err);
+gn_code gn_remote_decide(gn_remote_part *part, uint64_t txn_id, const uint64_t *groups, uint32_t n_groups, gn_scn above,
+                         gn_scn *scn, gn_error *err);
 uint64_t gn_remote_mark_take(gn_remote_part *part);
 void gn_remote_mark_free(gn_remote_part *part, uint64_t mark);
 gn_code gn_remote_rollback_to(gn_remote_part *part, uint64_t mark, gn_error *err); /* 0: everything */

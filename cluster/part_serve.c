@@ -489,19 +489,24 @@ static void abort_part(gn_served_part *part)
 
 static gn_code end(gn_served_part *part, gn_part_request *r, gn_buf *body, gn_error *err)
 {
-    gn_scn scn = 0;
+    gn_scn scn = 0, above = 0;
     gn_code code = GN_OK;
     uint64_t txn_id = 0, *groups = NULL;
     uint32_t n = 0;
     close_scans(part);
-    if (r->action == GN_PART_PREPARE) {
+    if (r->action != GN_PART_COMMIT) {
         txn_id = gn_read_be64(&r->body);
-        if (!gn_wire_groups_read(&r->body, &groups, &n))
+        bool sound = gn_wire_groups_read(&r->body, &groups, &n);
+        if (r->action == GN_PART_DECIDE)
+            above = gn_read_be64(&r->body);
+        if (!sound || r->body.failed)
             code = unreadable(err);
     }
     free_marks(part); /* before the transaction goes */
     if (code == GN_OK && r->action == GN_PART_PREPARE)
         code = gn_txn_prepare(part->txn, txn_id, groups, n, &scn, err);
+    else if (code == GN_OK && r->action == GN_PART_DECIDE)
+        code = gn_txn_decide(part->txn, txn_id, groups, n, above, &scn, err);
     else if (code == GN_OK)
         code = gn_txn_commit(part->txn, &scn, err);
     else
@@ -522,6 +527,7 @@ static gn_code act(gn_served_part *part, gn_part_request *r, gn_account *account
         return GN_OK;
     case GN_PART_COMMIT:
     case GN_PART_PREPARE:
+    case GN_PART_DECIDE:
         return end(part, r, body, err);
     case GN_PART_ROLLBACK_TO:
         return roll_back(part, gn_read_be64(&r->body), err);
@@ -547,7 +553,7 @@ gn_code gn_part_serve(gn_served_part *part, gn_part_request *r, gn_account *acco
     gn_code code = apply_writes(part, r->writes, account, err);
     if (code == GN_OK)
         code = act(part, r, account, body, a, err);
-    else if (r->action == GN_PART_COMMIT || r->action == GN_PART_PREPARE)
+    else if (gn_part_action_ends(r->action))
         abort_part(part);
     a->has_writes = part->txn && gn_txn_has_writes(part->txn);
     return code;

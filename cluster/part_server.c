@@ -260,7 +260,7 @@ static void run_request(gn_pool_job *pj)
 
 static bool is_urgent(gn_bytes request)
 {
-    return request.len > 1 && (request.data[1] == GN_PART_COMMIT || request.data[1] == GN_PART_PREPARE);
+    return request.len > 1 && gn_part_action_ends((gn_part_action)request.data[1]);
 }
 
 static void on_run(void *ctx, gn_rpc_request *request)

@@ -164,7 +164,7 @@ bool gn_part_request_read(gn_bytes bytes, gn_part_request *out)
         return false;
     out->closed = gn_reader_of(gn_read_bytes(&in, n_closed * 4));
     out->writes = gn_reader_of(gn_wire_bytes_read(&in));
-    if (in.failed || version != WIRE_VERSION || action < GN_PART_FLUSH || action > GN_PART_VECTOR_RUN || out->part == 0)
+    if (in.failed || version != WIRE_VERSION || action < GN_PART_FLUSH || action > GN_PART_DECIDE || out->part == 0)
         return false;
     out->body = rest_of(&in);
     return true;

@@ -33,7 +33,13 @@ typedef enum gn_part_action {
     GN_PART_NEXT,       /* of either */
     GN_PART_RUN,        /* a scan with more ranges and a fragment; since GN_SINCE_FRAGMENTS, as: */
     GN_PART_VECTOR_RUN, /* a vector scan with a fragment */
+    GN_PART_DECIDE,     /* the first group's part, when the others are prepared; since GN_SINCE_DECIDE */
 } gn_part_action;
+
+static inline bool gn_part_action_ends(gn_part_action action)
+{
+    return action == GN_PART_COMMIT || action == GN_PART_PREPARE || action == GN_PART_DECIDE;
+}
 
 typedef struct gn_part_request {
     gn_part_action action;

@@ -358,7 +358,9 @@ static gn_code apply_txn(gn_applier *ap, uint64_t index, const gn_command *comma
     gn_code code = gn_apply_complete_window(ap, index, command->start_scn, txn.err);
     if (code == GN_OK && gn_recent_find_txn(&ap->recent, command->txn_id, &op->scn))
         return GN_OK;
-    bool alone;
+    bool alone, decides = command->kind == GN_COMMAND_DECIDE;
+    if (code == GN_OK && decides)
+        code = gn_apply_may_decide(ap, command, txn.err);
     if (code == GN_OK)
         code = gn_apply_check_txn(&txn);
     if (code == GN_OK)
@@ -366,9 +368,13 @@ static gn_code apply_txn(gn_applier *ap, uint64_t index, const gn_command *comma
     if (code != GN_OK)
         return code;
     txn.scn = gn_apply_next_scn(ap, command);
+    if (decides && txn.scn <= command->scn)
+        txn.scn = command->scn + 1;
     code = gn_apply_txn_writes(&txn, index);
     if (code == GN_OK) {
         op->scn = txn.scn;
+        if (decides)
+            gn_apply_note_commit(ap, command, txn.scn);
         if (alone)
             code = gn_apply_flush(ap, index);
     }
@@ -425,7 +431,7 @@ gn_code gn_apply_entry(gn_applier *ap, uint64_t index, gn_bytes bytes, gn_commit
         return code;
     if (command.kind == GN_COMMAND_SEQUENCE)
         op->code = apply_sequence(ap, index, &command, op);
-    else if (command.kind == GN_COMMAND_TXN)
+    else if (command.kind == GN_COMMAND_TXN || command.kind == GN_COMMAND_DECIDE)
         op->code = apply_txn(ap, index, &command, op);
     else if (command.kind == GN_COMMAND_PREPARE)
         op->code = gn_apply_prepare(ap, index, &command, bytes, op);

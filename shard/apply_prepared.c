@@ -36,9 +36,9 @@ static void delete_record(gn_applier *ap, uint8_t kind, uint64_t txn_id)
     ap->batch_bytes += sizeof key + 16;
 }
 
-static void decide(gn_applier *ap, uint64_t txn_id, gn_decision_state state, gn_scn scn, const gn_prepared *p)
+static void decide(gn_applier *ap, uint64_t txn_id, gn_decision_state state, gn_scn scn, const uint64_t *groups,
+                   uint32_t n)
 {
-    uint32_t n = p ? p->n_groups : 0;
     gn_buf value;
     gn_buf_init(&value, NULL, SIZE_MAX / 2);
     gn_buf_append_u8(&value, DECISION_VERSION);
@@ -46,10 +46,10 @@ static void decide(gn_applier *ap, uint64_t txn_id, gn_decision_state state, gn_
     gn_buf_append_be64(&value, scn);
     gn_buf_append_varint(&value, n);
     for (uint32_t i = 0; i < n; i++)
-        gn_buf_append_varint(&value, p->groups[i]);
+        gn_buf_append_varint(&value, groups[i]);
     put_record(ap, GN_KIND_DECISION, txn_id, gn_buf_bytes(&value));
     gn_buf_close(&value);
-    gn_decided_add(&ap->shard->prepared, txn_id, state, scn, p ? p->groups : NULL, n);
+    gn_decided_add(&ap->shard->prepared, txn_id, state, scn, groups, n);
 }
 
 /* From now on a prepare that began before the newest abort that is dropped is refused. */
@@ -177,6 +177,25 @@ gn_code gn_apply_prepare(gn_applier *ap, uint64_t index, const gn_command *comma
     return code;
 }
 
+/* ---- the first group's part, if that comes last ---- */
+
+/* Its coordinator was given up, and who waited for it has had it aborted. What has committed is among the recent. */
+gn_code gn_apply_may_decide(gn_applier *ap, const gn_command *command, gn_error *err)
+{
+    return has_been_decided(ap, command) ? too_late(err) : GN_OK;
+}
+
+void gn_apply_note_commit(gn_applier *ap, const gn_command *command, gn_scn scn)
+{
+    gn_reader r = gn_reader_of(command->groups);
+    uint64_t *groups = gn_xcalloc(command->groups.len + 1, sizeof *groups);
+    uint32_t n = 0;
+    while (gn_reader_left(&r) > 0 && !r.failed)
+        groups[n++] = gn_read_varint(&r);
+    decide(ap, command->txn_id, GN_COMMITTED, scn, groups, n);
+    free(groups);
+}
+
 /* ---- what was decided ---- */
 
 /* Of what is neither prepared nor noted here: it may be among the recent commits. */
@@ -235,7 +254,7 @@ static gn_code commit_prepared(gn_applier *ap, uint64_t index, gn_prepared *p, g
     if (code == GN_OK) {
         delete_record(ap, GN_KIND_PREPARED, p->txn_id);
         if (p->groups[0] == ap->shard->group_id)
-            decide(ap, p->txn_id, GN_COMMITTED, scn, p);
+            decide(ap, p->txn_id, GN_COMMITTED, scn, p->groups, p->n_groups);
         gn_prepared_mark_decided(&ap->shard->prepared, p);
         op->state = GN_COMMITTED;
         op->scn = scn;
@@ -286,7 +305,7 @@ static gn_code apply_abort(gn_applier *ap, uint64_t index, const gn_command *c, 
         return code;
     op->state = GN_ABORTED;
     op->scn = ap->last_scn = gn_apply_next_scn(ap, c);
-    decide(ap, c->txn_id, GN_ABORTED, op->scn, NULL);
+    decide(ap, c->txn_id, GN_ABORTED, op->scn, NULL, 0);
     drop_old_aborts(ap, op->scn);
     if (p) {
         delete_record(ap, GN_KIND_PREPARED, c->txn_id);

@@ -74,6 +74,9 @@ void gn_state_put(rocksdb_writebatch_t *batch, uint64_t last_index, gn_scn last_
 
 /* ---- apply_prepared.c ---- */
 gn_code gn_apply_prepare(gn_applier *ap, uint64_t index, const gn_command *command, gn_bytes bytes, gn_commit_op *op);
+/* GN_COMMAND_DECIDE: whether it comes too late, and what is kept of it when it has committed. */
+gn_code gn_apply_may_decide(gn_applier *ap, const gn_command *command, gn_error *err);
+void gn_apply_note_commit(gn_applier *ap, const gn_command *command, gn_scn scn);
 gn_code gn_apply_decision(gn_applier *ap, uint64_t index, const gn_command *command, gn_commit_op *op);
 
 /* ---- split.c ---- */

@@ -8,10 +8,11 @@ enum {
     TXN_FIELDS = 9,
     SEQUENCE_FIELDS = 8,
     PREPARE_FIELDS = 10,
+    DECIDE_FIELDS = 11,
     DECISION_FIELDS = 5,
     SPLIT_FIELDS = 10,
     MERGE_FIELDS = 9,
-    MOST_FIELDS = 11
+    MOST_FIELDS = 12
 };
 enum { BIN32 = 0xc6, UINT64 = 0xcf };
 /* Of a whole head of fixed width: array, version, kind, transaction id, clock. */
@@ -127,18 +128,24 @@ static void patch_be32(gn_buf *out, size_t at)
         out->data[at + (size_t)i] = (uint8_t)(n >> (24 - 8 * i));
 }
 
+/* Without a generation. */
+static uint32_t fields_of(gn_command_kind kind)
+{
+    return kind == GN_COMMAND_DECIDE ? DECIDE_FIELDS : kind == GN_COMMAND_PREPARE ? PREPARE_FIELDS : TXN_FIELDS;
+}
+
 bool gn_command_begin_txn(const gn_command *c, gn_buf *out, size_t *patch)
 {
     msgpack_packer p;
     msgpack_packer_init(&p, out, gn_pack_write);
-    bool prepare = c->kind == GN_COMMAND_PREPARE;
-    size_t fields = (prepare ? PREPARE_FIELDS : TXN_FIELDS) + (c->generation ? 1 : 0);
-    pack_head(&p, out, fields, prepare ? GN_COMMAND_PREPARE : GN_COMMAND_TXN, c);
+    pack_head(&p, out, fields_of(c->kind) + (c->generation ? 1 : 0), c->kind, c);
     msgpack_pack_uint64(&p, c->start_scn);
     msgpack_pack_uint64(&p, c->branch);
     pack_bin(&p, c->tables);
     pack_bin(&p, c->reads);
-    if (prepare)
+    if (c->kind == GN_COMMAND_DECIDE)
+        msgpack_pack_uint64(&p, c->scn);
+    if (gn_command_is_part(c->kind))
         pack_bin(&p, c->groups);
     if (c->generation)
         msgpack_pack_uint64(&p, c->generation);
@@ -189,14 +196,16 @@ bool gn_section_next(gn_reader *r, gn_section *out)
 
 static bool read_txn(gn_unpack *u, uint32_t fields, gn_command *c)
 {
-    uint32_t least = c->kind == GN_COMMAND_PREPARE ? PREPARE_FIELDS : TXN_FIELDS;
+    uint32_t least = fields_of(c->kind);
     if (fields != least && fields != least + 1)
         return false;
     c->start_scn = gn_unpack_uint(u);
     c->branch = gn_unpack_uint(u);
     c->tables = gn_unpack_str(u);
     c->reads = gn_unpack_str(u);
-    if (c->kind == GN_COMMAND_PREPARE)
+    if (c->kind == GN_COMMAND_DECIDE)
+        c->scn = gn_unpack_uint(u);
+    if (gn_command_is_part(c->kind))
         c->groups = gn_unpack_str(u);
     if (fields > least)
         c->generation = gn_unpack_uint(u);
@@ -261,6 +270,7 @@ static bool read_body(gn_unpack *u, uint32_t fields, gn_command *c)
     switch (c->kind) {
     case GN_COMMAND_TXN:
     case GN_COMMAND_PREPARE:
+    case GN_COMMAND_DECIDE:
         return read_txn(u, fields, c);
     case GN_COMMAND_SEQUENCE:
         return fields == SEQUENCE_FIELDS && read_sequence(u, c);
@@ -287,7 +297,7 @@ gn_code gn_command_decode(gn_bytes bytes, gn_command *out, gn_error *err)
     out->txn_id = gn_unpack_uint(&u);
     out->clock = gn_unpack_uint(&u);
     bool ok = !u.failed && (version == GN_COMMAND_VERSION || version == GN_COMMAND_VERSION_CLOCK) &&
-              kind <= GN_COMMAND_MERGE && out->txn_id != 0;
+              kind <= GN_COMMAND_DECIDE && out->txn_id != 0;
     ok = ok && read_body(&u, fields, out);
     return ok ? GN_OK : gn_error_set(err, GN_CORRUPT, "a command in the log is malformed");
 }

@@ -9,7 +9,9 @@
  *
  * A part of a transaction over several groups, and what became of it (SCN: of the commit; else 0):
  *   [version, GN_COMMAND_PREPARE, txn id, clock, start SCN, branch, tables, reads, groups, [generation,] writes]
+ *   [version, GN_COMMAND_DECIDE, txn id, clock, start SCN, branch, tables, reads, above, groups, [generation,] writes]
  *   groups  bin: varint ids of the groups that take part, the one that decides first
+ *   above   the greatest SCN under which another group has prepared: this part commits above it
  *   [version, GN_COMMAND_COMMIT | _ABORT | _FORGET, txn id, clock, SCN]
  *
  * The generation of the group's slots on which the transaction relied is there once the group was split. A split:
@@ -37,6 +39,7 @@ typedef enum gn_command_kind {
     GN_COMMAND_FORGET = 6, /* the decision */
     GN_COMMAND_SPLIT = 7,
     GN_COMMAND_MERGE = 8,
+    GN_COMMAND_DECIDE = 9, /* the first group's part, when all others are prepared: it commits, and with it all do */
 } gn_command_kind;
 
 typedef enum gn_sequence_op {
@@ -60,12 +63,11 @@ typedef struct gn_command {
     uint64_t txn_id;
     gn_scn clock;
     bool from_clock; /* version 2 */
-    /* GN_COMMAND_TXN, GN_COMMAND_PREPARE */
+    /* GN_COMMAND_TXN, GN_COMMAND_PREPARE, GN_COMMAND_DECIDE */
     gn_scn start_scn;
     uint64_t branch, generation;
     gn_bytes tables, reads, groups, writes;
-    /* GN_COMMAND_COMMIT */
-    gn_scn scn;
+    gn_scn scn; /* GN_COMMAND_COMMIT: of the commit; GN_COMMAND_DECIDE: `above` */
     /* GN_COMMAND_SEQUENCE */
     uint64_t sequence_id;
     gn_sequence_op op;
@@ -89,8 +91,13 @@ bool gn_command_encode_decision(const gn_command *command, gn_buf *out);
 /* Makes an encoded command one of version 2 with this clock, in place. */
 void gn_command_set_clock(uint8_t *command, size_t len, gn_scn scn);
 gn_command_kind gn_command_kind_of(gn_bytes command);
-/* Everything up to the writes; sections then follow, then the end, which patches the length. Kinds other than
- * GN_COMMAND_PREPARE are GN_COMMAND_TXN. */
+/* A transaction that holds something, or will, in another group. */
+static inline bool gn_command_is_part(gn_command_kind kind)
+{
+    return kind == GN_COMMAND_PREPARE || kind == GN_COMMAND_DECIDE;
+}
+/* Everything up to the writes; sections then follow, then the end, which patches the length. Of the three kinds that
+ * have writes. */
 bool gn_command_begin_txn(const gn_command *command, gn_buf *out, size_t *patch);
 bool gn_command_add_section(gn_buf *out, const gn_write_set *ws, uint64_t *n_writes);
 bool gn_command_end_txn(gn_buf *out, size_t patch);

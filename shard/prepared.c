@@ -46,7 +46,7 @@ static void clear(gn_prepared_list *list)
     list->aborts = NULL;
     list->n_decided = list->aborts_at = list->n_aborts = list->cap_aborts = 0;
     list->abort_floor = 0;
-    list->n = 0;
+    list->n = list->n_defines = 0;
 }
 
 void gn_prepared_init(gn_prepared_list *list, gn_shard *shard)
@@ -266,6 +266,7 @@ gn_code gn_prepared_add(gn_prepared_list *list, uint64_t txn_id, gn_bytes record
     p->next = list->first;
     list->first = p;
     list->n++;
+    list->n_defines += p->defines;
     pthread_mutex_unlock(&list->room.lock);
     return GN_OK;
 }
@@ -366,6 +367,7 @@ void gn_prepared_publish(gn_prepared_list *list)
         p->next = gone;
         gone = p;
         list->n--;
+        list->n_defines -= p->defines;
     }
     if (gone) {
         list->published++;
@@ -580,6 +582,12 @@ static bool meets_rows(const gn_prepared *p, const gn_command *c)
     return false;
 }
 
+bool gn_prepared_goes_before(uint64_t txn_id, uint64_t other)
+{
+    const uint64_t scatter = 0x9e3779b97f4a7c15ull; /* odd, so no two are the same */
+    return txn_id * scatter < other * scatter;
+}
+
 gn_code gn_prepared_await_write(gn_prepared_list *list, gn_bytes command, const gn_patience *patience, gn_error *err)
 {
     if (!gn_prepared_any(list))
@@ -597,7 +605,7 @@ gn_code gn_prepared_await_write(gn_prepared_list *list, gn_bytes command, const 
             p = p->next;
         if (!p)
             break;
-        if (c.kind == GN_COMMAND_PREPARE && c.start_scn >= p->start_scn)
+        if (gn_command_is_part(c.kind) && !gn_prepared_goes_before(c.txn_id, p->txn_id))
             code = conflict(err);
         else if (!list->shard->leader.ask && !leads(list->shard)) /* it may never hear of the decision */
             code = gn_error_set(err, GN_NOT_LEADER, "%s", gn_code_text(GN_NOT_LEADER));

@@ -59,8 +59,8 @@ typedef struct gn_prepared_list {
     struct gn_shard *shard;
     gn_wait_room room; /* who waits for a decision */
     gn_prepared *first;
-    _Atomic uint32_t n;
-    uint64_t published; /* counts decisions that can be read */
+    _Atomic uint32_t n, n_defines; /* n_defines: of those that change definitions */
+    uint64_t published;            /* counts decisions that can be read */
     gn_decided **table;
     size_t n_decided, table_cap;
     gn_decided **aborts; /* in order of SCN: aborts[aborts_at ... n_aborts - 1] */
@@ -77,6 +77,10 @@ gn_code gn_prepared_load(gn_prepared_list *list, gn_store *store, gn_error *err)
 static inline bool gn_prepared_any(const gn_prepared_list *list)
 {
     return atomic_load_explicit(&list->n, memory_order_acquire) != 0;
+}
+static inline bool gn_prepared_any_defines(const gn_prepared_list *list)
+{
+    return atomic_load_explicit(&list->n_defines, memory_order_acquire) != 0;
 }
 gn_prepared *gn_prepared_find(gn_prepared_list *list, uint64_t txn_id); /* undecided */
 gn_decided *gn_decided_find(gn_prepared_list *list, uint64_t txn_id);
@@ -112,9 +116,13 @@ gn_code gn_prepared_await_read(gn_prepared_list *list, gn_scn scn, const gn_spac
 /* As above, for those who change definitions. */
 gn_code gn_prepared_await_definitions(gn_prepared_list *list, gn_scn scn, const gn_patience *patience, gn_error *err);
 /* Before a command is proposed: wait-die (Rosenkrantz et al. 1978). A commit in one group holds nothing while it waits,
- * so it waits for anyone; a prepare waits only for the younger and is refused by the older, so no cycle of waits comes
- * about, over however many groups. What is missed here is refused when it is applied. */
+ * so it waits for anyone; a part waits only for those that it goes before (gn_prepared_goes_before) and is refused by
+ * the others, so no cycle of waits comes about, over however many groups. What is missed here is refused when it is
+ * applied. */
 gn_code gn_prepared_await_write(gn_prepared_list *list, gn_bytes command, const gn_patience *patience, gn_error *err);
+/* An order of transactions that is the same in all groups, as their start SCNs are not: a statement's parts begin at
+ * what each group has. Scattered, so that no node's transactions come before those of another. */
+bool gn_prepared_goes_before(uint64_t txn_id, uint64_t other);
 gn_code gn_prepared_decision(gn_prepared_list *list, uint64_t txn_id, gn_decision *out);
 /* Tells of those that have waited for too long. The keeper's. */
 void gn_prepared_tell_overdue(gn_prepared_list *list);

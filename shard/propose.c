@@ -27,8 +27,8 @@ void gn_proposer_close(gn_proposer *p)
 static bool needs_scn(const gn_commit_op *op)
 {
     gn_command_kind kind = gn_command_kind_of(op->request.command);
-    return kind == GN_COMMAND_TXN || kind == GN_COMMAND_PREPARE || kind == GN_COMMAND_ABORT ||
-           kind == GN_COMMAND_SPLIT || kind == GN_COMMAND_MERGE;
+    return kind == GN_COMMAND_TXN || gn_command_is_part(kind) || kind == GN_COMMAND_ABORT || kind == GN_COMMAND_SPLIT ||
+           kind == GN_COMMAND_MERGE;
 }
 
 /* ---- what is under way ---- */
@@ -101,7 +101,25 @@ static uint64_t leading_term(gn_shard *shard)
     return term;
 }
 
-/* An operation that is done may be gone: what follows it is looked at before. */
+/* What needs no SCN has waited for those whose SCNs were asked for before, since a commit of what is prepared has one
+ * that may be above theirs; it need not wait for the next. An operation that is done may be gone: what follows it is
+ * looked at before. */
+static void submit_rest(gn_proposer *p)
+{
+    gn_commit_op **at = &p->batch;
+    for (gn_commit_op *op = *at, *next; op; op = next) {
+        next = op->next;
+        if (needs_scn(op)) {
+            at = &op->next;
+            continue;
+        }
+        *at = next;
+        op->request.only_term = op->only_term ? op->only_term : p->term;
+        gn_raft_submit(p->shard->group, &op->request);
+    }
+}
+
+/* All that is left. */
 static void submit_batch(gn_proposer *p)
 {
     gn_raft_group *group = p->shard->group;
@@ -109,7 +127,7 @@ static void submit_batch(gn_proposer *p)
     for (gn_commit_op *op = p->batch, *next; op; op = next) {
         next = op->next;
         op->request.only_term = op->only_term ? op->only_term : p->term;
-        if (needs_scn(op) && p->term != UINT64_MAX) {
+        if (p->term != UINT64_MAX) {
             if (p->code != GN_OK) {
                 op->no_clock = true;
                 op->request.done(&op->request, GN_UNAVAILABLE);
@@ -149,6 +167,7 @@ static void drive(gn_proposer *p)
             return;
         p->code = GN_OK;
         p->term = leading_term(p->shard);
+        submit_rest(p);
         if (n > 0 && p->term != UINT64_MAX) {
             p->request = (gn_scn_request){.n = n, .above = gn_shard_last_scn(p->shard), .done = answered};
             atomic_store(&p->phase, PHASE_ASKING);

@@ -290,7 +290,7 @@ static void wait_a_little(gn_shard *shard)
 
 void gn_split_hold_back(gn_shard *shard, gn_bytes command)
 {
-    if (shard->split_until_ns == 0 || gn_command_kind_of(command) != GN_COMMAND_PREPARE)
+    if (shard->split_until_ns == 0 || !gn_command_is_part(gn_command_kind_of(command)))
         return;
     for (uint64_t until; (until = shard->split_until_ns) != 0 && gn_now_ns(shard->world) < until && !shard->stopping;)
         wait_a_little(shard);

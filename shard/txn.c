@@ -32,11 +32,13 @@ static gn_code settle_past(gn_txn *txn, const gn_txn_options *o, gn_scn *scn, gn
     return *scn ? gn_prepared_await_definitions(&shard->prepared, *scn, &txn->patience, err) : GN_OK;
 }
 
-/* Who is prepared may have been committed by its first group: then there is more to ask than what the leader has. */
+/* Who is prepared may have been committed by its first group, and what is read here may be from before that: if it is
+ * what that one writes, whoever goes on with it is refused. But nobody goes on with definitions that are about to
+ * change. */
 static bool may_go_unconfirmed(const gn_shard *shard, const gn_txn_options *o)
 {
     return o->unconfirmed && !o->read_scn && !o->global && shard->leader.ask && !gn_raft_answers_alone(shard->group) &&
-           !(shard->clocked && gn_prepared_any(&shard->prepared));
+           !gn_prepared_any_defines(&shard->prepared);
 }
 
 /* Under view_lock. What was taken in with a merge lacks the history that its group had let go; who has just read other
@@ -281,7 +283,7 @@ static gn_code propose(gn_txn *txn, gn_command c, gn_commit_op *op, gn_error *er
     gn_code code = encode(txn, c, &command, &empty, err);
     for (size_t i = 0; i < txn->n_sets; i++)
         gn_write_set_clear(txn->sets[i]);
-    if (code == GN_OK && (!empty || c.kind == GN_COMMAND_PREPARE)) {
+    if (code == GN_OK && (!empty || gn_command_is_part(c.kind))) {
         code = gn_prepared_await_write(&txn->shard->prepared, gn_buf_bytes(&command), &txn->patience, err);
         if (code == GN_OK &&
             (code = gn_shard_run_command(txn->shard, gn_buf_bytes(&command), &txn->patience, op)) != GN_OK && err)
@@ -320,24 +322,37 @@ static gn_code check_part(const gn_txn *txn, uint64_t txn_id, uint32_t n_groups,
     return GN_OK;
 }
 
-gn_code gn_txn_prepare(gn_txn *txn, uint64_t txn_id, const uint64_t *groups, uint32_t n_groups, gn_scn *prepared,
-                       gn_error *err)
+static gn_code end_part(gn_txn *txn, gn_command c, const uint64_t *groups, uint32_t n_groups, gn_scn *scn,
+                        gn_error *err)
 {
     gn_commit_op op = {0};
     gn_buf packed;
     gn_buf_init(&packed, NULL, GN_MAX_FIELD);
     gn_txn_settle_scans(txn);
-    gn_code code = check_part(txn, txn_id, n_groups, err);
+    gn_code code = check_part(txn, c.txn_id, n_groups, err);
     for (uint32_t i = 0; i < n_groups; i++)
         gn_buf_append_varint(&packed, groups[i]);
+    c.groups = gn_buf_bytes(&packed);
     if (code == GN_OK)
-        code = propose(txn, (gn_command){.kind = GN_COMMAND_PREPARE, .txn_id = txn_id, .groups = gn_buf_bytes(&packed)},
-                       &op, err);
-    if (code == GN_OK && prepared)
-        *prepared = op.scn;
+        code = propose(txn, c, &op, err);
+    if (code == GN_OK && scn)
+        *scn = op.scn;
     gn_buf_close(&packed);
     gn_txn_abort(txn);
     return code;
+}
+
+gn_code gn_txn_prepare(gn_txn *txn, uint64_t txn_id, const uint64_t *groups, uint32_t n_groups, gn_scn *prepared,
+                       gn_error *err)
+{
+    return end_part(txn, (gn_command){.kind = GN_COMMAND_PREPARE, .txn_id = txn_id}, groups, n_groups, prepared, err);
+}
+
+gn_code gn_txn_decide(gn_txn *txn, uint64_t txn_id, const uint64_t *groups, uint32_t n_groups, gn_scn above,
+                      gn_scn *scn, gn_error *err)
+{
+    gn_command c = {.kind = GN_COMMAND_DECIDE, .txn_id = txn_id, .scn = above};
+    return end_part(txn, c, groups, n_groups, scn, err);
 }
 
 static gn_code run_decision(gn_shard *shard, gn_command c, gn_commit_op *op, gn_error *err)

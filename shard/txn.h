@@ -63,10 +63,12 @@ gn_code gn_txn_rollback_to(gn_txn *txn, const gn_txn_mark *mark, gn_error *err);
 
 /* ---- transactions over several groups: two-phase commit ----
  *
- * The coordinator begins a part in each group at one SCN of the clock, prepares all parts (in parallel), takes the
- * commit SCN from the clock when all have answered GN_OK, has the first group decide, then tells the others, and when
- * all know has the first one forget. Only the first group decides: another may be told "commit" only after the first
- * has committed, "abort" only when the first cannot commit any more. Groups must have a clock (GN_NOT_IN_STATE). */
+ * The coordinator begins a part in each group, prepares all but the first group's (in parallel), has the first group
+ * commit and decide with one entry when they have answered GN_OK, then tells the others, and when all know has the
+ * first one forget. (In a cluster from before GN_SINCE_DECIDE the first group prepares as well, and decides by
+ * gn_shard_decide at an SCN that the clock gave after all had answered.) Only the first group decides: another may be
+ * told "commit" only after the first has committed, "abort" only when the first cannot commit any more. Groups must
+ * have a clock (GN_NOT_IN_STATE). */
 
 typedef enum gn_decision_state { GN_UNKNOWN_TXN, GN_PREPARED, GN_COMMITTED, GN_ABORTED } gn_decision_state;
 
@@ -84,6 +86,12 @@ void gn_decision_close(gn_decision *decision); /* zeroed is fine */
  * NULL): the SCN of the prepare. */
 gn_code gn_txn_prepare(gn_txn *txn, uint64_t txn_id, const uint64_t *groups, uint32_t n_groups, gn_scn *prepared,
                        gn_error *err);
+
+/* Ends the first group's part and frees it, whatever comes back. All others are prepared, under SCNs up to `above`.
+ * GN_OK: the transaction is committed at *scn, which the others are to be told. Other codes as for gn_txn_commit; after
+ * GN_OUTCOME_UNKNOWN it may be committed, after any other it is not, and an abort has to be decided. */
+gn_code gn_txn_decide(gn_txn *txn, uint64_t txn_id, const uint64_t *groups, uint32_t n_groups, gn_scn above,
+                      gn_scn *scn, gn_error *err);
 
 /* Commits at scn, or aborts (scn 0). May be repeated. GN_OK: *out (may be NULL) is what this group has decided, now or
  * before, which may be the opposite. GN_NO_OBJECT: told to commit what is not known here; a group other

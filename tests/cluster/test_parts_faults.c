@@ -327,14 +327,16 @@ static void make_request(remote *r, const gn_table_desc *t, int action, uint64_t
         gn_wire_scan_write(out, 1, &scan);
     else if (action == GN_PART_VECTOR_SCAN || action == GN_PART_VECTOR_RUN)
         gn_wire_vector_scan_write(out, 1, &vector);
-    else if (action == GN_PART_PREPARE || action == GN_PART_ROLLBACK_TO)
+    else if (action == GN_PART_PREPARE || action == GN_PART_DECIDE || action == GN_PART_ROLLBACK_TO)
         gn_buf_append_be64(out, 1);
     else if (action == GN_PART_NEXT)
         gn_buf_append_be32(out, 1);
     if (action == GN_PART_RUN || action == GN_PART_VECTOR_RUN)
         append_fragment(t, ordinals, action == GN_PART_VECTOR_RUN ? &vector : NULL, out);
-    if (action == GN_PART_PREPARE)
+    if (action == GN_PART_PREPARE || action == GN_PART_DECIDE)
         gn_wire_groups_write(out, (uint64_t[]){4, 4}, 2);
+    if (action == GN_PART_DECIDE)
+        gn_buf_append_be64(out, 1);
     gn_buf_close(&writes);
     gn_buf_close(&key);
     gn_buf_close(&encoded);
@@ -350,12 +352,13 @@ static void hostile_requests_do_no_harm(void **state)
     gn_dtxn *txn = begin(r);
     const gn_table_desc *t = table(txn, "t");
     uint64_t part = 100;
-    for (int action = GN_PART_FLUSH; action <= GN_PART_VECTOR_RUN; action++) {
+    for (int action = GN_PART_FLUSH; action <= GN_PART_DECIDE; action++) {
         gn_buf request;
         part += 1000; /* no row has the number yet */
         make_request(r, t, action, part++, &request);
         gn_code code = ask(r, C, GN_METHOD_PART_RUN, gn_buf_bytes(&request));
-        if (action != GN_PART_NEXT && action != GN_PART_PREPARE) /* what is damaged below is sound */
+        if (action != GN_PART_NEXT && action != GN_PART_PREPARE &&
+            action != GN_PART_DECIDE) /* what is damaged below is sound */
             ASSERT_OK(code, &err);
         for (size_t len = 0; len < request.len; len += 1 + len / 16)
             ask(r, C, GN_METHOD_PART_RUN, gn_bytes_of(request.data, len));

@@ -37,6 +37,7 @@ static void read_body(gn_part_request *r)
             }
         break;
     case GN_PART_PREPARE:
+    case GN_PART_DECIDE:
         gn_read_be64(&r->body);
         gn_wire_groups_read(&r->body, &groups, &n);
         free(groups);

@@ -87,10 +87,24 @@ static void plant_no_locks(cluster *c, gn_shard *shard, uint64_t txn_id)
 typedef struct transfer {
     uint64_t txn_id, groups[GROUPS_MAX];
     uint32_t n_groups;
+    bool first_decides; /* with its own part, when the others are prepared */
+    gn_scn above;       /* under which these are */
+    gn_scn scn;
 } transfer;
 
-/* One part from its begin to its prepare. *sent: it may have been prepared. */
-static bool prepare_part(cluster *c, event *e, uint32_t i, gn_scn scn, const transfer *t, bool *sent)
+static gn_code end_part(gn_txn *txn, uint32_t i, transfer *t)
+{
+    gn_scn at = 0;
+    if (i == 0 && t->first_decides)
+        return gn_txn_decide(txn, t->txn_id, t->groups, t->n_groups, t->above, &t->scn, NULL);
+    gn_code code = gn_txn_prepare(txn, t->txn_id, t->groups, t->n_groups, &at, NULL);
+    if (code == GN_OK && at > t->above)
+        t->above = at;
+    return code;
+}
+
+/* One part from its begin to its end. *sent: it may have been prepared. */
+static bool prepare_part(cluster *c, event *e, uint32_t i, gn_scn scn, transfer *t, bool *sent)
 {
     call k;
     part *p = part_begin(c, (unsigned)t->groups[i], (gn_txn_options){.global = true, .read_scn = scn}, &k);
@@ -114,7 +128,7 @@ static bool prepare_part(cluster *c, event *e, uint32_t i, gn_scn scn, const tra
         return false;
     }
     *sent = true;
-    gn_code code = gn_txn_prepare(txn, t->txn_id, t->groups, t->n_groups, NULL, NULL);
+    gn_code code = end_part(txn, i, t);
     if (code == GN_OK)
         plant_no_locks(c, k.shard, t->txn_id);
     return call_end(&k) && code == GN_OK;
@@ -154,10 +168,11 @@ static void transfer_over_two(cluster *c, unsigned g1, unsigned g2)
         return;
     }
     bool sent = false, ok = true, backwards = gn_sim_chance(c->sim, 0.5);
+    t.first_decides = c->plant != SCN_BEFORE_PREPARE && gn_sim_chance(c->sim, 0.5);
     for (uint32_t i = 0; ok && i < t.n_groups; i++) {
         if (c->plant == SCN_BEFORE_PREPARE && i + 1 == t.n_groups)
             ok = draw_scns(c, c->clients, 1, 0, &scn);
-        ok = ok && prepare_part(c, e, backwards ? t.n_groups - 1 - i : i, start, &t, &sent);
+        ok = ok && prepare_part(c, e, backwards || t.first_decides ? t.n_groups - 1 - i : i, start, &t, &sent);
         if (dies(c))
             return;
     }
@@ -165,7 +180,9 @@ static void transfer_over_two(cluster *c, unsigned g1, unsigned g2)
         conclude(c, e, REFUSED, 0);
         return;
     }
-    if (c->plant != SCN_BEFORE_PREPARE)
+    if (t.first_decides)
+        scn = t.scn;
+    else if (c->plant != SCN_BEFORE_PREPARE)
         ok = ok && draw_scns(c, c->clients, 1, 0, &scn);
     if (!dies(c))
         decide_transfer(c, e, scn, &t, ok);

@@ -308,16 +308,15 @@ static void stored_rows_are_checked(void **state)
 
 /* ---- formats ---- */
 
-static void damaged_commands_are_refused(void **state)
+static void check_damaged_commands(gn_command c)
 {
-    (void)state;
     gn_write_set *ws = gn_write_set_create(gn_catalog_desc(), NULL);
     char name[8];
     for (uint32_t i = 0; i < 20; i++)
         assert_int_equal(gn_own_put(ws, key3(name, rnd(1000)), gn_bytes_str("row"), i & 1, NULL), GN_OK);
     gn_buf bytes;
     gn_buf_init(&bytes, NULL, 1 << 16);
-    gn_command c = {.txn_id = 9, .clock = 1 << 20, .start_scn = 5, .branch = 1, .tables = gn_bytes_str("abc")}, read;
+    gn_command read;
     size_t patch;
     uint64_t n;
     assert_true(gn_command_begin_txn(&c, &bytes, &patch));
@@ -325,7 +324,8 @@ static void damaged_commands_are_refused(void **state)
     assert_true(gn_command_end_txn(&bytes, patch));
     assert_int_equal(gn_command_decode(gn_buf_bytes(&bytes), &read, NULL), GN_OK);
     assert_int_equal(read.clock, c.clock);
-    assert_true(gn_bytes_eq(read.tables, c.tables));
+    assert_true(read.kind == c.kind && read.scn == c.scn && read.generation == c.generation);
+    assert_true(gn_bytes_eq(read.tables, c.tables) && gn_bytes_eq(read.groups, c.groups));
     gn_section section;
     gn_reader r = gn_reader_of(read.writes);
     assert_true(gn_section_next(&r, &section));
@@ -337,7 +337,7 @@ static void damaged_commands_are_refused(void **state)
     for (size_t i = 0; i < bytes.len; i++) { /* no flipped bit makes it read outside */
         uint8_t kept = bytes.data[i];
         bytes.data[i] ^= (uint8_t)(1u << (i % 8));
-        if (gn_command_decode(gn_buf_bytes(&bytes), &read, NULL) == GN_OK && read.kind == GN_COMMAND_TXN) {
+        if (gn_command_decode(gn_buf_bytes(&bytes), &read, NULL) == GN_OK && read.kind == c.kind) {
             r = gn_reader_of(read.writes);
             while (gn_section_next(&r, &section)) {
                 gn_reader body = gn_reader_of(section.body);
@@ -350,6 +350,21 @@ static void damaged_commands_are_refused(void **state)
     }
     gn_buf_close(&bytes);
     gn_write_set_destroy(ws);
+}
+
+static void damaged_commands_are_refused(void **state)
+{
+    (void)state;
+    gn_command c = {.txn_id = 9, .clock = 1 << 20, .start_scn = 5, .branch = 1, .tables = gn_bytes_str("abc")};
+    c.kind = GN_COMMAND_TXN;
+    check_damaged_commands(c);
+    c.groups = gn_bytes_str("de");
+    c.generation = 3;
+    c.kind = GN_COMMAND_PREPARE;
+    check_damaged_commands(c);
+    c.scn = 1 << 19;
+    c.kind = GN_COMMAND_DECIDE;
+    check_damaged_commands(c);
 }
 
 static bool count_change(void *ctx, const gn_space *space, gn_bytes key, bool deleted)

@@ -280,21 +280,81 @@ static void a_row_that_may_go_is_not_called_a_duplicate(void **state)
     abort_txn(fx, 5);
 }
 
-static void the_older_prepare_waits_and_the_younger_is_refused(void **state)
+/* The least id that comes after, or before, another in the order of those who wait. */
+static uint64_t id_beside(uint64_t txn_id, bool before)
+{
+    uint64_t id = 1000;
+    while (gn_prepared_goes_before(id, txn_id) != before)
+        id++;
+    return id;
+}
+
+static void one_part_waits_and_another_is_refused(void **state)
 {
     fixture *fx = *state;
     gn_error err = {0};
-    gn_txn *older = part(fx), *p = part(fx), *younger = part(fx);
-    set_n(older, 3, 31);
+    gn_txn *p = part(fx), *before[2], *behind[2];
     set_n(p, 3, 32);
-    set_n(younger, 3, 33);
+    for (int i = 0; i < 2; i++) {
+        set_n(before[i] = part(fx), 3, 31);
+        set_n(behind[i] = part(fx), 3, 33);
+        before[i]->patience.deadline_ns = gn_now_ns(fx->world) + 1;
+    }
     ASSERT_OK(gn_txn_prepare(p, 5, FIRST, 2, NULL, &err), &err);
-    uint64_t before = fx->shard->applied_index;
-    ASSERT_CODE(gn_txn_prepare(younger, 6, FIRST, 2, NULL, &err), GN_SERIALIZATION, &err);
-    older->patience.deadline_ns = gn_now_ns(fx->world) + 1;
-    ASSERT_CODE(gn_txn_prepare(older, 7, FIRST, 2, NULL, &err), GN_TIMEOUT, &err);
-    assert_int_equal(fx->shard->applied_index, before); /* neither went through the log */
+    uint64_t applied = fx->shard->applied_index, first = id_beside(5, true), last = id_beside(5, false);
+    ASSERT_CODE(gn_txn_prepare(behind[0], last, FIRST, 2, NULL, &err), GN_SERIALIZATION, &err);
+    ASSERT_CODE(gn_txn_decide(behind[1], last, FIRST, 2, 0, NULL, &err), GN_SERIALIZATION, &err);
+    ASSERT_CODE(gn_txn_prepare(before[0], first, FIRST, 2, NULL, &err), GN_TIMEOUT, &err);
+    ASSERT_CODE(gn_txn_decide(before[1], first, FIRST, 2, 0, NULL, &err), GN_TIMEOUT, &err);
+    assert_int_equal(fx->shard->applied_index, applied); /* none went through the log */
     abort_txn(fx, 5);
+}
+
+/* ---- the first group's part, when the others are prepared ---- */
+
+static void the_first_part_commits_and_decides_in_one_entry(void **state)
+{
+    fixture *fx = *state;
+    gn_error err = {0};
+    gn_scn above = test_clock_scn(&the_clock) + 1000000, scn = 0; /* another group's were raised */
+    uint32_t n;
+    gn_txn *txn = part(fx);
+    set_n(txn, 3, 33);
+    uint64_t before = fx->shard->applied_index;
+    ASSERT_OK(gn_txn_decide(txn, 5, FIRST, 2, above, &scn, &err), &err);
+    assert_int_equal(fx->shard->applied_index, before + 1);
+    assert_true(scn > above);
+    assert_int_equal(n_of(fx, 3), 33);
+    for (int i = 0; i < 2; i++) { /* what was decided survives a restart, and an abort that comes late does nothing */
+        gn_decision d;
+        assert_int_equal(known(fx, 5, &n), GN_COMMITTED);
+        assert_int_equal(n, 2);
+        ASSERT_OK(gn_shard_decide(fx->shard, 5, false, 0, &d, &err), &err);
+        assert_true(d.state == GN_COMMITTED && d.scn == scn);
+        fixture_reopen(fx, i == 0);
+    }
+    ASSERT_OK(gn_shard_forget(fx->shard, 5, &err), &err);
+    assert_int_equal(known(fx, 5, &n), GN_UNKNOWN_TXN);
+    assert_int_equal(n_of(fx, 3), 33);
+}
+
+static void the_first_part_that_comes_too_late_is_refused(void **state)
+{
+    fixture *fx = *state;
+    gn_error err = {0};
+    gn_txn *txn = part(fx), *read = part(fx), *other = part(fx);
+    int64_t n;
+    set_n(txn, 3, 33);
+    has_row(read, t, 4, &n);
+    set_n(read, 5, 55);
+    abort_txn(fx, 5); /* somebody who waited for it has asked */
+    ASSERT_CODE(gn_txn_decide(txn, 5, FIRST, 2, 1, NULL, &err), GN_SERIALIZATION, &err);
+    assert_int_equal(state_of(fx, 5), GN_ABORTED);
+    set_n(other, 4, 44);
+    ASSERT_OK(commit(other), NULL);
+    ASSERT_CODE(gn_txn_decide(read, 6, FIRST, 2, 1, NULL, &err), GN_SERIALIZATION, &err); /* it read row 4 */
+    assert_int_equal(state_of(fx, 6), GN_UNKNOWN_TXN);
+    assert_true(n_of(fx, 3) == 3 && n_of(fx, 4) == 44 && n_of(fx, 5) == 5);
 }
 
 typedef struct blocked {
@@ -809,7 +869,9 @@ int main(void)
         TEST(conflicts_with_a_prepared_part_are_found_both_ways),
         TEST(what_a_part_only_reads_is_held_too),
         TEST(a_row_that_may_go_is_not_called_a_duplicate),
-        TEST(the_older_prepare_waits_and_the_younger_is_refused),
+        TEST(one_part_waits_and_another_is_refused),
+        TEST(the_first_part_commits_and_decides_in_one_entry),
+        TEST(the_first_part_that_comes_too_late_is_refused),
         TEST(a_commit_waits_for_the_decision),
         TEST(readers_wait_for_what_they_may_have_to_see),
         TEST(waiting_readers_can_be_canceled_and_have_deadlines),

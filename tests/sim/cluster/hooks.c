@@ -276,10 +276,10 @@ gn_code __real_gn_rpc_ask(gn_rpc *rpc, gn_node_id to, uint16_t method, gn_bytes 
                           const _Atomic bool *cancel, gn_buf *response, gn_error *err);
 gn_code __wrap_gn_rpc_ask(gn_rpc *rpc, gn_node_id to, uint16_t method, gn_bytes request, uint64_t deadline_ns,
                           const _Atomic bool *cancel, gn_buf *response, gn_error *err);
-gn_code __real_gn_group_decide(gn_cluster *cluster, uint64_t group_id, uint64_t txn_id, bool commit, gn_scn scn,
-                               gn_decision *out, gn_error *err);
-gn_code __wrap_gn_group_decide(gn_cluster *cluster, uint64_t group_id, uint64_t txn_id, bool commit, gn_scn scn,
-                               gn_decision *out, gn_error *err);
+gn_code __real_gn_txn_decide(gn_txn *txn, uint64_t txn_id, const uint64_t *groups, uint32_t n_groups, gn_scn above,
+                             gn_scn *scn, gn_error *err);
+gn_code __wrap_gn_txn_decide(gn_txn *txn, uint64_t txn_id, const uint64_t *groups, uint32_t n_groups, gn_scn above,
+                             gn_scn *scn, gn_error *err);
 gn_code __real_gn_txn_prepare(gn_txn *txn, uint64_t txn_id, const uint64_t *groups, uint32_t n_groups, gn_scn *prepared,
                               gn_error *err);
 gn_code __wrap_gn_txn_prepare(gn_txn *txn, uint64_t txn_id, const uint64_t *groups, uint32_t n_groups, gn_scn *prepared,
@@ -348,23 +348,21 @@ gn_code __wrap_gn_shard_await_applied(gn_shard *shard, uint64_t index, const _At
     return plants(CANARY_IMPATIENT) ? GN_OK : __real_gn_shard_await_applied(shard, index, cancel);
 }
 
-/* The first group knows who else takes part. */
-static void tell_others_first(gn_cluster *cluster, uint64_t group_id, uint64_t txn_id, gn_scn scn)
+static gn_cluster *cluster_in(const gn_world *world)
 {
-    gn_decision d = {0};
-    if (gn_group_decision(cluster, group_id, txn_id, &d, NULL) == GN_OK && d.state == GN_PREPARED)
-        for (uint32_t i = 0; i < d.n_groups; i++)
-            if (d.groups[i] != group_id)
-                __real_gn_group_decide(cluster, d.groups[i], txn_id, true, scn, NULL, NULL);
-    gn_decision_close(&d);
+    for (int id = 0; id <= MOST_ID; id++)
+        if (now->nodes[id].cluster && now->nodes[id].world == world)
+            return now->nodes[id].cluster;
+    return NULL;
 }
 
-gn_code __wrap_gn_group_decide(gn_cluster *cluster, uint64_t group_id, uint64_t txn_id, bool commit, gn_scn scn,
-                               gn_decision *out, gn_error *err)
+gn_code __wrap_gn_txn_decide(gn_txn *txn, uint64_t txn_id, const uint64_t *groups, uint32_t n_groups, gn_scn above,
+                             gn_scn *scn, gn_error *err)
 {
-    if (plants(CANARY_EARLY_WORD) && commit && out)
-        tell_others_first(cluster, group_id, txn_id, scn);
-    return __real_gn_group_decide(cluster, group_id, txn_id, commit, scn, out, err);
+    gn_cluster *cluster = plants(CANARY_EARLY_WORD) ? cluster_in(txn->shard->world) : NULL;
+    for (uint32_t i = 1; cluster && i < n_groups; i++)
+        gn_group_decide(cluster, groups[i], txn_id, true, above + 1, NULL, NULL);
+    return __real_gn_txn_decide(txn, txn_id, groups, n_groups, above, scn, err);
 }
 
 gn_code __wrap_gn_txn_prepare(gn_txn *txn, uint64_t txn_id, const uint64_t *groups, uint32_t n_groups, gn_scn *prepared,
