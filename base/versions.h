@@ -105,7 +105,9 @@ static inline bool gn_version_can(gn_version_range range, uint32_t version)
     X(CHANGE, 1, "a record of the change log (shard/change_log.c)")                                               \
     X(PREPARED, 1, "a prepared transaction (shard/prepared.c)")                                                   \
     X(DECISION, 1, "a decision kept by the first group (shard/apply_prepared.c)")                                 \
-    X(SEGMENT, 2, "a file of a vector index (index/segment_format_private.h): 1 has no codes, and is read")
+    X(SEGMENT, 3,                                                                                                 \
+      "a file of a vector index (index/segment_format_private.h): 1 has no codes, 3 vectors of float16. All are " \
+      "read; 3 is written for columns of halfvec alone, which come with cluster version 2, and 2 for all others")
 
 /* The first record of the Raft log store has the cluster version in place of a number of its own (raft/host.c). */
 

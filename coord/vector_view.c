@@ -98,12 +98,12 @@ static const char *state_of(const gn_vindex_stats *s, const gn_vindex_presence *
 }
 
 /* The full vectors' bytes over those of the codes that are walked over. Plain vectors are their own codes. */
-static double compression(const gn_vindex_stats *s, uint32_t dimensions)
+static double compression(const gn_vindex_stats *s, size_t bytes)
 {
     uint64_t coded = s->vectors - s->tail_vectors;
     if (coded == 0)
         return NAN;
-    return s->code_bytes ? (double)coded * dimensions * sizeof(float) / (double)s->code_bytes : 1;
+    return s->code_bytes ? (double)coded * (double)bytes / (double)s->code_bytes : 1;
 }
 
 static gn_code add_index(gn_exec *x, const gn_table_desc *t, const gn_index_desc *index, row_writer *w)
@@ -112,6 +112,8 @@ static gn_code add_index(gn_exec *x, const gn_table_desc *t, const gn_index_desc
     gn_vindex_presence where;
     int at = gn_table_column_by_id(t, index->columns[0]);
     uint32_t dimensions = at < 0 ? 0 : (uint32_t)t->columns[at].type.typmod;
+    bool halves = at >= 0 && gn_type_is(t->columns[at].type, GN_T_HALFVEC);
+    size_t bytes = dimensions * (halves ? sizeof(uint16_t) : sizeof(float));
     gn_cluster_vindex_stats(x->cluster, t, index->id, &s, &where);
     bool coded = s.vectors > s.tail_vectors;
     gn_code_kind kind = coded ? s.codes : (gn_code_kind)index->codes;
@@ -134,7 +136,7 @@ static gn_code add_index(gn_exec *x, const gn_table_desc *t, const gn_index_desc
     put_i64(w, s.other_bytes);
     put_i64(w, s.memory_bytes);
     put_i64(w, s.disk_bytes);
-    put_f64(w, compression(&s, dimensions));
+    put_f64(w, compression(&s, bytes));
     put_f64(w, s.recall > 0 ? (double)s.recall : NAN);
     put_i64(w, s.build_done);
     put_i64(w, s.build_total);
@@ -159,8 +161,8 @@ static gn_code fill_stats(gn_exec *x, const gn_path *path, gn_array_builder *col
 
 /* ---- vector_index_estimate ---- */
 
-enum { E_ROWS, E_DIMENSIONS, E_QUANTIZATION, E_M, E_ARGS };
-static const gn_type_id estimate_args[E_ARGS] = {GN_T_INT8, GN_T_INT4, GN_T_TEXT, GN_T_INT4};
+enum { E_ROWS, E_DIMENSIONS, E_QUANTIZATION, E_M, E_TYPE, E_ARGS };
+static const gn_type_id estimate_args[E_ARGS] = {GN_T_INT8, GN_T_INT4, GN_T_TEXT, GN_T_INT4, GN_T_TEXT};
 static const view_column estimate_columns[] = {
     {"disk_bytes", GN_T_INT8}, {"memory_bytes", GN_T_INT8}, {"build_bytes", GN_T_INT8}};
 
@@ -173,6 +175,16 @@ static gn_code codes_named(gn_bytes name, gn_code_kind *out, gn_error *err)
     return *out == GN_CODES_KNOWN ? gn_error_set(err, GN_INVALID_PARAMETER, "unknown quantization \"%.*s\"",
                                                  (int)(name.len > 60 ? 60 : name.len), (const char *)name.data)
                                   : GN_OK;
+}
+
+/* sparsevec is indexed as vector is. */
+static gn_code is_halfvec(gn_bytes type, bool *out, gn_error *err)
+{
+    *out = gn_bytes_eq(type, gn_bytes_str("halfvec"));
+    if (*out || gn_bytes_eq(type, gn_bytes_str("vector")) || gn_bytes_eq(type, gn_bytes_str("sparsevec")))
+        return GN_OK;
+    return gn_error_set(err, GN_INVALID_PARAMETER, "the type must be vector, halfvec or sparsevec, not \"%.*s\"",
+                        (int)(type.len > 60 ? 60 : type.len), (const char *)type.data);
 }
 
 static gn_code check_range(const char *what, int64_t v, int64_t most, gn_error *err)
@@ -203,6 +215,8 @@ static gn_code fill_estimate(gn_exec *x, const gn_path *path, gn_array_builder *
     if (code == GN_OK && path->n_arrays > E_M &&
         (code = check_range("m", args[E_M].as.i32, GN_MAX_HNSW_M, err)) == GN_OK)
         o.m = (uint32_t)args[E_M].as.i32;
+    if (code == GN_OK && path->n_arrays > E_TYPE)
+        code = is_halfvec(args[E_TYPE].as.bytes, &o.halves, err);
     if (code == GN_OK)
         code = gn_vindex_estimate_of(&o, (uint64_t)args[E_ROWS].as.i64, KEY_BYTES, &e, err);
     if (code != GN_OK)

@@ -203,7 +203,7 @@ static void freeze(gn_vindex *index, plan *p)
     for (size_t i = 0; i < n_tails; i++)
         tails[i] = gn_tail_ref(old->tails[i]);
     if (gn_tail_rows(old->tails[n_tails - 1]) > 0)
-        tails[n_tails++] = gn_tail_create(index->account, index->measure.stride);
+        tails[n_tails++] = gn_tail_create(index->account, &index->measure);
     gn_vview_publish(index, gn_vview_create(index, segments, old->n_segments, tails, n_tails));
     p->view = gn_vview_acquire(index);
     p->position = index->position;
@@ -264,8 +264,8 @@ static gn_code merge(gn_vindex *index, plan *p, reporting *r, const _Atomic bool
                      uint32_t *n_rows, gn_error *err)
 {
     gn_merge m = {.world = index->world,
-                  .kernels = index->kernels,
                   .metric = index->options.metric,
+                  .measure = &index->measure,
                   .dimensions = index->options.dimensions,
                   .m = index->options.m,
                   .ef_construction = index->options.ef_construction,
@@ -398,8 +398,7 @@ static gn_code calibrate(gn_vindex *index, gn_segment *fresh, const _Atomic bool
     const gn_segment_header *h = fresh->header;
     if (h->graph != GN_GRAPH_HNSW || h->n_nodes < GN_MIN_CALIBRATED)
         return GN_OK;
-    gn_code code = gn_segment_calibrate(fresh, &index->measure, NULL, GN_CALIBRATION_QUERIES,
-                                        cancel ? cancel : &index->stop, &c, err);
+    gn_code code = gn_segment_calibrate(fresh, NULL, GN_CALIBRATION_QUERIES, cancel ? cancel : &index->stop, &c, err);
     if (code == GN_OK)
         return gn_segment_write_calibration(fresh, &c, err);
     return code == GN_OUT_OF_MEMORY ? GN_OK : code;

@@ -16,12 +16,18 @@ static const uint32_t ladder[GN_CALIBRATION_POINTS] = {10, 14, 20, 28, 40, 56, 8
 
 enum { K = GN_CALIBRATION_K, CANDIDATES = 256 };
 
-static float *copy_padded(const float *v, size_t words, size_t stride)
+/* A query of its own: one of the owner's, or the vector of a row. */
+static float *copy_query(const gn_segment *s, const float *query, uint32_t row)
 {
-    float *copy = aligned_alloc(GN_VECTOR_ALIGN, stride * sizeof *copy);
+    const gn_measure *m = &s->measure;
+    float *copy = aligned_alloc(GN_VECTOR_ALIGN, m->stride * sizeof *copy);
     GN_ASSERT(copy != NULL);
-    memcpy(copy, v, words * sizeof *copy);
-    memset(copy + words, 0, (stride - words) * sizeof *copy);
+    if (!query) {
+        gn_measure_widen(m, gn_segment_vector(s, row), copy);
+        return copy;
+    }
+    memcpy(copy, query, m->words * sizeof *copy);
+    memset(copy + m->words, 0, (m->stride - m->words) * sizeof *copy);
     return copy;
 }
 
@@ -29,7 +35,6 @@ static float *copy_padded(const float *v, size_t words, size_t stride)
 
 typedef struct question {
     const gn_segment *segment;
-    const gn_measure *measure;
     float *vector;
     uint32_t hidden; /* GN_NO_LINK: none */
     uint32_t answer[K];
@@ -58,7 +63,7 @@ static void answer_by_codes(question *q, gn_code_query *scratch)
         }
     }
     for (size_t i = 0; i < n_best; i++) {
-        float d = gn_measure_one(q->measure, q->vector, gn_segment_vector(s, best[i].id));
+        float d = gn_measure_one(&s->measure, q->vector, gn_segment_vector(s, best[i].id));
         gn_heap_offer(near, &n_near, K, (gn_candidate){.id = best[i].id, .distance = d});
     }
     q->n_answer = (uint32_t)n_near;
@@ -76,7 +81,7 @@ static void answer_by_vectors(question *q)
 {
     gn_hit hits[K];
     gn_topk top = {.hits = hits, .k = K};
-    gn_segment_scan(q->segment, q->measure, q->vector, (gn_accept){.fn = not_hidden, .ctx = q}, &top);
+    gn_segment_scan(q->segment, q->vector, (gn_accept){.fn = not_hidden, .ctx = q}, &top);
     q->n_answer = (uint32_t)top.n;
     for (size_t i = 0; i < top.n; i++)
         q->answer[i] = top.hits[i].row;
@@ -101,13 +106,8 @@ static void answer(question *q, gn_code_query *scratch)
 
 static gn_code loss_at(gn_segment *s, const question *q, uint32_t ef, gn_candidate *best, double *loss, gn_error *err)
 {
-    gn_segment_query walk = {.measure = q->measure,
-                             .vector = q->vector,
-                             .k = K,
-                             .ef = ef,
-                             .bound = INFINITY,
-                             .hidden = q->hidden,
-                             .best = best};
+    gn_segment_query walk = {
+        .vector = q->vector, .k = K, .ef = ef, .bound = INFINITY, .hidden = q->hidden, .best = best};
     gn_code code = gn_segment_search(s, &walk, err);
     if (code != GN_OK)
         return code;
@@ -124,8 +124,8 @@ static gn_code loss_at(gn_segment *s, const question *q, uint32_t ef, gn_candida
     return GN_OK;
 }
 
-gn_code gn_segment_calibrate(gn_segment *s, const gn_measure *measure, const float *queries, uint32_t n,
-                             const _Atomic bool *cancel, gn_calibration *out, gn_error *err)
+gn_code gn_segment_calibrate(gn_segment *s, const float *queries, uint32_t n, const _Atomic bool *cancel,
+                             gn_calibration *out, gn_error *err)
 {
     const gn_segment_header *h = s->header;
     GN_ASSERT(h->graph == GN_GRAPH_HNSW && n >= 1);
@@ -133,13 +133,11 @@ gn_code gn_segment_calibrate(gn_segment *s, const gn_measure *measure, const flo
     gn_code_query *scratch = gn_code_query_create(s->codec);
     gn_candidate *best = gn_xcalloc(2 * (size_t)ladder[GN_CALIBRATION_POINTS - 1], sizeof *best);
     double loss[GN_CALIBRATION_POINTS] = {0};
-    size_t words = gn_vector_words((gn_metric_kind)h->metric, h->dimensions);
     uint32_t first = h->levels > 1 ? h->level_count[1] : 0; /* those below stand in upper layers and cannot be hidden */
     for (uint32_t i = 0; i < n && code == GN_OK; i++) {
         uint32_t row = first + (uint32_t)((uint64_t)i * (h->n_nodes - first) / n);
-        const float *v = queries ? queries + (size_t)i * words : gn_segment_vector(s, row);
-        question q = {.segment = s, .measure = measure, .hidden = queries ? GN_NO_LINK : row};
-        q.vector = copy_padded(v, words, measure->stride);
+        question q = {.segment = s, .hidden = queries ? GN_NO_LINK : row};
+        q.vector = copy_query(s, queries ? queries + (size_t)i * s->measure.words : NULL, row);
         answer(&q, scratch);
         for (size_t p = 0; p < GN_CALIBRATION_POINTS && code == GN_OK; p++) {
             double missed = 0;

@@ -5,8 +5,8 @@
 #include "index/segment_private.h"
 
 /* queries: n vectors of the segment's dimensions (normalised for cosine), or NULL: its own. */
-gn_code gn_segment_calibrate(gn_segment *segment, const gn_measure *measure, const float *queries, uint32_t n,
-                             const _Atomic bool *cancel, gn_calibration *out, gn_error *err);
+gn_code gn_segment_calibrate(gn_segment *segment, const float *queries, uint32_t n, const _Atomic bool *cancel,
+                             gn_calibration *out, gn_error *err);
 bool gn_calibration_is_sound(const gn_calibration *calibration);
 /* The smallest ef known to give the target recall in expectation, for k results; 0: none is. */
 uint32_t gn_calibration_ef(const gn_calibration *calibration, double target, uint32_t k);

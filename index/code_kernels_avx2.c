@@ -113,42 +113,36 @@ static void avx2_overlap(const uint8_t *a, const uint8_t *b, size_t bytes, uint3
 
 /* ---- halves ---- */
 
-static inline __m256 load_f16(const uint16_t *p)
-{
-    return _mm256_cvtph_ps(load16(p));
-}
 static inline __m256 load_bf16(const uint16_t *p)
 {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load16(p)), 16));
 }
 
-#define HALF_KERNELS(name, load)                                                                            \
-    static void avx2_l2sq_##name(const float *q, const uint16_t *const c[4], size_t n, float out[4])        \
-    {                                                                                                       \
-        __m256 s[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()}; \
-        for (size_t i = 0; i < n; i += 8) {                                                                 \
-            __m256 v = _mm256_loadu_ps(q + i);                                                              \
-            for (int j = 0; j < 4; j++) {                                                                   \
-                __m256 d = _mm256_sub_ps(v, load(c[j] + i));                                                \
-                s[j] = _mm256_fmadd_ps(d, d, s[j]);                                                         \
-            }                                                                                               \
-        }                                                                                                   \
-        for (int j = 0; j < 4; j++)                                                                         \
-            out[j] = sum8_ps(s[j]);                                                                         \
-    }                                                                                                       \
-    static void avx2_dot_##name(const float *q, const uint16_t *const c[4], size_t n, float out[4])         \
-    {                                                                                                       \
-        __m256 s[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()}; \
-        for (size_t i = 0; i < n; i += 8) {                                                                 \
-            __m256 v = _mm256_loadu_ps(q + i);                                                              \
-            for (int j = 0; j < 4; j++)                                                                     \
-                s[j] = _mm256_fmadd_ps(v, load(c[j] + i), s[j]);                                            \
-        }                                                                                                   \
-        for (int j = 0; j < 4; j++)                                                                         \
-            out[j] = sum8_ps(s[j]);                                                                         \
+static void avx2_l2sq_bf16_x4(const float *q, const uint16_t *const c[4], size_t n, float out[4])
+{
+    __m256 s[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
+    for (size_t i = 0; i < n; i += 8) {
+        __m256 v = _mm256_loadu_ps(q + i);
+        for (int j = 0; j < 4; j++) {
+            __m256 d = _mm256_sub_ps(v, load_bf16(c[j] + i));
+            s[j] = _mm256_fmadd_ps(d, d, s[j]);
+        }
     }
-HALF_KERNELS(f16_x4, load_f16)
-HALF_KERNELS(bf16_x4, load_bf16)
+    for (int j = 0; j < 4; j++)
+        out[j] = sum8_ps(s[j]);
+}
+
+static void avx2_dot_bf16_x4(const float *q, const uint16_t *const c[4], size_t n, float out[4])
+{
+    __m256 s[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
+    for (size_t i = 0; i < n; i += 8) {
+        __m256 v = _mm256_loadu_ps(q + i);
+        for (int j = 0; j < 4; j++)
+            s[j] = _mm256_fmadd_ps(v, load_bf16(c[j] + i), s[j]);
+    }
+    for (int j = 0; j < 4; j++)
+        out[j] = sum8_ps(s[j]);
+}
 
 static float avx2_l1(const float *a, const float *b, size_t n)
 {
@@ -209,8 +203,6 @@ const gn_code_kernels gn_code_kernels_avx2 = {
     .dot1_x4 = avx2_dot1_x4,
     .hamming = avx2_hamming,
     .overlap = avx2_overlap,
-    .l2sq_f16_x4 = avx2_l2sq_f16_x4,
-    .dot_f16_x4 = avx2_dot_f16_x4,
     .l2sq_bf16_x4 = avx2_l2sq_bf16_x4,
     .dot_bf16_x4 = avx2_dot_bf16_x4,
     .l1 = avx2_l1,

@@ -116,41 +116,35 @@ static void avx512_overlap(const uint8_t *a, const uint8_t *b, size_t bytes, uin
 
 /* ---- halves ---- */
 
-static inline __m512 load_f16(const uint16_t *p)
-{
-    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
-}
 static inline __m512 load_bf16(const uint16_t *p)
 {
     __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)p));
     return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
 }
 
-#define HALF_KERNELS(name, load)                                                                            \
-    static void avx512_l2sq_##name(const float *q, const uint16_t *const c[4], size_t n, float out[4])      \
-    {                                                                                                       \
-        __m512 s[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()}; \
-        for (size_t i = 0; i < n; i += 16) {                                                                \
-            __m512 v = _mm512_loadu_ps(q + i);                                                              \
-            for (int j = 0; j < 4; j++) {                                                                   \
-                __m512 d = _mm512_sub_ps(v, load(c[j] + i));                                                \
-                s[j] = _mm512_fmadd_ps(d, d, s[j]);                                                         \
-            }                                                                                               \
-        }                                                                                                   \
-        _mm_storeu_ps(out, sum_ps_x4(s[0], s[1], s[2], s[3]));                                              \
-    }                                                                                                       \
-    static void avx512_dot_##name(const float *q, const uint16_t *const c[4], size_t n, float out[4])       \
-    {                                                                                                       \
-        __m512 s[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()}; \
-        for (size_t i = 0; i < n; i += 16) {                                                                \
-            __m512 v = _mm512_loadu_ps(q + i);                                                              \
-            for (int j = 0; j < 4; j++)                                                                     \
-                s[j] = _mm512_fmadd_ps(v, load(c[j] + i), s[j]);                                            \
-        }                                                                                                   \
-        _mm_storeu_ps(out, sum_ps_x4(s[0], s[1], s[2], s[3]));                                              \
+static void avx512_l2sq_bf16_x4(const float *q, const uint16_t *const c[4], size_t n, float out[4])
+{
+    __m512 s[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
+    for (size_t i = 0; i < n; i += 16) {
+        __m512 v = _mm512_loadu_ps(q + i);
+        for (int j = 0; j < 4; j++) {
+            __m512 d = _mm512_sub_ps(v, load_bf16(c[j] + i));
+            s[j] = _mm512_fmadd_ps(d, d, s[j]);
+        }
     }
-HALF_KERNELS(f16_x4, load_f16)
-HALF_KERNELS(bf16_x4, load_bf16)
+    _mm_storeu_ps(out, sum_ps_x4(s[0], s[1], s[2], s[3]));
+}
+
+static void avx512_dot_bf16_x4(const float *q, const uint16_t *const c[4], size_t n, float out[4])
+{
+    __m512 s[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
+    for (size_t i = 0; i < n; i += 16) {
+        __m512 v = _mm512_loadu_ps(q + i);
+        for (int j = 0; j < 4; j++)
+            s[j] = _mm512_fmadd_ps(v, load_bf16(c[j] + i), s[j]);
+    }
+    _mm_storeu_ps(out, sum_ps_x4(s[0], s[1], s[2], s[3]));
+}
 
 static float avx512_l1(const float *a, const float *b, size_t n)
 {
@@ -234,8 +228,6 @@ const gn_code_kernels gn_code_kernels_avx512 = {
     .dot1_x4 = avx512_dot1_x4,
     .hamming = avx512_hamming,
     .overlap = avx512_overlap,
-    .l2sq_f16_x4 = avx512_l2sq_f16_x4,
-    .dot_f16_x4 = avx512_dot_f16_x4,
     .l2sq_bf16_x4 = avx512_l2sq_bf16_x4,
     .dot_bf16_x4 = avx512_dot_bf16_x4,
     .l1 = avx512_l1,

@@ -2,11 +2,12 @@
 #ifndef GN_INDEX_CODE_KERNELS_PRIVATE_H
 #define GN_INDEX_CODE_KERNELS_PRIVATE_H
 
+#include "index/distance.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
 typedef void (*gn_code_dot_x4_fn)(const int8_t *query, const uint8_t *const codes[4], size_t bytes, int32_t out[4]);
-typedef void (*gn_code_float_x4_fn)(const float *query, const uint16_t *const codes[4], size_t n, float out[4]);
 
 typedef struct gn_code_kernels {
     const char *name; /* "scalar", "avx2", "avx512" */
@@ -20,8 +21,8 @@ typedef struct gn_code_kernels {
     uint32_t (*hamming)(const uint8_t *a, const uint8_t *b, size_t bytes);
     /* Bits set in both, in either. */
     void (*overlap)(const uint8_t *a, const uint8_t *b, size_t bytes, uint32_t *both, uint32_t *either);
-    /* Over float16 and bfloat16; n: a multiple of 16. */
-    gn_code_float_x4_fn l2sq_f16_x4, dot_f16_x4, l2sq_bf16_x4, dot_bf16_x4;
+    /* Over bfloat16 (those over float16: distance.h); n: a multiple of 16. */
+    gn_half_x4_fn l2sq_bf16_x4, dot_bf16_x4;
     /* Sums |a - b|. */
     float (*l1)(const float *a, const float *b, size_t n);
     void (*to_f16)(const float *from, uint16_t *to, size_t n);

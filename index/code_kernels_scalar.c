@@ -66,28 +66,6 @@ static void scalar_overlap(const uint8_t *a, const uint8_t *b, size_t bytes, uin
 
 /* ---- halves ---- */
 
-static void scalar_l2sq_f16_x4(const float *q, const uint16_t *const c[4], size_t n, float out[4])
-{
-    for (int j = 0; j < 4; j++) {
-        double sum = 0;
-        for (size_t i = 0; i < n; i++) {
-            double d = (double)q[i] - (double)gn_float_of_f16(c[j][i]);
-            sum += d * d;
-        }
-        out[j] = (float)sum;
-    }
-}
-
-static void scalar_dot_f16_x4(const float *q, const uint16_t *const c[4], size_t n, float out[4])
-{
-    for (int j = 0; j < 4; j++) {
-        double sum = 0;
-        for (size_t i = 0; i < n; i++)
-            sum += (double)q[i] * (double)gn_float_of_f16(c[j][i]);
-        out[j] = (float)sum;
-    }
-}
-
 static void scalar_l2sq_bf16_x4(const float *q, const uint16_t *const c[4], size_t n, float out[4])
 {
     for (int j = 0; j < 4; j++) {
@@ -153,8 +131,6 @@ const gn_code_kernels gn_code_kernels_scalar = {
     .dot1_x4 = scalar_dot1_x4,
     .hamming = scalar_hamming,
     .overlap = scalar_overlap,
-    .l2sq_f16_x4 = scalar_l2sq_f16_x4,
-    .dot_f16_x4 = scalar_dot_f16_x4,
     .l2sq_bf16_x4 = scalar_l2sq_bf16_x4,
     .dot_bf16_x4 = scalar_dot_bf16_x4,
     .l1 = scalar_l1,

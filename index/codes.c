@@ -88,7 +88,7 @@ static void set_sizes(gn_codec *c)
         c->stride = gn_round_up(c->code_bytes, 8);
         break;
     default:
-        c->stride = stride * sizeof(float);
+        c->stride = gn_vector_row_bytes((gn_metric_kind)h->metric, h->dimensions, h->halves);
         break;
     }
 }
@@ -119,7 +119,7 @@ static gn_codec *wrap(gn_bytes params)
     c->ops = ops_of(c->head);
     c->kernels = gn_code_kernels_best();
     c->floats = gn_kernels_best();
-    c->measure = gn_measure_of(c->floats, (gn_metric_kind)c->head->metric, c->head->dimensions);
+    c->measure = gn_measure_of(c->floats, (gn_metric_kind)c->head->metric, c->head->dimensions, c->head->halves);
     set_sizes(c);
     gn_codec_layout l = gn_codec_layout_of(c->head);
     const uint8_t *at = params.data + sizeof *c->head;
@@ -158,7 +158,7 @@ static bool head_is_possible(const gn_codec_head *h)
 {
     if (h->magic != GN_CODEC_MAGIC || h->kind < GN_CODES_FLOAT32 || h->kind >= GN_CODES_KNOWN ||
         h->metric < GN_METRIC_L2 || h->metric >= GN_METRIC_KNOWN || h->dimensions < 1 ||
-        h->dimensions > gn_metric_max_dimensions((gn_metric_kind)h->metric))
+        h->dimensions > gn_metric_max_dimensions((gn_metric_kind)h->metric) || h->halves)
         return false;
     if (!metric_is_coded((gn_metric_kind)h->metric) && h->kind != GN_CODES_FLOAT32)
         return false;
@@ -273,6 +273,7 @@ static gn_codec_head head_of(const gn_code_options *o, gn_code_kind kind)
         h.centroids = o->centroids ? o->centroids : 256;
         h.rotated = o->rotate && o->dimensions <= MAX_LEARNED_DIMENSIONS;
     }
+    h.halves = kind == GN_CODES_FLOAT32 && o->halves;
     return h;
 }
 
@@ -287,9 +288,9 @@ size_t gn_code_stride_of(const gn_code_options *o)
     return c.stride;
 }
 
-gn_codec *gn_codec_plain(gn_metric_kind metric, uint32_t dimensions)
+gn_codec *gn_codec_plain(gn_metric_kind metric, uint32_t dimensions, bool halves)
 {
-    gn_code_options o = {.kind = GN_CODES_FLOAT32, .metric = metric, .dimensions = dimensions};
+    gn_code_options o = {.kind = GN_CODES_FLOAT32, .metric = metric, .dimensions = dimensions, .halves = halves};
     gn_codec_head h = head_of(&o, GN_CODES_FLOAT32);
     return gn_codec_create(&h);
 }
@@ -386,10 +387,14 @@ size_t gn_codec_training_bytes(uint32_t dimensions, size_t n)
     return (2 * sample + learned * learned + 3 * axes * learned) * sizeof(float) + dimensions * wide + (1u << 20);
 }
 
+size_t gn_codec_most_sampled(uint32_t dimensions)
+{
+    return MAX_SAMPLE_FLOATS / dimensions < MAX_SAMPLE ? MAX_SAMPLE_FLOATS / dimensions : MAX_SAMPLE;
+}
+
 static size_t pick_sample(const float *const *from, size_t n, uint32_t dimensions, const float **to)
 {
-    size_t most = MAX_SAMPLE_FLOATS / dimensions < MAX_SAMPLE ? MAX_SAMPLE_FLOATS / dimensions : MAX_SAMPLE;
-    size_t some = n < most ? n : most;
+    size_t most = gn_codec_most_sampled(dimensions), some = n < most ? n : most;
     for (size_t i = 0; i < some; i++)
         to[i] = from[i * n / some];
     return some;

@@ -37,6 +37,7 @@ typedef struct gn_code_options {
     uint32_t subquantizers; /* GN_CODES_PRODUCT: divides the dimensions; 0 = chosen */
     uint32_t centroids;     /* GN_CODES_PRODUCT: 16..256; 0 = 256 */
     bool rotate;            /* GN_CODES_PRODUCT: learn a rotation first */
+    bool halves; /* rows are of float16 (measure_private.h): FLOAT32 codes, which are the rows, are so, too */
     uint64_t seed;
 } gn_code_options;
 
@@ -53,8 +54,9 @@ typedef struct gn_codec gn_codec;
  * options that cannot be. */
 gn_code gn_codec_train(const gn_code_options *options, const float *const *sample, size_t n, gn_codec **out,
                        gn_error *err);
-size_t gn_codec_training_bytes(uint32_t dimensions, size_t n);        /* memory that a training takes, at most */
-gn_codec *gn_codec_plain(gn_metric_kind metric, uint32_t dimensions); /* FLOAT32 */
+size_t gn_codec_training_bytes(uint32_t dimensions, size_t n); /* memory that a training takes, at most */
+size_t gn_codec_most_sampled(uint32_t dimensions);             /* of more, an even choice is taken */
+gn_codec *gn_codec_plain(gn_metric_kind metric, uint32_t dimensions, bool halves); /* FLOAT32 */
 /* Over params that stay where they are, 64-byte aligned. Believes nothing: GN_INDEX_CORRUPT on impossible sizes; other
  * damage gives wrong distances, never an access outside. */
 gn_code gn_codec_open(gn_bytes params, gn_codec **out, gn_error *err);

@@ -23,12 +23,15 @@ static float any_error(const gn_codec *codec, const gn_code_query *q, const uint
     return INFINITY;
 }
 
-/* ---- float32 ---- */
+/* ---- the vectors as they are kept ---- */
 
 static void float_encode(const gn_codec *codec, gn_code_query *q, const float *vector, uint8_t *code)
 {
     (void)q;
-    memcpy(code, vector, codec->stride);
+    if (codec->measure.halves)
+        gn_measure_row(&codec->measure, vector, code);
+    else
+        memcpy(code, vector, codec->stride);
 }
 
 static void float_prepare(const gn_codec *codec, gn_code_query *q, const float *vector)
@@ -39,27 +42,26 @@ static void float_prepare(const gn_codec *codec, gn_code_query *q, const float *
 
 static void float_prepare_code(const gn_codec *codec, gn_code_query *q, const uint8_t *code)
 {
-    (void)codec;
-    q->vector = (const float *)(const void *)code; /* which stays where it is */
+    q->vector = gn_measure_wide(&codec->measure, code, q->floats); /* else the code, which stays where it is */
 }
 
 static void float_measure(const gn_codec *codec, const gn_code_query *q, const uint8_t *const *codes, size_t n,
                           float *out)
 {
-    const float *four[4];
+    const void *four[4];
     size_t i = 0;
     for (size_t j = 0; j < n && j < 4; j++)
-        gn_prefetch_vector((const float *)(const void *)codes[j], codec->measure.stride);
+        gn_prefetch_row(&codec->measure, codes[j]);
     for (; i + 4 <= n; i += 4) {
         for (size_t j = 0; j < 4; j++) {
-            four[j] = (const float *)(const void *)codes[i + j];
+            four[j] = codes[i + j];
             if (i + 4 + j < n)
-                gn_prefetch_vector((const float *)(const void *)codes[i + 4 + j], codec->measure.stride);
+                gn_prefetch_row(&codec->measure, codes[i + 4 + j]);
         }
         gn_measure_four(&codec->measure, q->vector, four, out + i);
     }
     for (; i < n; i++)
-        out[i] = gn_measure_one(&codec->measure, q->vector, (const float *)(const void *)codes[i]);
+        out[i] = gn_measure_one(&codec->measure, q->vector, codes[i]);
 }
 
 const gn_codec_ops gn_codec_float_ops = {
@@ -93,20 +95,19 @@ static void half_prepare_code(const gn_codec *codec, gn_code_query *q, const uin
         q->floats[i] = f16 ? gn_float_of_f16(from[i]) : gn_float_of_bf16(from[i]);
 }
 
-static gn_code_float_x4_fn half_kernel(const gn_codec *codec)
+static gn_half_x4_fn half_kernel(const gn_codec *codec)
 {
-    const gn_code_kernels *k = codec->kernels;
     bool l2 = codec->head->metric == GN_METRIC_L2;
     if (codec->head->kind == GN_CODES_FLOAT16)
-        return l2 ? k->l2sq_f16_x4 : k->dot_f16_x4;
-    return l2 ? k->l2sq_bf16_x4 : k->dot_bf16_x4;
+        return l2 ? codec->floats->l2sq_half_x4 : codec->floats->dot_half_x4;
+    return l2 ? codec->kernels->l2sq_bf16_x4 : codec->kernels->dot_bf16_x4;
 }
 
 static void half_measure(const gn_codec *codec, const gn_code_query *q, const uint8_t *const *codes, size_t n,
                          float *out)
 {
     enum { AHEAD = 4 };
-    gn_code_float_x4_fn kernel = half_kernel(codec);
+    gn_half_x4_fn kernel = half_kernel(codec);
     for (size_t i = 0; i < n && i < AHEAD; i++)
         prefetch(codec, codes[i]);
     for (size_t i = 0; i < n; i += 4) {

@@ -19,10 +19,10 @@ typedef struct gn_codec_head {
     uint32_t bits;   /* a coordinate */
     uint32_t subquantizers, centroids;
     uint32_t rotated; /* product: a learned rotation comes first */
-    uint32_t reserved;
-    uint64_t seed;  /* of the random rotation */
-    float left_out; /* share of the variance outside of the principal subspace */
-    float mean2;    /* |mean| squared */
+    uint32_t halves;  /* float32, never in a file: the vectors themselves, which are of float16 */
+    uint64_t seed;    /* of the random rotation */
+    float left_out;   /* share of the variance outside of the principal subspace */
+    float mean2;      /* |mean| squared */
     uint8_t padding[128 - 56];
 } gn_codec_head;
 
@@ -43,7 +43,7 @@ struct gn_codec {
     const gn_codec_ops *ops;
     const gn_code_kernels *kernels;
     const gn_kernels *floats;
-    gn_measure measure; /* over the full vectors */
+    gn_measure measure; /* over the full vectors; of rows of halves only where these are the codes */
     size_t stride;      /* bytes a code */
     size_t padded;      /* dimensions, up to a multiple of 64 */
     size_t code_bytes;  /* the part that kernels read; the terms lie in the last bytes of the stride */
@@ -61,7 +61,7 @@ struct gn_code_query {
     float a, b, c;       /* an estimate is a + t + f * (b * sum + c), with t and f of the code */
     float spread;        /* for gn_codec_error: the length of the centred query */
     float rounding;      /* and how far off a rounded coordinate of it is */
-    const float *vector; /* of the float kinds */
+    const float *vector; /* of the float kinds: stride floats */
     int8_t *bytes;       /* the query as the integer kernels want it */
     float *floats;       /* the query, centred, or tables */
     float *scratch;      /* coordinates */

@@ -1,4 +1,4 @@
-/* Distance kernels over float32, chosen once at run time: scalar, AVX2+FMA, AVX-512, NEON. */
+/* Distance kernels over float32 and float16, chosen once at run time: scalar, AVX2+FMA+F16C, AVX-512, NEON. */
 #ifndef GN_INDEX_DISTANCE_H
 #define GN_INDEX_DISTANCE_H
 
@@ -22,6 +22,9 @@ typedef float (*gn_distance_fn)(const float *a, const float *b, size_t n);
 /* The same of one vector with four others at once: `a` is read once, and four sums hide each other's latency. */
 typedef void (*gn_distance_x4_fn)(const float *a, const float *const b[4], size_t n, float out[4]);
 
+/* Of a vector with four others of float16. n: a multiple of 16. */
+typedef void (*gn_half_x4_fn)(const float *a, const uint16_t *const b[4], size_t n, float out[4]);
+
 typedef struct gn_kernels {
     const char *name;     /* "scalar", "avx2", "avx512", "neon" */
     gn_distance_fn l2sq;  /* sum (a-b)^2 */
@@ -29,6 +32,8 @@ typedef struct gn_kernels {
     gn_distance_fn norm2; /* a alone is read: sum a*a (b may be NULL) */
     gn_distance_x4_fn l2sq_x4;
     gn_distance_x4_fn dot_x4;
+    gn_half_x4_fn l2sq_half_x4, dot_half_x4;
+    gn_half_x4_fn l1_half_x4; /* sum |a-b| */
 } gn_kernels;
 
 const gn_kernels *gn_kernels_best(void); /* for this CPU */

@@ -106,4 +106,53 @@ static void avx2_dot_x4(const float *a, const float *const b[4], size_t n, float
     }
 }
 
-const gn_kernels gn_kernels_avx2 = {"avx2", avx2_l2sq, avx2_dot, avx2_norm2, avx2_l2sq_x4, avx2_dot_x4};
+/* ---- halves ---- */
+
+static inline __m256 load_half(const uint16_t *p)
+{
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p));
+}
+
+static void avx2_l2sq_half_x4(const float *a, const uint16_t *const b[4], size_t n, float out[4])
+{
+    __m256 s[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
+    for (size_t i = 0; i < n; i += 8) {
+        __m256 q = _mm256_loadu_ps(a + i);
+        for (int j = 0; j < 4; j++) {
+            __m256 d = _mm256_sub_ps(q, load_half(b[j] + i));
+            s[j] = _mm256_fmadd_ps(d, d, s[j]);
+        }
+    }
+    for (int j = 0; j < 4; j++)
+        out[j] = sum8(s[j]);
+}
+
+static void avx2_dot_half_x4(const float *a, const uint16_t *const b[4], size_t n, float out[4])
+{
+    __m256 s[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
+    for (size_t i = 0; i < n; i += 8) {
+        __m256 q = _mm256_loadu_ps(a + i);
+        for (int j = 0; j < 4; j++)
+            s[j] = _mm256_fmadd_ps(q, load_half(b[j] + i), s[j]);
+    }
+    for (int j = 0; j < 4; j++)
+        out[j] = sum8(s[j]);
+}
+
+static void avx2_l1_half_x4(const float *a, const uint16_t *const b[4], size_t n, float out[4])
+{
+    __m256 s[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
+    const __m256 sign = _mm256_set1_ps(-0.0f);
+    for (size_t i = 0; i < n; i += 8) {
+        __m256 q = _mm256_loadu_ps(a + i);
+        for (int j = 0; j < 4; j++)
+            s[j] = _mm256_add_ps(s[j], _mm256_andnot_ps(sign, _mm256_sub_ps(q, load_half(b[j] + i))));
+    }
+    for (int j = 0; j < 4; j++)
+        out[j] = sum8(s[j]);
+}
+
+const gn_kernels gn_kernels_avx2 = {
+    "avx2",      avx2_l2sq,         avx2_dot,         avx2_norm2,      avx2_l2sq_x4,
+    avx2_dot_x4, avx2_l2sq_half_x4, avx2_dot_half_x4, avx2_l1_half_x4,
+};

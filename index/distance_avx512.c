@@ -105,4 +105,49 @@ static void avx512_dot_x4(const float *a, const float *const b[4], size_t n, flo
     sum_x4(s0, s1, s2, s3, out);
 }
 
-const gn_kernels gn_kernels_avx512 = {"avx512", avx512_l2sq, avx512_dot, avx512_norm2, avx512_l2sq_x4, avx512_dot_x4};
+/* ---- halves ---- */
+
+static inline __m512 load_half(const uint16_t *p)
+{
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
+}
+
+static void avx512_l2sq_half_x4(const float *a, const uint16_t *const b[4], size_t n, float out[4])
+{
+    __m512 s[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
+    for (size_t i = 0; i < n; i += 16) {
+        __m512 q = _mm512_loadu_ps(a + i);
+        for (int j = 0; j < 4; j++) {
+            __m512 d = _mm512_sub_ps(q, load_half(b[j] + i));
+            s[j] = _mm512_fmadd_ps(d, d, s[j]);
+        }
+    }
+    sum_x4(s[0], s[1], s[2], s[3], out);
+}
+
+static void avx512_dot_half_x4(const float *a, const uint16_t *const b[4], size_t n, float out[4])
+{
+    __m512 s[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
+    for (size_t i = 0; i < n; i += 16) {
+        __m512 q = _mm512_loadu_ps(a + i);
+        for (int j = 0; j < 4; j++)
+            s[j] = _mm512_fmadd_ps(q, load_half(b[j] + i), s[j]);
+    }
+    sum_x4(s[0], s[1], s[2], s[3], out);
+}
+
+static void avx512_l1_half_x4(const float *a, const uint16_t *const b[4], size_t n, float out[4])
+{
+    __m512 s[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
+    for (size_t i = 0; i < n; i += 16) {
+        __m512 q = _mm512_loadu_ps(a + i);
+        for (int j = 0; j < 4; j++)
+            s[j] = _mm512_add_ps(s[j], _mm512_abs_ps(_mm512_sub_ps(q, load_half(b[j] + i))));
+    }
+    sum_x4(s[0], s[1], s[2], s[3], out);
+}
+
+const gn_kernels gn_kernels_avx512 = {
+    "avx512",      avx512_l2sq,         avx512_dot,         avx512_norm2,      avx512_l2sq_x4,
+    avx512_dot_x4, avx512_l2sq_half_x4, avx512_dot_half_x4, avx512_l1_half_x4,
+};

@@ -81,6 +81,54 @@ static void neon_dot_x4(const float *a, const float *const b[4], size_t n, float
     }
 }
 
-const gn_kernels gn_kernels_neon = {"neon", neon_l2sq, neon_dot, neon_norm2, neon_l2sq_x4, neon_dot_x4};
+/* ---- halves: converted four at a time ---- */
+
+static inline float32x4_t load_half(const uint16_t *p)
+{
+    return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
+}
+
+static void neon_l2sq_half_x4(const float *a, const uint16_t *const b[4], size_t n, float out[4])
+{
+    float32x4_t s[4] = {vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0)};
+    for (size_t i = 0; i < n; i += 4) {
+        float32x4_t q = vld1q_f32(a + i);
+        for (int j = 0; j < 4; j++) {
+            float32x4_t d = vsubq_f32(q, load_half(b[j] + i));
+            s[j] = vfmaq_f32(s[j], d, d);
+        }
+    }
+    for (int j = 0; j < 4; j++)
+        out[j] = vaddvq_f32(s[j]);
+}
+
+static void neon_dot_half_x4(const float *a, const uint16_t *const b[4], size_t n, float out[4])
+{
+    float32x4_t s[4] = {vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0)};
+    for (size_t i = 0; i < n; i += 4) {
+        float32x4_t q = vld1q_f32(a + i);
+        for (int j = 0; j < 4; j++)
+            s[j] = vfmaq_f32(s[j], q, load_half(b[j] + i));
+    }
+    for (int j = 0; j < 4; j++)
+        out[j] = vaddvq_f32(s[j]);
+}
+
+static void neon_l1_half_x4(const float *a, const uint16_t *const b[4], size_t n, float out[4])
+{
+    float32x4_t s[4] = {vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0)};
+    for (size_t i = 0; i < n; i += 4) {
+        float32x4_t q = vld1q_f32(a + i);
+        for (int j = 0; j < 4; j++)
+            s[j] = vaddq_f32(s[j], vabdq_f32(q, load_half(b[j] + i)));
+    }
+    for (int j = 0; j < 4; j++)
+        out[j] = vaddvq_f32(s[j]);
+}
+
+const gn_kernels gn_kernels_neon = {
+    "neon",      neon_l2sq,         neon_dot,         neon_norm2,      neon_l2sq_x4,
+    neon_dot_x4, neon_l2sq_half_x4, neon_dot_half_x4, neon_l1_half_x4,
+};
 
 #endif

@@ -1,7 +1,9 @@
 /* The kernels that need no particular CPU. They are written over the compiler's portable vectors of four floats,
  * which become whatever the target has (SSE2, NEON, VSX) or plain arithmetic. */
+#include "base/half.h"
 #include "index/distance_private.h"
 
+#include <math.h>
 #include <string.h>
 
 typedef float v4 __attribute__((vector_size(16)));
@@ -72,4 +74,41 @@ static void scalar_dot_x4(const float *a, const float *const b[4], size_t n, flo
         out[j] = scalar_dot(a, b[j], n);
 }
 
-const gn_kernels gn_kernels_scalar = {"scalar", scalar_l2sq, scalar_dot, scalar_norm2, scalar_l2sq_x4, scalar_dot_x4};
+/* ---- halves ---- */
+
+static void scalar_l2sq_half_x4(const float *a, const uint16_t *const b[4], size_t n, float out[4])
+{
+    for (int j = 0; j < 4; j++) {
+        double sum = 0;
+        for (size_t i = 0; i < n; i++) {
+            double d = (double)a[i] - (double)gn_float_of_f16(b[j][i]);
+            sum += d * d;
+        }
+        out[j] = (float)sum;
+    }
+}
+
+static void scalar_dot_half_x4(const float *a, const uint16_t *const b[4], size_t n, float out[4])
+{
+    for (int j = 0; j < 4; j++) {
+        double sum = 0;
+        for (size_t i = 0; i < n; i++)
+            sum += (double)a[i] * (double)gn_float_of_f16(b[j][i]);
+        out[j] = (float)sum;
+    }
+}
+
+static void scalar_l1_half_x4(const float *a, const uint16_t *const b[4], size_t n, float out[4])
+{
+    for (int j = 0; j < 4; j++) {
+        double sum = 0;
+        for (size_t i = 0; i < n; i++)
+            sum += fabs((double)a[i] - (double)gn_float_of_f16(b[j][i]));
+        out[j] = (float)sum;
+    }
+}
+
+const gn_kernels gn_kernels_scalar = {
+    "scalar",      scalar_l2sq,         scalar_dot,         scalar_norm2,      scalar_l2sq_x4,
+    scalar_dot_x4, scalar_l2sq_half_x4, scalar_dot_half_x4, scalar_l1_half_x4,
+};

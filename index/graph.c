@@ -21,6 +21,7 @@ struct gn_graph_worker {
     gn_code_query *query;  /* of the node at hand */
     gn_code_query *linked; /* of a node whose links are chosen anew */
     gn_code_query *other;  /* of a candidate, while neighbours are selected */
+    float *wide;           /* a row of halves */
     uint16_t *visited;
     uint16_t epoch;
     gn_pool pool;
@@ -61,9 +62,8 @@ gn_code gn_graph_create(const gn_graph_options *o, gn_graph **out, gn_error *err
         return gn_error_oom(err, o->account);
     gn_graph *g = gn_xcalloc(1, sizeof *g);
     *g = (gn_graph){.codec = o->codec,
+                    .measure = *o->measure,
                     .code_stride = gn_codec_stride(o->codec),
-                    .vector_stride =
-                        gn_vector_stride((gn_metric_kind)gn_codec_metric(o->codec), gn_codec_dimensions(o->codec)),
                     .m = o->m,
                     .m0 = (uint32_t)m0,
                     .ef_construction = o->ef_construction,
@@ -109,7 +109,8 @@ gn_graph_worker *gn_graph_worker_create(gn_graph *g)
 {
     size_t list = MAX_LINKS * (MAX_LINKS + 1);
     size_t pool = g->ef_construction;
-    size_t bytes = (size_t)g->n * 2 + (list + pool) * sizeof(gn_candidate) + 3 * gn_code_query_bytes(g->codec);
+    size_t bytes = (size_t)g->n * 2 + (list + pool) * sizeof(gn_candidate) + 3 * gn_code_query_bytes(g->codec) +
+                   g->measure.stride * sizeof(float);
     if (!gn_account_charge(g->account, bytes))
         return NULL;
     gn_graph_worker *w = gn_xcalloc(1, sizeof *w);
@@ -118,6 +119,7 @@ gn_graph_worker *gn_graph_worker_create(gn_graph *g)
     w->query = gn_code_query_create(g->codec);
     w->linked = gn_code_query_create(g->codec);
     w->other = gn_code_query_create(g->codec);
+    w->wide = gn_xcalloc(g->measure.stride, sizeof *w->wide);
     w->visited = gn_table_alloc((size_t)g->n * sizeof *w->visited, 0);
     w->pool = (gn_pool){.items = gn_xmalloc(pool * sizeof(gn_candidate)), .cap = pool};
     w->list = gn_xmalloc(list * sizeof(gn_candidate));
@@ -133,6 +135,7 @@ void gn_graph_worker_destroy(gn_graph_worker *w)
     gn_code_query_destroy(w->query);
     gn_code_query_destroy(w->linked);
     gn_code_query_destroy(w->other);
+    free(w->wide);
     free(w->visited);
     free(w->pool.items);
     free(w->list);
@@ -397,7 +400,8 @@ void gn_graph_encode(gn_graph_worker *w, uint32_t node)
 {
     gn_graph *g = w->graph;
     GN_ASSERT(g->codes && node < g->n);
-    gn_codec_encode(g->codec, w->query, gn_graph_vector(g, node), g->codes + (size_t)node * g->code_stride);
+    const float *vector = gn_measure_wide(&g->measure, gn_graph_vector(g, node), w->wide);
+    gn_codec_encode(g->codec, w->query, vector, g->codes + (size_t)node * g->code_stride);
 }
 
 void gn_graph_insert(gn_graph_worker *w, uint32_t node)

@@ -17,16 +17,17 @@
 
 typedef struct gn_graph {
     const gn_codec *codec;
-    uint8_t *codes; /* [n] codes; NULL: the vectors are the codes */
-    size_t code_stride, vector_stride;
+    uint8_t *codes;     /* [n] codes; NULL: the vectors are the codes */
+    gn_measure measure; /* of the rows */
+    size_t code_stride;
     uint32_t m, m0, ef_construction;
     uint32_t n; /* node numbers are below this; some may be absent */
     unsigned shift;
-    const float *const *blocks; /* of vectors; the caller's */
-    uint8_t *level;             /* of each node */
-    bool *absent;               /* neither inserted nor linked to */
-    _Atomic uint32_t *links0;   /* [n][m0] */
-    uint32_t *upper_at;         /* [n]: where the blocks of layers 1.. begin, in blocks of m */
+    const uint8_t *const *blocks; /* of rows; the caller's */
+    uint8_t *level;               /* of each node */
+    bool *absent;                 /* neither inserted nor linked to */
+    _Atomic uint32_t *links0;     /* [n][m0] */
+    uint32_t *upper_at;           /* [n]: where the blocks of layers 1.. begin, in blocks of m */
     _Atomic uint32_t *upper;
     uint64_t n_upper;
     _Atomic uint8_t *locks; /* [n]: held while a node's links are changed */
@@ -38,10 +39,11 @@ typedef struct gn_graph {
 
 typedef struct gn_graph_options {
     const gn_codec *codec; /* whose codes compare; the caller's */
+    const gn_measure *measure;
     uint32_t m, ef_construction;
     uint32_t n;
     unsigned shift;
-    const float *const *blocks;
+    const uint8_t *const *blocks;
     const uint8_t *levels; /* of each node; copied */
     gn_account *account;
 } gn_graph_options;
@@ -64,14 +66,13 @@ static inline uint32_t gn_graph_max_links(const gn_graph *g, uint32_t level)
 {
     return level ? g->m : g->m0;
 }
-static inline const float *gn_graph_vector(const gn_graph *g, uint32_t node)
+static inline const uint8_t *gn_graph_vector(const gn_graph *g, uint32_t node)
 {
-    return g->blocks[node >> g->shift] + (size_t)(node & ((1u << g->shift) - 1)) * g->vector_stride;
+    return g->blocks[node >> g->shift] + (size_t)(node & ((1u << g->shift) - 1)) * g->measure.row_bytes;
 }
 static inline const uint8_t *gn_graph_code(const gn_graph *g, uint32_t node)
 {
-    return g->codes ? g->codes + (size_t)node * g->code_stride
-                    : (const uint8_t *)(const void *)gn_graph_vector(g, node);
+    return g->codes ? g->codes + (size_t)node * g->code_stride : gn_graph_vector(g, node);
 }
 
 /* Scratch of one inserting thread. NULL when the budget refuses. */

@@ -30,7 +30,7 @@ typedef struct job {
     size_t n_sources;
     unsigned shift;
     uint32_t n; /* node numbers */
-    const float **blocks;
+    const uint8_t **blocks;
     uint32_t *block_source;
     uint8_t *levels;
     bool *absent;
@@ -42,6 +42,7 @@ typedef struct job {
     gn_codec *walked; /* what the graph is built with */
     gn_codec *stored; /* what the file gets, where that is another */
     gn_code_query *scratch;
+    float *wide; /* the vector that is at hand, of halves */
     gn_graph *graph;
     /* of the workers */
     void (*step)(gn_graph_worker *, uint32_t node);
@@ -92,14 +93,14 @@ static bool lay_out(job *j)
 
 static void fill_blocks(job *j)
 {
-    size_t stride = gn_vector_stride(j->merge->metric, j->merge->dimensions);
     for (uint32_t i = 0; i < j->n_sources; i++) {
         const source *s = &j->sources[i];
         GN_ASSERT(s->tail || s->segment);
+        GN_ASSERT((s->tail ? &s->tail->measure : &s->segment->measure)->row_bytes == j->merge->measure->row_bytes);
         for (uint32_t row = 0; row < s->nodes; row += 1u << j->shift) {
             uint32_t block = (s->first + row) >> j->shift;
             j->block_source[block] = i;
-            j->blocks[block] = s->tail ? gn_tail_vector(s->tail, row) : s->segment->vectors + row * stride;
+            j->blocks[block] = s->tail ? gn_tail_vector(s->tail, row) : gn_segment_vector(s->segment, row);
         }
     }
 }
@@ -273,33 +274,50 @@ static gn_code link_nodes(job *j, gn_error *err)
 
 /* ---- codes ---- */
 
-static const float *vector_of(const job *j, uint32_t node)
+static const uint8_t *vector_of(const job *j, uint32_t node)
 {
-    return j->blocks[node >> j->shift] +
-           (size_t)(node & ((1u << j->shift) - 1)) * gn_vector_stride(j->merge->metric, j->merge->dimensions);
+    return j->blocks[node >> j->shift] + (size_t)(node & ((1u << j->shift) - 1)) * j->merge->measure->row_bytes;
 }
 
 /* Below this many rows a graph over the vectors themselves is as good, and training would cost more than it saves. */
 enum { MIN_CODED_ROWS = 1024, MAX_SAMPLED = 16384 };
 
+static size_t most_sampled(const job *j)
+{
+    return j->merge->measure->halves ? gn_codec_most_sampled(j->merge->dimensions) : MAX_SAMPLED;
+}
+
+/* Training wants floats: rows of halves are copied. */
+static size_t wide_bytes(const job *j)
+{
+    const gn_measure *m = j->merge->measure;
+    return m->halves ? most_sampled(j) * m->stride * sizeof(float) : 0;
+}
+
 static gn_code train(const job *j, gn_code_kind kind, gn_codec **out, gn_error *err)
 {
     gn_code_options o = j->merge->codes;
+    const gn_measure *m = j->merge->measure;
     uint32_t there = 0, n = 0;
     o.kind = kind;
     for (uint32_t i = 0; i < j->n; i++)
         there += !j->absent[i];
-    const float **sample = gn_xcalloc(MAX_SAMPLED, sizeof *sample);
+    const size_t most = most_sampled(j);
+    const float **sample = gn_xcalloc(most, sizeof *sample);
+    float *wide = m->halves ? gn_xmalloc(wide_bytes(j)) : NULL;
     uint64_t seen = 0;
     for (uint32_t i = 0; i < j->n && there >= MIN_CODED_ROWS; i++) { /* evenly over all */
         if (j->absent[i])
             continue;
-        if (seen * MAX_SAMPLED / there >= n && n < MAX_SAMPLED)
-            sample[n++] = vector_of(j, i);
+        if (seen * most / there >= n && n < most) {
+            sample[n] = gn_measure_wide(m, vector_of(j, i), wide ? wide + n * m->stride : NULL);
+            n++;
+        }
         seen++;
     }
     gn_code code = gn_codec_train(&o, sample, n, out, err);
     free(sample);
+    free(wide);
     return code;
 }
 
@@ -309,9 +327,9 @@ static gn_code train_codecs(job *j, gn_error *err)
     gn_merge *m = j->merge;
     gn_code_kind kind = m->codes.kind;
     bool both = kind == GN_CODES_AUTO || kind == GN_CODES_SQ8 || kind == GN_CODES_REDUCED;
-    size_t bytes = gn_codec_training_bytes(m->dimensions, j->n);
+    size_t bytes = gn_codec_training_bytes(m->dimensions, j->n) + wide_bytes(j);
     if (!gn_account_charge(m->account, bytes)) {
-        j->walked = gn_codec_plain(m->metric, m->dimensions); /* needs nothing */
+        j->walked = gn_codec_plain(m->metric, m->dimensions, m->measure->halves); /* needs nothing */
         return GN_OK;
     }
     gn_code code = train(j, both ? kind : GN_CODES_AUTO, &j->walked, err);
@@ -332,7 +350,7 @@ static gn_code create_graph(job *j, gn_graph_options *o, gn_error *err)
         gn_codec_destroy(j->walked);
     else
         j->stored = j->walked;
-    o->codec = j->walked = gn_codec_plain(j->merge->metric, j->merge->dimensions);
+    o->codec = j->walked = gn_codec_plain(j->merge->metric, j->merge->dimensions, j->merge->measure->halves);
     return gn_graph_create(o, &j->graph, err);
 }
 
@@ -343,6 +361,7 @@ static gn_code build_graph(job *j, gn_error *err)
     if (code != GN_OK)
         return code;
     gn_graph_options o = {.codec = j->walked,
+                          .measure = m->measure,
                           .m = m->m,
                           .ef_construction = m->ef_construction,
                           .n = j->n,
@@ -354,6 +373,7 @@ static gn_code build_graph(job *j, gn_error *err)
     if (code != GN_OK)
         return code;
     j->scratch = gn_code_query_create(j->stored ? j->stored : j->walked);
+    j->wide = gn_xcalloc(m->measure->stride, sizeof *j->wide);
     memcpy(j->graph->absent, j->absent, j->n * sizeof *j->absent);
     if (j->n_base)
         code = take_over_links(j, err);
@@ -364,7 +384,7 @@ static gn_code build_graph(job *j, gn_error *err)
 
 /* ---- writing ---- */
 
-static const float *image_vector(void *ctx, uint32_t row)
+static const void *image_vector(void *ctx, uint32_t row)
 {
     job *j = ctx;
     return vector_of(j, j->order[row]);
@@ -374,7 +394,8 @@ static void image_code(void *ctx, uint32_t row, uint8_t *code)
 {
     job *j = ctx;
     if (j->stored)
-        gn_codec_encode(j->stored, j->scratch, vector_of(j, j->order[row]), code);
+        gn_codec_encode(j->stored, j->scratch, gn_measure_wide(j->merge->measure, vector_of(j, j->order[row]), j->wide),
+                        code);
     else
         memcpy(code, gn_graph_code(j->graph, j->order[row]), gn_codec_stride(j->walked));
 }
@@ -445,6 +466,7 @@ static gn_code write_file(job *j, const char *path, gn_error *err)
         return GN_OK;
     h->metric = m->metric;
     h->dimensions = m->dimensions;
+    h->vectors = m->measure->halves ? GN_VECTORS_FLOAT16 : GN_VECTORS_FLOAT32;
     h->m = m->m;
     h->m0 = gn_graph_m0(m->m);
     h->ef_construction = m->ef_construction;
@@ -476,7 +498,7 @@ static bool allocate(job *j)
 gn_code gn_merge_run(gn_merge *merge, const char *path, gn_error *err)
 {
     gn_code code = GN_OK;
-    job j = {.merge = merge, .shift = gn_chunk_shift(gn_vector_stride(merge->metric, merge->dimensions))};
+    job j = {.merge = merge, .shift = gn_chunk_shift(merge->measure->row_bytes)};
     j.sources = gn_xcalloc(merge->n_segments + merge->n_tails + 1, sizeof *j.sources);
     merge->n_rows = 0;
     if (!lay_out(&j)) {
@@ -504,6 +526,7 @@ out:
     gn_codec_destroy(j.walked);
     gn_codec_destroy(j.stored);
     gn_code_query_destroy(j.scratch);
+    free(j.wide);
     gn_account_release(merge->account, j.charged);
     free(j.sources);
     free(j.blocks);

@@ -10,8 +10,8 @@
 
 typedef struct gn_merge {
     gn_world *world;
-    const gn_kernels *kernels;
     gn_metric_kind metric;
+    const gn_measure *measure; /* of every source and of the file */
     uint32_t dimensions, m, ef_construction, threads;
     uint64_t seed;
     gn_code_options codes; /* of the file: kind, bits, subquantizers ... */

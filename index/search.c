@@ -13,7 +13,7 @@
 typedef struct searching {
     const gn_vview *view;
     const gn_vsearch *search;
-    gn_measure measure;
+    const gn_measure *measure;
     float *query;    /* padded, normalised for cosine */
     bool undirected; /* a zero query by cosine: every distance is NaN */
     bool one_branch;
@@ -170,13 +170,13 @@ static sight sight_of_tail(const searching *s, const gn_tail *tail)
 
 static void scan_segment(searching *s, const gn_segment *seg, gn_accept accept)
 {
-    s->stats.distances += gn_segment_scan(seg, &s->measure, s->query, accept, &s->top);
+    s->stats.distances += gn_segment_scan(seg, s->query, accept, &s->top);
 }
 
 /* Instead of a walk that would see too much. */
 static void scan_for_filter(searching *s, gn_segment *seg, gn_accept accept)
 {
-    s->stats.distances += gn_segment_scan_likely(seg, &s->measure, s->query, accept, &s->top);
+    s->stats.distances += gn_segment_scan_likely(seg, s->query, accept, &s->top);
 }
 
 /* About how many of a segment's nodes can be results: those not ended, times what the filter is thought to leave. 0:
@@ -261,8 +261,7 @@ static gn_code search_segment(searching *s, gn_segment *seg, gn_memo_part *memo,
         scan_for_filter(s, seg, accept);
         return GN_OK;
     }
-    gn_segment_query q = {.measure = &s->measure,
-                          .vector = s->query,
+    gn_segment_query q = {.vector = s->query,
                           .k = s->search->k,
                           .ef = ef,
                           .hidden = GN_NO_LINK,
@@ -315,7 +314,7 @@ static gn_code search_parts(searching *s, bool exact, gn_error *err)
         bool all = sees == SEES_ALL && !s->search->filter && !s->search->judge && i + 1 < s->view->n_tails;
         gn_accept accept = {.fn = all ? NULL : accept_in_tail, .ctx = s, .dear = s->search->judge != NULL};
         s->stats.tail_rows += gn_tail_rows(tail);
-        s->stats.distances += gn_tail_scan(tail, &s->measure, s->query, accept, &s->top);
+        s->stats.distances += gn_tail_scan(tail, s->query, accept, &s->top);
     }
     for (size_t i = 0; i < s->view->n_segments && code == GN_OK; i++)
         code = search_segment(s, s->view->segments[i], s->memos ? s->memos[i] : NULL, exact, err);
@@ -327,7 +326,7 @@ static gn_code search_parts(searching *s, bool exact, gn_error *err)
 typedef struct keyed {
     searching *s;
     gn_hit pending[4];
-    const float *vectors[4];
+    const void *vectors[4];
     uint32_t n;
 } keyed;
 
@@ -338,7 +337,7 @@ static void measure_pending(keyed *k)
         k->vectors[i] = k->vectors[0];
     if (k->n == 0)
         return;
-    gn_measure_four(&k->s->measure, k->s->query, k->vectors, distance);
+    gn_measure_four(k->s->measure, k->s->query, k->vectors, distance);
     for (uint32_t i = 0; i < k->n; i++) {
         k->pending[i].distance = distance[i];
         if (distance[i] <= gn_topk_bound(&k->s->top))
@@ -357,7 +356,7 @@ static bool measure_version(void *ctx, const gn_row *row, gn_segment *segment, g
     k->pending[k->n] = (gn_hit){
         .row = at, .source = tail ? (const void *)tail : segment, .row_of = tail ? gn_tail_row : gn_segment_row};
     k->vectors[k->n] = tail ? gn_tail_vector(tail, at) : gn_segment_vector(segment, at);
-    gn_prefetch_vector(k->vectors[k->n], k->s->measure.stride);
+    gn_prefetch_row(k->s->measure, k->vectors[k->n]);
     if (++k->n == 4)
         measure_pending(k);
     return true;
@@ -417,19 +416,19 @@ static gn_code begin(searching *s, gn_error *err)
     const gn_vsearch *q = s->search;
     uint32_t dimensions = index->options.dimensions;
     uint64_t rows = rows_of(s->view);
-    s->measure = index->measure;
+    s->measure = &index->measure;
     s->one_branch = gn_vview_one_branch(s->view);
     s->ef = q->ef ? q->ef : q->target_recall > 0 ? ef_room(s) : GN_DEFAULT_EF;
     s->worst_recall = 1;
     s->ef = s->ef < q->k ? q->k : s->ef;
     s->top.k = q->k < rows ? q->k : (size_t)rows + 1;
-    uint8_t *memory = gn_arena_alloc(q->arena, s->measure.stride * sizeof(float) + GN_VECTOR_ALIGN);
+    uint8_t *memory = gn_arena_alloc(q->arena, s->measure->stride * sizeof(float) + GN_VECTOR_ALIGN);
     s->best = gn_arena_alloc(q->arena, 2 * (size_t)s->ef * sizeof *s->best);
     s->top.hits = gn_arena_alloc(q->arena, s->top.k * sizeof *s->top.hits);
     if (!memory || !s->best || !s->top.hits)
         return gn_error_oom(err, gn_arena_account(q->arena));
     s->query = (float *)(void *)(memory + (-(uintptr_t)memory & (GN_VECTOR_ALIGN - 1)));
-    memset(s->query, 0, s->measure.stride * sizeof(float));
+    memset(s->query, 0, s->measure->stride * sizeof(float));
     memcpy(s->query, q->query, gn_vector_words(index->options.metric, dimensions) * sizeof(float));
     if (index->options.metric == GN_METRIC_COSINE)
         s->undirected = !gn_normalize(index->kernels, s->query, dimensions);

@@ -37,13 +37,17 @@ static gn_code check_header(const gn_segment_header *h, uint64_t file_bytes, con
         (h->graph != GN_GRAPH_NONE && h->graph != GN_GRAPH_HNSW))
         return gn_error_set(err, GN_FEATURE, "vector index segment \"%s\" has codes or a graph of an unknown kind",
                             path);
+    if (h->vectors > GN_VECTORS_FLOAT16)
+        return gn_error_set(err, GN_FEATURE, "vector index segment \"%s\" has vectors of an unknown kind", path);
     if (h->file_bytes != file_bytes)
         return corrupt(err, path, "it was cut short or extended");
     if (h->dimensions < 1 || h->dimensions > gn_metric_max_dimensions((gn_metric_kind)h->metric) ||
         h->metric < GN_METRIC_L2 || h->metric >= GN_METRIC_KNOWN ||
         h->stride != gn_vector_stride((gn_metric_kind)h->metric, h->dimensions) || h->n_nodes > h->n_rows ||
         h->n_rows > GN_SEGMENT_MAX_ROWS || h->n_ended > h->n_rows || h->n_sections > GN_SEGMENT_MAX_SECTIONS ||
-        h->levels > GN_SEGMENT_MAX_LEVELS)
+        h->levels > GN_SEGMENT_MAX_LEVELS ||
+        (h->vectors == GN_VECTORS_FLOAT16 &&
+         (h->version <= GN_SEGMENT_FLOATS_VERSION || gn_metric_of_bits((gn_metric_kind)h->metric))))
         return corrupt(err, path, "impossible sizes in the header");
     if (h->graph == GN_GRAPH_HNSW) {
         if (h->m < 2 || h->m > GN_MAX_HNSW_M || h->m0 < h->m || h->m0 > 2 * GN_MAX_HNSW_M || h->levels < 1 ||
@@ -80,8 +84,8 @@ static gn_code map_codes(gn_segment *s, gn_error *err)
 {
     const gn_segment_header *h = s->header;
     if (h->codes == GN_CODES_FLOAT32) {
-        s->codec = gn_codec_plain((gn_metric_kind)h->metric, h->dimensions);
-        s->codes = (const void *)s->vectors;
+        s->codec = gn_codec_plain((gn_metric_kind)h->metric, h->dimensions, s->measure.halves);
+        s->codes = s->vectors;
         s->code_stride = gn_codec_stride(s->codec);
         return GN_OK;
     }
@@ -104,8 +108,9 @@ static gn_code map_sections(gn_segment *s, gn_error *err)
 {
     const gn_segment_header *h = s->header;
     uint64_t n = h->n_rows, upper = 0, slots_bytes = 0;
-    s->vectors =
-        (const void *)section_of(s, GN_SECTION_VECTORS, (uint64_t)h->n_nodes * h->stride * sizeof(float), NULL);
+    s->measure =
+        gn_measure_of(gn_kernels_best(), (gn_metric_kind)h->metric, h->dimensions, h->vectors == GN_VECTORS_FLOAT16);
+    s->vectors = section_of(s, GN_SECTION_VECTORS, (uint64_t)h->n_nodes * s->measure.row_bytes, NULL);
     s->begin = (const void *)section_of(s, GN_SECTION_BEGIN, n * sizeof(uint64_t), NULL);
     s->key_offsets = (const void *)section_of(s, GN_SECTION_KEY_OFFSETS, (n + 1) * sizeof(uint64_t), NULL);
     s->keys = section_of(s, GN_SECTION_KEYS, UINT64_MAX, &s->keys_bytes);

@@ -12,10 +12,11 @@
  *
  * The full vectors come last: a search reads them only to rerank what the walk over the codes has found, so they may
  * stay on disk. Where codes are GN_CODES_FLOAT32 the vectors are the codes, and there are no sections CODES and
- * QUANTIZER.
+ * QUANTIZER. The vectors are rows as measure_private.h has them, of floats or of halves.
  *
- * Version 1 knew no codes but float vectors, and is read as such. Other graphs (header.graph) need no new version: a
- * reader refuses codes and graphs that it does not know. */
+ * Version 1 knew no codes but float vectors, and is read as such. Version 3 has vectors of halves; where they are
+ * floats the file is one of version 2. Other graphs (header.graph) need no new version: a reader refuses codes and
+ * graphs that it does not know. */
 #ifndef GN_INDEX_SEGMENT_FORMAT_PRIVATE_H
 #define GN_INDEX_SEGMENT_FORMAT_PRIVATE_H
 
@@ -32,6 +33,7 @@
 
 enum {
     GN_SEGMENT_FIRST_VERSION = 1,
+    GN_SEGMENT_FLOATS_VERSION = 2,
     GN_SEGMENT_VERSION = GN_FORMAT_SEGMENT,
     GN_SEGMENT_PAGE = 4096,
     GN_SEGMENT_MAX_SECTIONS = 64,
@@ -46,8 +48,13 @@ typedef enum gn_segment_graph {
     GN_GRAPH_HNSW = 1,
 } gn_segment_graph;
 
+typedef enum gn_segment_vectors {
+    GN_VECTORS_FLOAT32 = 0,
+    GN_VECTORS_FLOAT16 = 1,
+} gn_segment_vectors;
+
 typedef enum gn_section_kind {
-    GN_SECTION_VECTORS = 1,      /* float[n_nodes][stride], padded with zeros */
+    GN_SECTION_VECTORS = 1,      /* rows, n_nodes of them */
     GN_SECTION_LINKS0 = 2,       /* uint32[n_nodes][m0] */
     GN_SECTION_LINKS_UPPER = 3,  /* layer 1 for its nodes, then layer 2, ...: uint32[][m] */
     GN_SECTION_BEGIN = 4,        /* uint64[n_rows] */
@@ -89,7 +96,7 @@ typedef struct gn_segment_header {
     uint32_t codes;  /* gn_code_kind */
     uint32_t graph;  /* gn_segment_graph */
     uint32_t dimensions;
-    uint32_t stride; /* floats a vector */
+    uint32_t stride; /* numbers a vector, with padding */
     uint32_t m, m0;
     uint32_t ef_construction;
     uint32_t levels; /* layers in use: the highest node's level + 1; 0 without a graph */
@@ -102,7 +109,8 @@ typedef struct gn_segment_header {
     uint64_t file_bytes;
     uint32_t n_sections;
     uint32_t code_stride; /* bytes a code; 0 in version 1 */
-    uint32_t reserved[4];
+    uint32_t vectors;     /* gn_segment_vectors; 0 before version 3 */
+    uint32_t reserved[3];
     uint32_t level_count[GN_SEGMENT_MAX_LEVELS]; /* nodes with a level of at least the index */
     gn_section section[GN_SEGMENT_MAX_SECTIONS];
     uint8_t padding[GN_SEGMENT_PAGE - 2312];

@@ -30,7 +30,8 @@ typedef struct gn_segment {
     const uint8_t *map;
     size_t map_bytes;
     const gn_segment_header *header;
-    const float *vectors;
+    gn_measure measure;
+    const uint8_t *vectors; /* rows of measure */
     gn_codec *codec;
     const uint8_t *codes; /* the vectors, where they are the codes */
     size_t code_stride;
@@ -83,9 +84,9 @@ void gn_segment_set_calibration(gn_segment *segment, const gn_calibration *calib
 /* Also into the file, which no manifest may name yet. */
 gn_code gn_segment_write_calibration(gn_segment *segment, const gn_calibration *calibration, gn_error *err);
 
-static inline const float *gn_segment_vector(const gn_segment *s, uint32_t row)
+static inline const void *gn_segment_vector(const gn_segment *s, uint32_t row)
 {
-    return s->vectors + (size_t)row * s->header->stride;
+    return s->vectors + (size_t)row * s->measure.row_bytes;
 }
 static inline const uint8_t *gn_segment_code(const gn_segment *s, uint32_t row)
 {
@@ -106,8 +107,7 @@ static inline const uint32_t *gn_segment_links(const gn_segment *s, uint32_t lev
 /* ---- search (segment_search.c) ---- */
 
 typedef struct gn_segment_query {
-    const gn_measure *measure;
-    const float *vector; /* padded */
+    const float *vector; /* padded; of length one for cosine */
     uint32_t k, ef;
     uint32_t rerank;    /* at most so many are measured again by the full vectors; 0 = as many as it takes */
     uint32_t hidden;    /* a node of layer 0 alone that is to be overlooked; GN_NO_LINK: none */
@@ -124,11 +124,9 @@ typedef struct gn_segment_query {
 
 gn_code gn_segment_search(gn_segment *segment, gn_segment_query *query, gn_error *err);
 /* Offers every accepted row. Returns the number of distances computed. */
-uint64_t gn_segment_scan(const gn_segment *segment, const gn_measure *measure, const float *query, gn_accept accept,
-                         gn_topk *top);
+uint64_t gn_segment_scan(const gn_segment *segment, const float *query, gn_accept accept, gn_topk *top);
 /* Looks at the codes first, and misses what they misjudge by more than 4 sigma. */
-uint64_t gn_segment_scan_likely(gn_segment *segment, const gn_measure *measure, const float *query, gn_accept accept,
-                                gn_topk *top);
+uint64_t gn_segment_scan_likely(gn_segment *segment, const float *query, gn_accept accept, gn_topk *top);
 void gn_walks_free(gn_segment *segment);
 
 /* ---- writing (segment_write.c) ---- */
@@ -136,9 +134,9 @@ void gn_walks_free(gn_segment *segment);
 /* What a new file shall contain; the callbacks are asked in ascending order. */
 typedef struct gn_segment_image {
     gn_segment_header
-        header; /* metric, dimensions, m, m0, ef_construction, graph, levels, level_count, n_nodes, n_rows */
+        header; /* metric, dimensions, vectors, m, m0, ef_construction, graph, levels, level_count, n_nodes, n_rows */
     void *ctx;
-    const float *(*vector)(void *ctx, uint32_t row);
+    const void *(*vector)(void *ctx, uint32_t row); /* a row of that metric, those dimensions and vectors */
     void (*row)(void *ctx, uint32_t row, gn_row *out);
     /* Writes the block, filled up with GN_NO_LINK; NULL without a graph. */
     void (*links)(void *ctx, uint32_t level, uint32_t row, uint32_t *block);

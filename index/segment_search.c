@@ -100,18 +100,18 @@ void gn_walk_estimate(const gn_segment *s, const gn_walk *walk, const uint32_t *
     gn_codec_measure(s->codec, walk->query, codes, n, out);
 }
 
-static void measure_nodes(const gn_segment *s, const gn_measure *m, const float *query, const uint32_t *ids, uint32_t n,
-                          float *out)
+static void measure_nodes(const gn_segment *s, const float *query, const uint32_t *ids, uint32_t n, float *out)
 {
-    const float *v[4];
+    const gn_measure *m = &s->measure;
+    const void *v[4];
     uint32_t i = 0;
     for (uint32_t j = 0; j < n && j < 4; j++)
-        gn_prefetch_vector(gn_segment_vector(s, ids[j]), m->stride);
+        gn_prefetch_row(m, gn_segment_vector(s, ids[j]));
     for (; i + 4 <= n; i += 4) {
         for (uint32_t j = 0; j < 4; j++) {
             v[j] = gn_segment_vector(s, ids[i + j]);
             if (i + 4 + j < n)
-                gn_prefetch_vector(gn_segment_vector(s, ids[i + 4 + j]), m->stride);
+                gn_prefetch_row(m, gn_segment_vector(s, ids[i + 4 + j]));
         }
         gn_measure_four(m, query, v, out + i);
     }
@@ -290,8 +290,8 @@ static void rerank(const gn_segment *s, gn_segment_query *q)
         for (uint32_t j = 0; j < some; j++)
             ids[j] = best[i + j].id;
         for (size_t j = i + STEP; j < i + 2 * STEP && j < n; j++)
-            gn_prefetch_vector(gn_segment_vector(s, best[j].id), q->measure->stride);
-        measure_nodes(s, q->measure, q->vector, ids, some, exact);
+            gn_prefetch_row(&s->measure, gn_segment_vector(s, best[j].id));
+        measure_nodes(s, q->vector, ids, some, exact);
         for (uint32_t j = 0; j < some; j++, i++) {
             if (isfinite(best[i].distance) && isfinite(exact[j]))
                 note_drift(&off, (double)best[i].distance - exact[j]);
@@ -342,7 +342,7 @@ static void offer(const gn_segment *s, const gn_accept *accept, uint32_t row, fl
         gn_topk_offer(top, (gn_hit){.distance = distance, .row = row, .source = s, .row_of = gn_segment_row});
 }
 
-uint64_t gn_segment_scan(const gn_segment *s, const gn_measure *m, const float *query, gn_accept accept, gn_topk *top)
+uint64_t gn_segment_scan(const gn_segment *s, const float *query, gn_accept accept, gn_topk *top)
 {
     uint32_t rows[4] = {0}, pending = 0;
     float distance[4];
@@ -353,13 +353,13 @@ uint64_t gn_segment_scan(const gn_segment *s, const gn_measure *m, const float *
         rows[pending++] = row;
         if (pending < 4)
             continue;
-        measure_nodes(s, m, query, rows, 4, distance);
+        measure_nodes(s, query, rows, 4, distance);
         for (uint32_t j = 0; j < 4; j++)
             offer(s, &accept, rows[j], distance[j], top);
         measured += 4;
         pending = 0;
     }
-    measure_nodes(s, m, query, rows, pending, distance);
+    measure_nodes(s, query, rows, pending, distance);
     for (uint32_t j = 0; j < pending; j++)
         offer(s, &accept, rows[j], distance[j], top);
     return measured + pending;
@@ -367,7 +367,7 @@ uint64_t gn_segment_scan(const gn_segment *s, const gn_measure *m, const float *
 
 /* The same for who may miss one in many thousand: where a row's estimate lies beyond what was found by more than
  * estimates are likely to be off (gn_codec_error), the vector is not read. */
-uint64_t gn_segment_scan_likely(gn_segment *s, const gn_measure *m, const float *query, gn_accept accept, gn_topk *top)
+uint64_t gn_segment_scan_likely(gn_segment *s, const float *query, gn_accept accept, gn_topk *top)
 {
     enum { BATCH = 32, SIGMAS = 4 };
     uint32_t rows[BATCH], n = 0, likely;
@@ -375,7 +375,7 @@ uint64_t gn_segment_scan_likely(gn_segment *s, const gn_measure *m, const float 
     uint64_t measured = 0;
     gn_walk *walk = gn_codec_exact(s->codec) ? NULL : walk_take(s);
     if (!walk)
-        return gn_segment_scan(s, m, query, accept, top);
+        return gn_segment_scan(s, query, accept, top);
     gn_codec_prepare(s->codec, walk->query, query);
     for (uint32_t row = 0; row < s->header->n_nodes;) {
         for (n = 0; n < BATCH && (row = gn_accept_next(&accept, row, s->header->n_nodes)) < s->header->n_nodes; row++) {
@@ -390,7 +390,7 @@ uint64_t gn_segment_scan_likely(gn_segment *s, const gn_measure *m, const float 
             if (!(distance[i] - off > gn_topk_bound(top))) /* an estimate that is not a number says nothing */
                 rows[likely++] = rows[i];
         }
-        measure_nodes(s, m, query, rows, likely, distance);
+        measure_nodes(s, query, rows, likely, distance);
         for (uint32_t i = 0; i < likely; i++)
             offer(s, &accept, rows[i], distance[i], top);
         measured += likely;

@@ -74,11 +74,17 @@ static void end_section(gn_segment_writer *w)
     s->checksum = XXH3_64bits_digest(w->state);
 }
 
+static size_t row_bytes(const gn_segment_header *h)
+{
+    return gn_vector_row_bytes((gn_metric_kind)h->metric, h->dimensions, h->vectors == GN_VECTORS_FLOAT16);
+}
+
 static void write_vectors(gn_segment_writer *w, gn_segment_image *image)
 {
+    const size_t bytes = row_bytes(&image->header);
     begin_section(w, GN_SECTION_VECTORS);
     for (uint32_t i = 0; i < image->header.n_nodes && w->code == GN_OK; i++)
-        put(w, image->vector(image->ctx, i), image->header.stride * sizeof(float));
+        put(w, image->vector(image->ctx, i), bytes);
     end_section(w);
 }
 
@@ -250,10 +256,10 @@ static void fill_header(gn_segment_image *image)
 {
     gn_segment_header *h = &image->header;
     h->magic = GN_SEGMENT_MAGIC;
-    h->version = GN_SEGMENT_VERSION;
+    h->version = h->vectors == GN_VECTORS_FLOAT32 ? GN_SEGMENT_FLOATS_VERSION : GN_SEGMENT_VERSION;
     h->stride = (uint32_t)gn_vector_stride((gn_metric_kind)h->metric, h->dimensions);
     h->codes = has_codes(image) ? gn_codec_kind(image->codec) : GN_CODES_FLOAT32;
-    h->code_stride = has_codes(image) ? (uint32_t)gn_codec_stride(image->codec) : h->stride * (uint32_t)sizeof(float);
+    h->code_stride = (uint32_t)(has_codes(image) ? gn_codec_stride(image->codec) : row_bytes(h));
     h->n_sections = h->n_ended = h->many_branches = 0;
     h->min_begin = UINT64_MAX;
     h->max_begin = h->max_end = 0;

@@ -108,7 +108,7 @@ gn_code gn_vindex_calibrate(gn_vindex *index, const float *queries, uint32_t n, 
         gn_calibration c;
         if (s->header->graph != GN_GRAPH_HNSW)
             continue;
-        code = gn_segment_calibrate(s, &index->measure, taken, n, cancel, &c, err);
+        code = gn_segment_calibrate(s, taken, n, cancel, &c, err);
         if (code == GN_OK)
             gn_segment_set_calibration(s, &c);
     }
@@ -133,7 +133,7 @@ gn_code gn_vindex_estimate_of(const gn_vindex_options *options, uint64_t rows, u
     gn_code code = gn_vindex_fill_options(&o, err);
     if (code != GN_OK)
         return code;
-    uint64_t vector = gn_vector_stride(o.metric, o.dimensions) * sizeof(float), stride = code_stride(&o);
+    uint64_t vector = gn_vector_row_bytes(o.metric, o.dimensions, o.halves), stride = code_stride(&o);
     uint64_t plain = o.codes == GN_CODES_FLOAT32;
     double upper = 1.0 / (o.m > 1 ? o.m - 1 : 1); /* links above layer 0: a geometric series */
     uint64_t links = (uint64_t)((gn_graph_m0(o.m) + upper * o.m) * sizeof(uint32_t));

@@ -30,10 +30,10 @@ typedef struct gn_tail_directory {
 
 enum { CHUNK_BYTES = 256 << 10, SLAB_CHUNKS_MAX = 256, HUGE_PAGE = 2 << 20 };
 
-unsigned gn_chunk_shift(size_t stride)
+unsigned gn_chunk_shift(size_t row_bytes)
 {
     unsigned shift = 4;
-    while (shift < 10 && (stride * sizeof(float) << (shift + 1)) <= CHUNK_BYTES)
+    while (shift < 10 && (row_bytes << (shift + 1)) <= CHUNK_BYTES)
         shift++;
     return shift;
 }
@@ -71,7 +71,7 @@ static void blocks_free(gn_tail *tail, gn_tail_block *b)
 
 static bool slab_grow(gn_tail *tail)
 {
-    size_t chunk_bytes = tail->stride * sizeof(float) << tail->shift;
+    size_t chunk_bytes = tail->measure.row_bytes << tail->shift;
     uint32_t chunks = tail->n_chunks / 2;
     chunks = chunks < 1 ? 1 : chunks > SLAB_CHUNKS_MAX ? SLAB_CHUNKS_MAX : chunks;
     size_t bytes = chunk_bytes * chunks;
@@ -129,20 +129,20 @@ static bool chunk_add(gn_tail *tail)
     if (!c->key || !c->branch || !c->begin || !c->end || !c->older || !c->vectorless)
         return false;
     atomic_fetch_add(&tail->memory, gn_arena_used(tail->arena) - before);
-    tail->slab_next += tail->stride << tail->shift;
+    tail->slab_next += tail->measure.row_bytes << tail->shift;
     tail->slab_left--;
     /* The directory in use was made by directory_grow and has room; readers look only below n_rows. */
     ((gn_tail_chunk **)atomic_load_explicit(&tail->chunks, memory_order_relaxed))[tail->n_chunks++] = c;
     return true;
 }
 
-gn_tail *gn_tail_create(gn_account *account, size_t stride)
+gn_tail *gn_tail_create(gn_account *account, const gn_measure *measure)
 {
     gn_tail *tail = gn_xcalloc(1, sizeof *tail);
     atomic_init(&tail->refs, 1);
     tail->account = account;
-    tail->stride = stride;
-    tail->shift = gn_chunk_shift(stride);
+    tail->measure = *measure;
+    tail->shift = gn_chunk_shift(measure->row_bytes);
     tail->arena = gn_arena_create(account);
     atomic_init(&tail->min_begin, UINT64_MAX);
     return tail;
@@ -218,13 +218,13 @@ uint32_t gn_tail_older(const gn_tail *tail, uint32_t row)
 /* ---- rows ---- */
 
 /* Readers of a search use these to know whether they must look at each row. */
-static void note_row(gn_tail *tail, const gn_row *row, const float *vector, uint32_t n)
+static void note_row(gn_tail *tail, const gn_row *row, bool has_vector, uint32_t n)
 {
     if (n == 0)
         atomic_store(&tail->branch, row->branch);
     else if (atomic_load_explicit(&tail->branch, memory_order_relaxed) != row->branch)
         atomic_store(&tail->many_branches, true);
-    if (!vector)
+    if (!has_vector)
         atomic_store(&tail->many_branches, true);
     if (row->begin < atomic_load_explicit(&tail->min_begin, memory_order_relaxed))
         atomic_store(&tail->min_begin, row->begin);
@@ -234,7 +234,7 @@ static void note_row(gn_tail *tail, const gn_row *row, const float *vector, uint
         atomic_fetch_add(&tail->n_ended, 1);
 }
 
-bool gn_tail_append(gn_tail *tail, const gn_row *row, const float *vector)
+bool gn_tail_append(gn_tail *tail, const gn_row *row, const void *vector)
 {
     uint32_t n = atomic_load_explicit(&tail->n_rows, memory_order_relaxed);
     if (!keys_grow(tail) || (n == tail->n_chunks << tail->shift && !chunk_add(tail)))
@@ -252,7 +252,7 @@ bool gn_tail_append(gn_tail *tail, const gn_row *row, const float *vector)
     c->vectorless[i] = !vector;
     atomic_store_explicit(&c->end[i], row->end, memory_order_relaxed);
     if (vector)
-        memcpy(c->vectors + i * tail->stride, vector, tail->stride * sizeof *vector);
+        memcpy(c->vectors + i * tail->measure.row_bytes, vector, tail->measure.row_bytes);
 
     gn_tail_keys *keys = atomic_load_explicit(&tail->keys, memory_order_relaxed);
     uint64_t hash = gn_keymap_hash(row->key);
@@ -260,7 +260,7 @@ bool gn_tail_append(gn_tail *tail, const gn_row *row, const float *vector)
     uint64_t slot = atomic_load_explicit(&keys->slots[at], memory_order_relaxed);
     c->older[i] = (uint32_t)slot;
     keys->n_used += slot == 0;
-    note_row(tail, row, vector, n);
+    note_row(tail, row, vector != NULL, n);
     atomic_store_explicit(&keys->slots[at], (hash & 0xffffffff00000000u) | (n + 1), memory_order_release);
     atomic_store_explicit(&tail->n_rows, n + 1, memory_order_release);
     return true;
@@ -292,9 +292,9 @@ bool gn_tail_has_vector(const gn_tail *tail, uint32_t row)
     return !gn_tail_chunk_of(tail, row)->vectorless[gn_tail_in_chunk(tail, row)];
 }
 
-const float *gn_tail_vector(const gn_tail *tail, uint32_t row)
+const void *gn_tail_vector(const gn_tail *tail, uint32_t row)
 {
-    return gn_tail_chunk_of(tail, row)->vectors + gn_tail_in_chunk(tail, row) * tail->stride;
+    return gn_tail_chunk_of(tail, row)->vectors + gn_tail_in_chunk(tail, row) * tail->measure.row_bytes;
 }
 
 static void offer(const gn_tail *tail, const gn_accept *accept, uint32_t row, float distance, gn_topk *top)
@@ -303,11 +303,11 @@ static void offer(const gn_tail *tail, const gn_accept *accept, uint32_t row, fl
         gn_topk_offer(top, (gn_hit){.distance = distance, .row = row, .source = tail, .row_of = gn_tail_row});
 }
 
-uint64_t gn_tail_scan(const gn_tail *tail, const gn_measure *measure, const float *query, gn_accept accept,
-                      gn_topk *top)
+uint64_t gn_tail_scan(const gn_tail *tail, const float *query, gn_accept accept, gn_topk *top)
 {
+    const gn_measure *measure = &tail->measure;
     uint32_t n = gn_tail_rows(tail), rows[4], pending = 0;
-    const float *vectors[4];
+    const void *vectors[4];
     float distance[4];
     uint64_t measured = 0;
     for (uint32_t row = 0; row < n; row++) {
@@ -316,7 +316,7 @@ uint64_t gn_tail_scan(const gn_tail *tail, const gn_measure *measure, const floa
         if (c->vectorless[i] || !gn_accepts_first(&accept, tail, row))
             continue;
         rows[pending] = row;
-        vectors[pending++] = c->vectors + i * tail->stride;
+        vectors[pending++] = c->vectors + i * measure->row_bytes;
         if (pending < 4)
             continue;
         gn_measure_four(measure, query, vectors, distance);

@@ -11,7 +11,7 @@
 #include <stdatomic.h>
 
 typedef struct gn_tail_chunk {
-    float *vectors; /* in a slab of the tail; aligned to GN_VECTOR_ALIGN */
+    uint8_t *vectors; /* rows, in a slab of the tail; aligned to GN_VECTOR_ALIGN */
     gn_bytes *key;
     uint64_t *branch;
     uint64_t *begin;
@@ -25,7 +25,7 @@ typedef struct gn_tail gn_tail;
 struct gn_tail {
     _Atomic uint32_t refs;
     gn_account *account;
-    size_t stride;
+    gn_measure measure;
     unsigned shift; /* rows a chunk = 1 << shift */
     _Atomic uint32_t n_rows;
     _Atomic uint32_t n_ended;
@@ -34,7 +34,7 @@ struct gn_tail {
     _Atomic(struct gn_tail_keys *) keys; /* replaced likewise */
     gn_arena *arena;                     /* keys and chunk heads */
     struct gn_tail_block *slabs, *retired;
-    float *slab_next;
+    uint8_t *slab_next;
     uint32_t slab_left; /* chunks */
     _Atomic uint64_t memory;
     /* of the rows so far */
@@ -43,15 +43,15 @@ struct gn_tail {
     _Atomic bool many_branches; /* some row is of another branch, or hides */
 };
 
-unsigned gn_chunk_shift(size_t stride);
+unsigned gn_chunk_shift(size_t row_bytes);
 
-gn_tail *gn_tail_create(gn_account *account, size_t stride); /* refs = 1 */
+gn_tail *gn_tail_create(gn_account *account, const gn_measure *measure); /* refs = 1 */
 gn_tail *gn_tail_ref(gn_tail *tail);
 void gn_tail_unref(gn_tail *tail);
 
-/* One writer at a time. vector: padded to stride, or NULL for a version without one. False when the budget refuses;
+/* One writer at a time. vector: a row of the measure, or NULL for a version without one. False when the budget refuses;
  * nothing is changed then. */
-bool gn_tail_append(gn_tail *tail, const gn_row *row, const float *vector);
+bool gn_tail_append(gn_tail *tail, const gn_row *row, const void *vector);
 /* Newest row of the key, or UINT32_MAX; then its older ones one by one. Any thread. */
 uint32_t gn_tail_find(const gn_tail *tail, gn_bytes key);
 uint32_t gn_tail_older(const gn_tail *tail, uint32_t row);
@@ -71,10 +71,9 @@ static inline uint32_t gn_tail_in_chunk(const gn_tail *tail, uint32_t row)
 }
 bool gn_tail_row(const void *tail, uint32_t row, gn_row *out); /* always true; gn_hit's reader */
 bool gn_tail_has_vector(const gn_tail *tail, uint32_t row);
-const float *gn_tail_vector(const gn_tail *tail, uint32_t row);
+const void *gn_tail_vector(const gn_tail *tail, uint32_t row);
 
 /* Offers every accepted row (accept.fn NULL: all) to top. Returns the number of distances computed. */
-uint64_t gn_tail_scan(const gn_tail *tail, const gn_measure *measure, const float *query, gn_accept accept,
-                      gn_topk *top);
+uint64_t gn_tail_scan(const gn_tail *tail, const float *query, gn_accept accept, gn_topk *top);
 
 #endif

@@ -2,6 +2,7 @@
 #include "index/vector_index.h"
 
 #include "base/assert.h"
+#include "base/half.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "index/graph_private.h"
@@ -29,6 +30,7 @@ gn_code_options gn_vindex_code_options(const gn_vindex_options *o)
                              .subquantizers = o->pq_subquantizers,
                              .centroids = o->pq_centroids,
                              .rotate = o->pq_rotate,
+                             .halves = o->halves,
                              .seed = o->seed};
 }
 
@@ -47,6 +49,10 @@ gn_code gn_vindex_fill_options(gn_vindex_options *o, gn_error *err)
     if (o->ef_construction > GN_MAX_EF_CONSTRUCTION)
         return gn_error_set(err, GN_INVALID_PARAMETER, "ef_construction must be at most %u, not %u",
                             GN_MAX_EF_CONSTRUCTION, o->ef_construction);
+    if (o->halves && gn_metric_of_bits(o->metric))
+        return gn_error_set(err, GN_INVALID_PARAMETER, "bits are no halves");
+    if (o->halves && o->codes == GN_CODES_FLOAT16)
+        o->codes = GN_CODES_FLOAT32; /* the vectors are that already */
     gn_code_options codes = gn_vindex_code_options(o);
     gn_code code = gn_code_options_check(&codes, err);
     if (code != GN_OK)
@@ -90,6 +96,22 @@ static gn_code open_segment(gn_vindex *index, const gn_manifest_segment *m, gn_s
     return code;
 }
 
+/* Halves where they are wanted and no file is of floats. Made floats, they would not all be halves again: by cosine
+ * they were scaled. So an index that was begun with floats goes on with them. */
+static gn_code choose_measure(gn_vindex *index, gn_segment *const *segments, size_t n, gn_error *err)
+{
+    const gn_vindex_options *o = &index->options;
+    size_t of_halves = 0;
+    for (size_t i = 0; i < n; i++)
+        of_halves += segments[i]->header->vectors == GN_VECTORS_FLOAT16;
+    if (of_halves > 0 && (of_halves < n || !o->halves))
+        return gn_error_set(err, GN_INDEX_CORRUPT, "the vector index in \"%s\" has vectors of different kinds",
+                            index->dir);
+    index->measure = gn_measure_of(index->kernels, o->metric, o->dimensions, o->halves && of_halves == n);
+    index->row = gn_xcalloc(1, index->measure.row_bytes);
+    return GN_OK;
+}
+
 static gn_code open_files(gn_vindex *index, gn_error *err)
 {
     gn_manifest manifest = {0};
@@ -112,6 +134,8 @@ static gn_code open_files(gn_vindex *index, gn_error *err)
         n += segments[n] != NULL;
     }
     if (code == GN_OK)
+        code = choose_measure(index, segments, n, err);
+    if (code == GN_OK)
         code = gn_manifest_sweep(index->dir, &manifest, err);
     if (code != GN_OK)
         goto out;
@@ -119,7 +143,7 @@ static gn_code open_files(gn_vindex *index, gn_error *err)
     index->max_begin = manifest.max_begin;
     index->next_number = manifest.next_number ? manifest.next_number : 1;
     atomic_store(&index->durable, manifest.position);
-    gn_tail *tail = gn_tail_create(index->account, index->measure.stride);
+    gn_tail *tail = gn_tail_create(index->account, &index->measure);
     gn_vview_publish(index, gn_vview_create(index, segments, n, &tail, 1));
     n = 0;
 out:
@@ -139,7 +163,7 @@ static void index_free(gn_vindex *index)
     pthread_mutex_destroy(&index->memo_lock);
     gn_arena_destroy(index->ended_keys);
     free(index->ended);
-    free(index->padded);
+    free(index->row);
     free(index->dir);
     free(index);
 }
@@ -159,8 +183,6 @@ gn_code gn_vindex_open(gn_world *world, const char *dir, const gn_vindex_options
     index->options = o;
     index->account = o.account;
     index->kernels = gn_kernels_best();
-    index->measure = gn_measure_of(index->kernels, o.metric, o.dimensions);
-    index->padded = gn_xcalloc(index->measure.stride, sizeof(float));
     index->next_number = 1;
     pthread_mutex_init(&index->lock, NULL);
     pthread_mutex_init(&index->view_lock, NULL);
@@ -249,11 +271,16 @@ static gn_code check_insert(const gn_vindex *index, gn_bytes key, uint64_t begin
         return gn_error_set(err, GN_INVALID_PARAMETER, "this SCN is reserved");
     if (!gn_vector_is_sound(index->options.metric, vector, index->options.dimensions))
         return gn_error_set(err, GN_BAD_VECTOR, "NaN and infinity are not allowed in a vector");
+    for (uint32_t i = 0; i < index->measure.words && index->options.halves; i++) {
+        if (fabsf(vector[i]) >= GN_F16_OVERFLOW)
+            return gn_error_set(err, GN_BAD_VECTOR, "%g is out of range for a half-precision vector",
+                                (double)vector[i]);
+    }
     return GN_OK;
 }
 
-/* Under the lock. vector: padded, or NULL to hide the key from ancestors. */
-static gn_code append(gn_vindex *index, gn_bytes key, uint64_t branch, uint64_t begin_scn, const float *vector,
+/* Under the lock. vector: a row, or NULL to hide the key from ancestors. */
+static gn_code append(gn_vindex *index, gn_bytes key, uint64_t branch, uint64_t begin_scn, const void *vector,
                       gn_error *err)
 {
     version_search s = {.branch = branch, .begin = begin_scn};
@@ -284,10 +311,8 @@ gn_code gn_vindex_insert(gn_vindex *index, gn_bytes key, uint64_t branch, uint64
     if (code != GN_OK)
         return code;
     pthread_mutex_lock(&index->lock);
-    memcpy(index->padded, vector, gn_vector_words(index->options.metric, index->options.dimensions) * sizeof *vector);
-    bool directed = index->options.metric != GN_METRIC_COSINE ||
-                    gn_normalize(index->kernels, index->padded, index->options.dimensions);
-    code = append(index, key, branch, begin_scn, directed ? index->padded : NULL, err);
+    bool directed = gn_measure_row(&index->measure, vector, index->row);
+    code = append(index, key, branch, begin_scn, directed ? index->row : NULL, err);
     pthread_mutex_unlock(&index->lock);
     return code;
 }

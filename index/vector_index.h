@@ -24,8 +24,11 @@ typedef struct gn_vindex_options {
     uint32_t m;               /* 0 = 16; links of a node per layer, twice that in layer 0 */
     uint32_t ef_construction; /* 0 = 64 (as pgvector) */
     uint64_t seed;            /* of the level generator */
-    uint32_t tail_rows;       /* tail size that starts a build in the background; 0 = a good default */
-    uint32_t build_threads;   /* 0 = 1 */
+    /* All numbers that are given are float16's, and are kept as such. Not for bits. Files that were written without it
+     * stay as they are, also when they are merged. */
+    bool halves;
+    uint32_t tail_rows;     /* tail size that starts a build in the background; 0 = a good default */
+    uint32_t build_threads; /* 0 = 1 */
     /* What graphs are walked over. AUTO, the zero, is chosen from the vectors of each segment. May be another than the
      * files have: segments keep theirs until they are merged. The rest is for the kinds that have it; see codes.h. */
     gn_code_kind codes;
@@ -52,8 +55,8 @@ gn_code gn_vindex_link(const char *dir, const char *to, gn_error *err);
 
 /* A new version of row `key` in `branch`, from begin_scn on. For cosine the vector is normalised inside; a zero vector
  * has no cosine and is not inserted (pgvector's rule; searches by cosine do not return it). Repeating an insert that is
- * already there (replay) changes nothing. GN_BAD_VECTOR (NaN, infinity), GN_LIMIT (key), GN_OUT_OF_MEMORY (nothing was
- * changed; gn_vindex_checkpoint gives memory back). */
+ * already there (replay) changes nothing. GN_BAD_VECTOR (NaN, infinity, beyond what halves hold), GN_LIMIT (key),
+ * GN_OUT_OF_MEMORY (nothing was changed; gn_vindex_checkpoint gives memory back). */
 gn_code gn_vindex_insert(gn_vindex *index, gn_bytes key, uint64_t branch, uint64_t begin_scn, const float *vector,
                          gn_error *err);
 /* The current version of (key, branch) that began before end_scn ends there (exclusive). Unknown keys and repetitions

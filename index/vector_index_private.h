@@ -32,9 +32,9 @@ struct gn_vindex {
     char *dir;
     gn_vindex_options options; /* with defaults filled in */
     const gn_kernels *kernels;
-    gn_measure measure;
+    gn_measure measure; /* of all parts alike */
     gn_account *account;
-    float *padded; /* the writer's copy of the vector being inserted */
+    void *row; /* the writer's, of the vector being inserted */
 
     /* Two locks, taken in this order. `lock` guards the writer's state against the builder, which takes it for moments
      * at the beginning and end of a build. `view_lock` guards the pointer alone, so that readers wait for nobody. */

@@ -32,6 +32,7 @@ struct gn_feed {
     uint64_t table_id, index_id, epoch;
     gn_index_desc index;
     uint32_t column_id, dimensions;
+    bool halves; /* a column of halfvec */
     char *dir;
     gn_vindex *vindex;      /* NULL until the feeder has opened it; then for the feed's life */
     _Atomic int state;      /* feed_state */
@@ -81,6 +82,7 @@ static gn_feed *feed_create(gn_feeds *feeds, const gn_table_desc *desc, const gn
     f->index = *index;
     f->column_id = index->columns[0];
     f->dimensions = (uint32_t)desc->columns[ordinal].type.typmod;
+    f->halves = gn_type_is(desc->columns[ordinal].type, GN_T_HALFVEC);
     f->vector = gn_xmalloc(gn_index_words(desc->columns[ordinal].type) * sizeof(float));
     gn_asked_init(&f->asked, gn_index_words(desc->columns[ordinal].type));
     f->state = FEED_STALE;
@@ -639,6 +641,7 @@ static gn_code open_vindex(gn_feed *f, gn_error *err)
                            .m = f->index.m,
                            .ef_construction = f->index.ef_construction,
                            .seed = f->index_id,
+                           .halves = f->halves,
                            .codes = (gn_code_kind)f->index.codes,
                            .code_bits = f->index.code_bits,
                            .pq_subquantizers = f->index.pq_subquantizers,

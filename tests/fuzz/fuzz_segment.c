@@ -15,7 +15,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-enum { DIM = 5, ROWS = 60, WIDE = 96, CODED_ROWS = 1100, FILES = 4 };
+enum { DIM = 5, ROWS = 60, WIDE = 96, CODED_ROWS = 1100, FILES = 5 };
 
 /* A file of plain vectors, and of codes; the first byte of the input says which. */
 static uint8_t *good_files[FILES];
@@ -46,10 +46,14 @@ static void read_segment(const char *dir)
 }
 
 /* A small graph with two branches, ended rows and a hide: every section is there. */
-static void make_good_file(void)
+static void make_good_file(bool halves)
 {
     char dir[] = "/tmp/gnomon-fuzz-XXXXXX";
-    gn_vindex_options o = {.metric = GN_METRIC_L2, .dimensions = DIM, .m = 2, .tail_rows = 1u << 20};
+    gn_vindex_options o = {.metric = halves ? GN_METRIC_COSINE : GN_METRIC_L2,
+                           .dimensions = DIM,
+                           .m = 2,
+                           .tail_rows = 1u << 20,
+                           .halves = halves};
     gn_vindex *index;
     must(mkdtemp(dir) != NULL);
     gn_world *world = gn_world_real_create(&(gn_world_options){.node_id = 1, .threads = 2});
@@ -100,10 +104,11 @@ static void make_coded_file(gn_code_kind kind)
 
 static void make_good_files(void)
 {
-    static const gn_code_kind kinds[FILES] = {GN_CODES_FLOAT32, GN_CODES_REDUCED, GN_CODES_RABITQ, GN_CODES_PRODUCT};
+    static const gn_code_kind kinds[FILES] = {GN_CODES_FLOAT32, GN_CODES_REDUCED, GN_CODES_RABITQ, GN_CODES_PRODUCT,
+                                              GN_CODES_FLOAT32};
     for (size_t i = 0; i < FILES; i++) {
-        if (i == 0)
-            make_good_file();
+        if (kinds[i] == GN_CODES_FLOAT32)
+            make_good_file(i > 0);
         else
             make_coded_file(kinds[i]);
         good_files[i] = good;
@@ -133,14 +138,12 @@ static bool accept_odd(void *ctx, const void *segment, uint32_t row)
 static void use(gn_segment *s)
 {
     static float query[GN_MAX_DIMENSIONS + 16] = {3, 1, 2, 17, 1};
-    gn_measure m = gn_measure_of(gn_kernels_best(), s->header->metric, s->header->dimensions);
     gn_candidate best[128];
     gn_hit hits[64];
     for (int filtered = 0; filtered < 2; filtered++) {
         gn_accept accept = {.fn = filtered ? accept_odd : NULL};
         gn_topk top = {.hits = hits, .k = 64};
-        gn_segment_query q = {.measure = &m,
-                              .vector = query,
+        gn_segment_query q = {.vector = query,
                               .k = 10,
                               .ef = 64,
                               .hidden = GN_NO_LINK,
@@ -149,7 +152,7 @@ static void use(gn_segment *s)
                               .best = best};
         if (s->header->graph == GN_GRAPH_HNSW)
             gn_segment_search(s, &q, NULL);
-        gn_segment_scan(s, &m, query, accept, &top);
+        gn_segment_scan(s, query, accept, &top);
         gn_topk_sort(&top);
     }
     for (uint32_t i = 0; i < s->header->n_rows; i++) {

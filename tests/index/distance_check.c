@@ -1,5 +1,6 @@
 #include "tests/index/distance_check.h"
 
+#include "base/half.h"
 #include "base/limits.h"
 
 #include <math.h>
@@ -71,6 +72,43 @@ static void check_dimension(check *c, size_t n, size_t offset)
     free(memory);
 }
 
+/* Halves of all sizes, the smallest (which are not normal) too; n: a multiple of 16. */
+static void check_halves(check *c, size_t n, size_t offset)
+{
+    const gn_kernels *k = c->kernels;
+    float *a = malloc((n + 16) * sizeof *a), out[4];
+    uint16_t *h[4];
+    double l2[4] = {0}, dot[4] = {0}, l1[4] = {0}, mag[4] = {0};
+    for (size_t i = 0; i < n; i++)
+        a[offset + i] = next_float();
+    for (size_t j = 0; j < 4; j++) {
+        h[j] = malloc((n + 16) * sizeof *h[j]);
+        for (size_t i = 0; i < n; i++) {
+            uint16_t half = gn_f16_of_float(next_float() * (i % 5 == 0 ? 1e-6f : i % 7 == 0 ? 100.0f : 1.0f));
+            double x = a[offset + i], y = gn_float_of_f16(half);
+            h[j][offset + i] = half;
+            l2[j] += (x - y) * (x - y);
+            l1[j] += fabs(x - y);
+            dot[j] += x * y;
+            mag[j] += fabs(x * y);
+        }
+    }
+    const uint16_t *others[4] = {h[0] + offset, h[1] + offset, h[2] + offset, h[3] + offset};
+    c->n = n;
+    k->l2sq_half_x4(a + offset, others, n, out);
+    for (size_t j = 0; j < 4; j++)
+        near(c, out[j], l2[j], l2[j], "l2sq_half_x4");
+    k->dot_half_x4(a + offset, others, n, out);
+    for (size_t j = 0; j < 4; j++)
+        near(c, out[j], dot[j], mag[j], "dot_half_x4");
+    k->l1_half_x4(a + offset, others, n, out);
+    for (size_t j = 0; j < 4; j++)
+        near(c, out[j], l1[j], l1[j], "l1_half_x4");
+    for (size_t j = 0; j < 4; j++)
+        free(h[j]);
+    free(a);
+}
+
 bool check_kernels(const gn_kernels *kernels, char message[200])
 {
     static const size_t large[] = {255, 256, 257, 384, 768, 1536, GN_MAX_DIMENSIONS};
@@ -80,6 +118,8 @@ bool check_kernels(const gn_kernels *kernels, char message[200])
             check_dimension(&c, n, offset);
         for (size_t j = 0; j < sizeof large / sizeof large[0]; j++)
             check_dimension(&c, large[j], offset);
+        for (size_t n = 16; n <= 1024; n += n < 160 ? 16 : 144)
+            check_halves(&c, n, offset);
     }
     return c.ok;
 }

@@ -91,12 +91,6 @@ static void float_kernels_are_near_the_reference(void **state)
             got->to_f16(v + (j + 1) * N, other[j], N);
         }
         assert_memory_equal(half, other, sizeof half);
-        want->l2sq_f16_x4(v, c, N, a), got->l2sq_f16_x4(v, c, N, b);
-        for (size_t j = 0; j < 4; j++)
-            assert_near(b[j], a[j], a[j]);
-        want->dot_f16_x4(v, c, N, a), got->dot_f16_x4(v, c, N, b);
-        for (size_t j = 0; j < 4; j++)
-            assert_near(b[j], a[j], N);
         for (size_t j = 0; j < 4; j++) {
             for (size_t d = 0; d < N; d++)
                 half[j][d] = gn_bf16_of_float(v[(j + 1) * N + d]);
@@ -247,7 +241,7 @@ static void each_kind_finds_the_nearest_by_each_metric(void **state)
     (void)state;
     for (size_t m = 0; m < 3; m++) {
         float *v = vectors_for(metrics[m]);
-        gn_measure measure = gn_measure_of(gn_kernels_best(), metrics[m], DIM);
+        gn_measure measure = gn_measure_of(gn_kernels_best(), metrics[m], DIM, false);
         for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
             gn_codec *codec = train(&kinds[i], metrics[m], v);
             uint8_t *codes = encode_all(codec, v);
@@ -272,7 +266,7 @@ static void errors_stay_within_their_bounds(void **state)
     (void)state;
     for (size_t m = 0; m < 3; m++) {
         float *v = vectors_for(metrics[m]);
-        gn_measure measure = gn_measure_of(gn_kernels_best(), metrics[m], DIM);
+        gn_measure measure = gn_measure_of(gn_kernels_best(), metrics[m], DIM, false);
         for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
             gn_codec *codec = train(&kinds[i], metrics[m], v);
             uint8_t *codes = encode_all(codec, v);

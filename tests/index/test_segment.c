@@ -28,14 +28,19 @@ static void segment_path(const fixture *f, char path[512])
     assert_true(path[0] != 0);
 }
 
-static void build_with(fixture *f, gn_code_kind codes, const float *v, char path[512])
+static void fill_and_build(fixture *f, const float *v, char path[512])
 {
-    f->options = (gn_vindex_options){.metric = GN_METRIC_L2, .dimensions = DIM, .tail_rows = 1u << 20, .codes = codes};
     fixture_open(f);
     for (uint32_t i = 0; i < N; i++)
         insert_row(f, NULL, i, 0, 10, v + (size_t)i * DIM);
     assert_int_equal(gn_vindex_build(f->index, NULL, NULL, NULL, NULL), GN_OK);
     segment_path(f, path);
+}
+
+static void build_with(fixture *f, gn_code_kind codes, const float *v, char path[512])
+{
+    f->options = (gn_vindex_options){.metric = GN_METRIC_L2, .dimensions = DIM, .tail_rows = 1u << 20, .codes = codes};
+    fill_and_build(f, v, path);
 }
 
 static void rewrite_header(const char *path, void (*change)(gn_segment_header *))
@@ -69,21 +74,35 @@ static void the_first_version_of_the_format_still_opens(void **state)
     gn_segment *s;
     gn_error err = {0};
     assert_int_equal(gn_segment_open(path, 1, NULL, &s, &err), GN_OK);
-    gn_measure m = gn_measure_of(gn_kernels_best(), GN_METRIC_L2, DIM);
     gn_candidate best[80];
-    gn_segment_query q = {.measure = &m,
-                          .vector = gn_segment_vector(s, 17),
-                          .k = 1,
-                          .ef = 40,
-                          .hidden = GN_NO_LINK,
-                          .bound = INFINITY,
-                          .best = best};
+    gn_segment_query q = {
+        .vector = gn_segment_vector(s, 17), .k = 1, .ef = 40, .hidden = GN_NO_LINK, .bound = INFINITY, .best = best};
     assert_int_equal(gn_segment_search(s, &q, &err), GN_OK);
     bool found = false;
     for (size_t i = 0; i < q.n_best; i++)
         found |= best[i].id == 17 && best[i].distance == 0;
     assert_true(found);
     gn_segment_unref(s);
+    free(v);
+}
+
+static void only_halves_need_the_latest_version(void **state)
+{
+    fixture *f = *state;
+    float *v = clustered_vectors(3, N, DIM, 12);
+    for (int halves = 0; halves < 2; halves++) {
+        char path[512];
+        gn_segment *s = NULL;
+        f->options =
+            (gn_vindex_options){.metric = GN_METRIC_COSINE, .dimensions = DIM, .tail_rows = 1u << 20, .halves = halves};
+        fill_and_build(f, v, path);
+        assert_int_equal(gn_segment_open(path, 1, NULL, &s, NULL), GN_OK);
+        assert_int_equal(s->header->version, halves ? 3 : 2);
+        assert_int_equal(s->header->vectors, halves ? GN_VECTORS_FLOAT16 : GN_VECTORS_FLOAT32);
+        gn_segment_unref(s);
+        fixture_close(f, false);
+        assert_int_equal(gn_vindex_wipe(f->dir, NULL), GN_OK);
+    }
     free(v);
 }
 
@@ -101,7 +120,21 @@ static void claim_the_first_version(gn_segment_header *h)
 }
 static void claim_a_later_version(gn_segment_header *h)
 {
+    h->version = 4;
+}
+static void claim_vectors_of_no_kind(gn_segment_header *h)
+{
     h->version = 3;
+    h->vectors = 2;
+}
+static void claim_halves(gn_segment_header *h)
+{
+    h->version = 3;
+    h->vectors = GN_VECTORS_FLOAT16;
+}
+static void claim_halves_before_there_were_any(gn_segment_header *h)
+{
+    h->vectors = GN_VECTORS_FLOAT16;
 }
 static void lose_the_quantizer(gn_segment_header *h)
 {
@@ -120,7 +153,8 @@ static void codes_that_do_not_fit_are_refused(void **state)
     } cases[] = {
         {claim_other_codes, GN_INDEX_CORRUPT},  {claim_another_stride, GN_INDEX_CORRUPT},
         {claim_the_first_version, GN_FEATURE},  {claim_a_later_version, GN_FEATURE},
-        {lose_the_quantizer, GN_INDEX_CORRUPT},
+        {lose_the_quantizer, GN_INDEX_CORRUPT}, {claim_vectors_of_no_kind, GN_FEATURE},
+        {claim_halves, GN_INDEX_CORRUPT},       {claim_halves_before_there_were_any, GN_INDEX_CORRUPT},
     };
     float *v = clustered_vectors(3, N, DIM, 12);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -209,6 +243,7 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         TEST(the_first_version_of_the_format_still_opens),
+        TEST(only_halves_need_the_latest_version),
         TEST(codes_that_do_not_fit_are_refused),
         TEST(a_flipped_bit_in_the_codes_is_detected),
         TEST(a_build_makes_do_with_the_budget_that_there_is),

@@ -12,6 +12,7 @@ typedef struct coding {
     uint32_t bits, centroids;
     bool rotate;
     double good; /* recall@10 at EF, at least */
+    bool halves; /* the vectors are of float16 */
 } coding;
 
 static const coding codings[] = {
@@ -25,6 +26,14 @@ static const coding codings[] = {
 };
 enum { CODINGS = sizeof codings / sizeof codings[0] };
 
+/* The vectors themselves, and kinds of codes that are made of them in different ways. */
+static const coding halved_codings[] = {
+    {GN_CODES_FLOAT32, .good = 0.98, .halves = true},         {GN_CODES_SQ8, .good = 0.98, .halves = true},
+    {GN_CODES_REDUCED, .good = 0.98, .halves = true},         {GN_CODES_RABITQ, 1, .good = 0.97, .halves = true},
+    {GN_CODES_PRODUCT, 0, 256, .good = 0.96, .halves = true},
+};
+enum { HALVED_CODINGS = sizeof halved_codings / sizeof halved_codings[0] };
+
 static void open_coded(fixture *f, const coding *c, gn_metric_kind metric, uint32_t dimensions)
 {
     f->options = (gn_vindex_options){.metric = metric,
@@ -34,7 +43,8 @@ static void open_coded(fixture *f, const coding *c, gn_metric_kind metric, uint3
                                      .codes = c->kind,
                                      .code_bits = c->bits,
                                      .pq_centroids = c->centroids,
-                                     .pq_rotate = c->rotate};
+                                     .pq_rotate = c->rotate,
+                                     .halves = c->halves};
     fixture_open(f);
 }
 
@@ -209,6 +219,33 @@ static void every_kind_lives(fixture *f, gn_metric_kind metric)
     free(v);
 }
 
+/* As every_kind_lives: the model has the same halves, so distances are as exact as any. */
+static void halves_live(fixture *f, gn_metric_kind metric)
+{
+    size_t n = 2 * N + QUERIES;
+    float *v = skewed_vectors(23, n, DIM);
+    round_to_halves(v, n * DIM);
+    for (size_t i = 0; i < (metric == GN_METRIC_L1 ? 1 : HALVED_CODINGS); i++)
+        live(f, &halved_codings[i], metric, DIM, v);
+    free(v);
+}
+
+static void halves_live_with_l2_and_l1(void **state)
+{
+    halves_live(*state, GN_METRIC_L2);
+    halves_live(*state, GN_METRIC_L1);
+}
+
+static void halves_live_with_inner_products(void **state)
+{
+    halves_live(*state, GN_METRIC_IP);
+}
+
+static void halves_live_with_cosine(void **state)
+{
+    halves_live(*state, GN_METRIC_COSINE);
+}
+
 static void every_kind_lives_with_l2(void **state)
 {
     every_kind_lives(*state, GN_METRIC_L2);
@@ -274,6 +311,7 @@ static void impossible_codes_are_refused(void **state)
         {.codes = GN_CODES_PRODUCT, .pq_centroids = 1000},
         {.codes = GN_CODES_SQ8, .metric = GN_METRIC_HAMMING}, /* bits have no codes */
         {.codes = GN_CODES_SQ8, .metric = GN_METRIC_JACCARD},
+        {.halves = true, .metric = GN_METRIC_HAMMING},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         gn_vindex_options o = bad[i];
@@ -287,9 +325,15 @@ int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(every_kind_lives_with_l2),           TEST(every_kind_lives_with_inner_products),
-        TEST(every_kind_lives_with_cosine),       TEST(plain_vectors_live_with_l1),
-        TEST(bits_live_with_hamming_and_jaccard), TEST(vectors_that_are_all_equal_are_found),
+        TEST(every_kind_lives_with_l2),
+        TEST(every_kind_lives_with_inner_products),
+        TEST(every_kind_lives_with_cosine),
+        TEST(plain_vectors_live_with_l1),
+        TEST(bits_live_with_hamming_and_jaccard),
+        TEST(halves_live_with_l2_and_l1),
+        TEST(halves_live_with_inner_products),
+        TEST(halves_live_with_cosine),
+        TEST(vectors_that_are_all_equal_are_found),
         TEST(impossible_codes_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

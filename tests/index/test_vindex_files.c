@@ -343,6 +343,84 @@ static void what_a_crash_left_behind_is_swept(void **state)
     free(v);
 }
 
+/* ---- halves ---- */
+
+static void open_cosine(fixture *f, bool halves)
+{
+    f->options = (gn_vindex_options){
+        .metric = GN_METRIC_COSINE, .dimensions = DIM, .m = 4, .tail_rows = 1u << 20, .halves = halves};
+    fixture_open(f);
+}
+
+static uint64_t bytes_a_vector(fixture *f)
+{
+    gn_vindex_stats stats;
+    gn_vindex_stats_get(f->index, &stats);
+    assert_int_equal(stats.tail_vectors, 0);
+    return stats.vector_bytes / stats.vectors;
+}
+
+/* As a program did that knew no halves. */
+static void files_of_floats_go_on_as_floats(void **state)
+{
+    fixture *f = *state;
+    enum { N = 1500 };
+    float *v = clustered_vectors(12, 2 * N, DIM, 10);
+    model m = {.metric = GN_METRIC_COSINE, .dimensions = DIM};
+    round_to_halves(v, (size_t)2 * N * DIM);
+    open_cosine(f, false);
+    for (uint32_t i = 0; i < N; i++)
+        insert_row(f, &m, i, 0, 10, v + i * DIM);
+    build(f);
+    fixture_close(f, true);
+    open_cosine(f, true);
+    check(f, &m, v, NOW);
+    for (uint32_t i = N; i < 2 * N; i++)
+        insert_row(f, &m, i, 0, 20, v + i * DIM);
+    check(f, &m, v, NOW);
+    build(f);
+    check(f, &m, v, NOW);
+    assert_int_equal(bytes_a_vector(f), 16 * sizeof(float));
+    fixture_reopen(f, true);
+    assert_int_equal(gn_vindex_verify(f->index, NULL, NULL), GN_OK);
+    check(f, &m, v, NOW);
+    fixture_close(f, true);
+    model_close(&m);
+    free(v);
+}
+
+/* An owner whose column has become another type: it makes the index anew. */
+static void files_of_halves_are_refused_where_there_are_none(void **state)
+{
+    fixture *f = *state;
+    float *v = clustered_vectors(13, 300, DIM, 10);
+    gn_error err = {0};
+    open_cosine(f, true);
+    for (uint32_t i = 0; i < 300; i++)
+        insert_row(f, NULL, i, 0, 10, v + i * DIM);
+    build(f);
+    assert_int_equal(bytes_a_vector(f), 16 * sizeof(uint16_t) + 32);
+    fixture_close(f, true);
+    f->options.halves = false;
+    assert_int_equal(gn_vindex_open(f->world, f->dir, &f->options, &f->index, &err), GN_INDEX_CORRUPT);
+    free(v);
+}
+
+static void what_no_half_holds_is_refused(void **state)
+{
+    fixture *f = *state;
+    float large[DIM] = {1, 65520}, tiny[DIM] = {1e-9f}; /* which is a zero vector, as halves */
+    gn_branch_at now = {.branch = 0, .scn = NOW};
+    result found[2];
+    open_cosine(f, true);
+    assert_int_equal(gn_vindex_insert(f->index, gn_bytes_str("a"), 0, 10, large, NULL), GN_BAD_VECTOR);
+    large[1] = 65504;
+    insert_row(f, NULL, 1, 0, 10, large);
+    insert_row(f, NULL, 2, 0, 10, tiny);
+    assert_int_equal(search(f, large, 2, 0, false, &now, 1, 0, found), 1);
+    assert_true(found[0].id == 1 && found[0].distance < 1e-6f);
+}
+
 /* ---- budget and cancel ---- */
 
 static bool cancel_at(void *ctx, uint64_t done)
@@ -448,6 +526,9 @@ int main(void)
         TEST(a_file_cut_short_is_found_at_open),
         TEST(damage_in_a_large_section_is_found_by_verification),
         TEST(what_a_crash_left_behind_is_swept),
+        TEST(files_of_floats_go_on_as_floats),
+        TEST(files_of_halves_are_refused_where_there_are_none),
+        TEST(what_no_half_holds_is_refused),
         TEST(a_canceled_build_leaves_nothing_behind),
         TEST(with_too_small_a_budget_the_vectors_stay_searchable),
     };

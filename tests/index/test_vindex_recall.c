@@ -15,18 +15,26 @@ static void build(fixture *f)
         fail_msg("build: %s", err.message);
 }
 
-static float *fill(fixture *f, model *m, gn_code_kind codes)
+static float *fill_with(fixture *f, model *m, gn_code_kind codes, bool halves)
 {
     float *v = clustered_vectors(41, N + QUERIES, DIM, 25);
+    if (halves)
+        round_to_halves(v, (size_t)(N + QUERIES) * DIM);
     *m = (model){.metric = GN_METRIC_L2, .dimensions = DIM};
     f->options =
         (gn_vindex_options){.metric = GN_METRIC_L2, .dimensions = DIM, .m = 6, .ef_construction = 30, .codes = codes};
     f->options.tail_rows = 1u << 20;
+    f->options.halves = halves;
     fixture_open(f);
     for (uint32_t i = 0; i < N; i++)
         insert_row(f, m, i, 0, 10, v + (size_t)i * DIM);
     build(f);
     return v;
+}
+
+static float *fill(fixture *f, model *m, gn_code_kind codes)
+{
+    return fill_with(f, m, codes, false);
 }
 
 typedef struct outcome {
@@ -204,19 +212,53 @@ static void impossible_targets_are_refused(void **state)
     gn_arena_destroy(arena);
 }
 
+static float distance_of_first(fixture *f, const float *query, float target, bool exact)
+{
+    const gn_branch_at at = {.branch = 0, .scn = 1000};
+    gn_vview *view = gn_vview_acquire(f->index);
+    gn_arena *arena = gn_arena_create(NULL);
+    gn_neighbor *found;
+    size_t n;
+    gn_vsearch s = {
+        .query = query, .k = 1, .target_recall = target, .exact = exact, .chain = &at, .n_chain = 1, .arena = arena};
+    assert_int_equal(gn_vview_search(view, &s, &found, &n, NULL, NULL), GN_OK);
+    assert_int_equal(n, 1);
+    float distance = found[0].distance;
+    gn_vview_release(view);
+    gn_arena_destroy(arena);
+    return distance;
+}
+
+static void halves_are_calibrated_and_nothing_of_them_is_lost(void **state)
+{
+    fixture *f = *state;
+    model m;
+    float *v = fill_with(f, &m, GN_CODES_AUTO, true);
+    outcome got = search_for(f, &m, v + (size_t)N * DIM, 0.95F);
+    assert_true(got.promised >= 0.95 && got.recall >= 0.95);
+    for (uint32_t i = 0; i < N; i += 400) {
+        assert_true(distance_of_first(f, v + (size_t)i * DIM, 0, false) == 0);
+        assert_true(distance_of_first(f, v + (size_t)i * DIM, 0, true) == 0);
+    }
+    model_close(&m);
+    free(v);
+}
+
 static void sizes_are_as_estimated(void **state)
 {
     fixture *f = *state;
-    static const gn_code_kind kinds[] = {GN_CODES_FLOAT32, GN_CODES_SQ8,    GN_CODES_SQ4,
-                                         GN_CODES_RABITQ,  GN_CODES_BINARY, GN_CODES_PRODUCT};
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+    static const gn_code_kind kinds[] = {GN_CODES_FLOAT32, GN_CODES_SQ8,     GN_CODES_SQ4,     GN_CODES_RABITQ,
+                                         GN_CODES_BINARY,  GN_CODES_PRODUCT, GN_CODES_FLOAT32, GN_CODES_SQ4};
+    enum { KINDS = sizeof kinds / sizeof kinds[0], OF_FLOATS = 6 };
+    for (size_t i = 0; i < KINDS; i++) {
         model m;
-        float *v = fill(f, &m, kinds[i]);
+        float *v = fill_with(f, &m, kinds[i], i >= OF_FLOATS);
         gn_vindex_estimate e;
         gn_vindex_stats s;
         assert_int_equal(gn_vindex_estimate_of(&f->options, N, 9, &e, NULL), GN_OK);
         gn_vindex_stats_get(f->index, &s);
         assert_int_equal(s.codes, kinds[i]);
+        assert_int_equal(s.vector_bytes, (uint64_t)N * DIM * (i < OF_FLOATS ? sizeof(float) : sizeof(uint16_t)));
         double ratio = (double)e.file_bytes / (double)s.disk_bytes;
         if (ratio < 0.9 || ratio > 1.1)
             fail_msg("%s: estimated %lu, is %lu", gn_code_kind_name(kinds[i]), (unsigned long)e.file_bytes,
@@ -240,6 +282,7 @@ int main(void)
         TEST(the_owners_queries_change_what_is_promised),
         TEST(impossible_targets_are_refused),
         TEST(sizes_are_as_estimated),
+        TEST(halves_are_calibrated_and_nothing_of_them_is_lost),
         TEST(deletes_leave_the_recall_of_a_fresh_build),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,7 @@
 #include "tests/index/vindex_fixture.h"
 
+#include "base/half.h"
+
 #include <dirent.h>
 #include <math.h>
 #include <stdio.h>
@@ -122,6 +124,12 @@ float *skewed_vectors(uint64_t seed, size_t n, uint32_t dimensions)
     for (size_t i = 0; i < n * dimensions; i++)
         v[i] = v[i] / (1 + (float)(i % dimensions) / 4) + 0.05f;
     return v;
+}
+
+void round_to_halves(float *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        v[i] = gn_float_of_f16(gn_f16_of_float(v[i]));
 }
 
 size_t vector_words(gn_metric_kind metric, uint32_t dimensions)

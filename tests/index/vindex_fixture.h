@@ -49,6 +49,7 @@ float *uniform_vectors(uint64_t seed, size_t n, uint32_t dimensions);
 float *skewed_vectors(uint64_t seed, size_t n, uint32_t dimensions);
 /* Bits, as words: some of one of a few centers' turned over, a few rows all ones. */
 float *bit_vectors(uint64_t seed, size_t n, uint32_t bits);
+void round_to_halves(float *v, size_t n);
 size_t vector_words(gn_metric_kind metric, uint32_t dimensions); /* floats that one takes */
 
 void insert_row(fixture *f, model *m, uint32_t id, uint64_t branch, uint64_t scn, const float *vector);

@@ -103,3 +103,14 @@ select id, b2 <%> 13::bit(70) as d from late order by b2 <%> 13::bit(70) limit 1
 select id, h <-> '[13,13]' as d from late order by h <-> '[13,13]' limit 1;
 select id, a <+> '[13,13]' as d from late order by a <+> '[13,13]' limit 1;
 commit;
+create table hv (id int primary key, h halfvec(5));
+insert into hv select g, ARRAY[(g * 37 % 101) / 100.0, (g * 53 % 97) / 50.0 - 1, (g * 71 % 103) / 7.0, 0.1, (g % 1009) / 1000.0]::real[]::halfvec from generate_series(1, 3000) g;
+create index hv_cos on hv using hnsw (h halfvec_cosine_ops);
+create index hv_l2 on hv using hnsw (h halfvec_l2_ops) with (quantization = 'f16');
+explain (costs off) select id from hv order by h <=> '[0.3,0.1,0.7,0.1,0.9]' limit 8;
+select id, round((h <=> '[0.3,0.1,0.7,0.1,0.9]')::numeric, 6) as d from hv order by h <=> '[0.3,0.1,0.7,0.1,0.9]' limit 8;
+select id, round((h <-> '[0.3,0.1,0.7,0.1,0.9]')::numeric, 5) as d from hv order by h <-> '[0.3,0.1,0.7,0.1,0.9]' limit 8;
+set enable_indexscan = off;
+select id, round((h <=> '[0.3,0.1,0.7,0.1,0.9]')::numeric, 6) as d from hv order by h <=> '[0.3,0.1,0.7,0.1,0.9]' limit 8;
+select id, round((h <-> '[0.3,0.1,0.7,0.1,0.9]')::numeric, 5) as d from hv order by h <-> '[0.3,0.1,0.7,0.1,0.9]' limit 8;
+reset enable_indexscan;
