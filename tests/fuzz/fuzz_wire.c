@@ -17,6 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* ---- the server that a connection asks: this one connection, never full, never stopping ---- */
 
 static gn_db *db;
+static gn_busy_poll busy_poll;
 
 bool gn_server_stopping(const gn_server *server)
 {
@@ -27,6 +28,11 @@ gn_db *gn_server_db(const gn_server *server)
 {
     (void)server;
     return db;
+}
+gn_busy_poll *gn_server_busy_poll(gn_server *server)
+{
+    (void)server;
+    return &busy_poll;
 }
 uint64_t gn_server_secret(gn_server *server)
 {
@@ -72,8 +78,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     (void)argc, (void)argv;
     static gn_db_options options = {.data_dir = directory, .memory_limit_bytes = 256u << 20};
     gn_error err = {0};
-    if (!mkdtemp(directory) || gn_db_open(gn_world_real_create(&(gn_world_options){.threads = 2, .node_id = 1}),
-                                          &options, &db, &err) != GN_OK) {
+    gn_world *world = gn_world_real_create(&(gn_world_options){.threads = 2, .node_id = 1});
+    gn_busy_poll_init(&busy_poll, world, 50);
+    if (!mkdtemp(directory) || gn_db_open(world, &options, &db, &err) != GN_OK) {
         fprintf(stderr, "no database: %s\n", err.message);
         abort();
     }
