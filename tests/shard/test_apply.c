@@ -78,8 +78,11 @@ static void random_command(const gn_table_desc *const *tables, gn_scn now, gn_bu
         gn_buf_close(&key);
     }
     gn_read_set_pack(&reads, &packed);
-    gn_command c = {
-        .txn_id = rnd_state, .clock = now + rnd(3), .branch = GN_BRANCH_MAIN, .reads = gn_buf_bytes(&packed)};
+    gn_command c = {.kind = GN_COMMAND_TXN,
+                    .txn_id = rnd_state,
+                    .clock = now + rnd(3),
+                    .branch = GN_BRANCH_MAIN,
+                    .reads = gn_buf_bytes(&packed)};
     c.start_scn = now - rnd(4);
     size_t patch;
     gn_buf_clear(out);
@@ -139,9 +142,12 @@ static void replicas_come_to_the_same_bytes(void **state)
     size_t patch;
     uint64_t n;
     const uint8_t no_reads = 0;
-    gn_command_begin_txn(
-        &(gn_command){.txn_id = 1, .clock = gn_shard_clock(a->shard), .branch = 1, .reads = {&no_reads, 1}}, &command,
-        &patch);
+    gn_command_begin_txn(&(gn_command){.kind = GN_COMMAND_TXN,
+                                       .txn_id = 1,
+                                       .clock = gn_shard_clock(a->shard),
+                                       .branch = 1,
+                                       .reads = {&no_reads, 1}},
+                         &command, &patch);
     gn_command_add_section(&command, catalog, &n);
     gn_command_end_txn(&command, patch);
     gn_write_set_destroy(catalog);
