@@ -26,7 +26,8 @@
     X(2, "0.2.0",                                                                                                    \
       "gnomon_nodes has a column that says which program a node runs; groups can be split and merged; fragments of " \
       "queries run where the rows are; columns of halfvec, sparsevec and bit, and vector indexes over them; the "    \
-      "first group of a transaction over several commits and decides in one entry")
+      "first group of a transaction over several commits and decides in one entry; indexes on expressions, and "     \
+      "partial ones")
 
 enum {
 #define GN_VERSION_LAST(number, release, what) GN_CLUSTER_VERSION_AFTER_##number = (number) + 1,
@@ -47,6 +48,7 @@ enum {
     GN_SINCE_DECIDE = 2,        /* GN_COMMAND_DECIDE, and the step of a part that asks for it */
     GN_SINCE_VECTOR_TYPES = 2,  /* columns of halfvec, sparsevec, bit; vector indexes by other distances than the first
                                                         three, or with an ef_search of their own */
+    GN_SINCE_COMPUTED = 2,      /* tables with computed columns: indexes on expressions, and partial ones */
 };
 
 /* Which cluster versions a build can do. */
@@ -96,6 +98,7 @@ static inline bool gn_version_can(gn_version_range range, uint32_t version)
     X(TABLE_DESC, 1,                                                                                              \
       "a table's descriptor in the catalog (query/schema.c): a map; keys that are not known are skipped, "        \
       "and lost when it is written again, so a new key needs a cluster version")                                  \
+    X(COMPUTED, 1, "the expression of a computed column, in a table's descriptor (query/computed.c)")             \
     X(ROW, 1, "a stored row (query/row.c)")                                                                       \
     /* on a node's own disk */                                                                                    \
     X(NODE_FILE, 1, "the file NODE (cluster/identity.c)")                                                         \

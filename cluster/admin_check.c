@@ -102,7 +102,7 @@ typedef struct walk {
     gn_bytes *keys;
     gn_value *values;
     uint32_t *ordinals;
-    int *column_of; /* by ordinal; -1: dropped */
+    int *column_of; /* by ordinal; -1: not stored */
     uint32_t n;
     gn_buf row;
     gn_arena *arena;
@@ -117,8 +117,8 @@ static void walk_init(walk *w, const gn_table_desc *table, gn_account *account)
     w->ordinals = gn_xcalloc(n, sizeof *w->ordinals);
     w->column_of = gn_xcalloc(n, sizeof *w->column_of);
     for (uint32_t i = 0; i < n; i++) {
-        w->column_of[i] = table->columns[i].dropped ? -1 : (int)w->n;
-        if (!table->columns[i].dropped)
+        w->column_of[i] = gn_column_is_shown(&table->columns[i]) ? (int)w->n : -1;
+        if (gn_column_is_shown(&table->columns[i]))
             w->ordinals[w->n++] = i;
     }
     w->batch = (gn_batch){.n_columns = w->n, .arena = w->arena};

@@ -333,7 +333,7 @@ typedef struct gn_ast_alter_table {
 } gn_ast_alter_table;
 
 typedef struct gn_ast_index_column {
-    gn_ast_expr *expr;   /* a GN_A_COLUMN, or an expression (to be refused) */
+    gn_ast_expr *expr;   /* a GN_A_COLUMN, or an expression */
     const char *opclass; /* NULL = default */
     int opclass_position;
     bool descending;
@@ -352,7 +352,7 @@ typedef struct gn_ast_create_index {
     gn_ast_index_columns columns;
     gn_ast_names include;
     gn_ast_options options;
-    gn_ast_expr *where; /* parsed, so that it can be refused in its place */
+    gn_ast_expr *where; /* NULL: of all rows */
 } gn_ast_create_index;
 
 typedef struct gn_ast_truncate {
@@ -378,6 +378,7 @@ typedef struct gn_ast_insert {
     gn_ast_conflict conflict;
     int conflict_position;
     gn_ast_exprs conflict_columns;   /* the conflict target, n 0 = none written */
+    gn_ast_expr *conflict_predicate; /* WHERE of the target: partial indexes may be meant; may be NULL */
     const char *conflict_constraint; /* ON CONSTRAINT name */
     gn_ast_assignments conflict_set; /* `excluded` is a table of the row refused */
     gn_ast_expr *conflict_where;

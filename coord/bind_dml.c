@@ -1,6 +1,7 @@
 /* INSERT, UPDATE, DELETE. */
 #include "base/limits.h"
 #include "coord/table_info_private.h"
+#include "query/computed.h"
 
 /* ---- target columns ---- */
 
@@ -67,7 +68,7 @@ static gn_code list_columns(gn_binder *b, const gn_ast_insert *ast, const gn_tab
     if (!list->ordinals || !seen)
         return gn_error_oom(b->err, gn_arena_account(b->arena));
     for (uint32_t i = 0; i < t->n_columns && ast->columns.n == 0; i++)
-        if (!t->columns[i].dropped)
+        if (gn_column_is_shown(&t->columns[i]))
             list->ordinals[list->n++] = i;
     for (uint32_t i = 0; i < ast->columns.n; i++) {
         uint32_t ordinal = 0;
@@ -166,36 +167,77 @@ static gn_code bind_insert_query(gn_binder *b, const gn_plan_context *context, c
 
 /* ---- ON CONFLICT ---- */
 
-static bool same_columns(const gn_table_desc *t, const gn_ast_exprs *names, const uint32_t *ids, uint32_t n)
+/* What the target names, as ids of columns, computed ones among them. */
+typedef struct conflict_target {
+    uint32_t *ids, n;
+    gn_expr *predicate; /* NULL: none */
+} conflict_target;
+
+static bool is_among(uint32_t id, const uint32_t *ids, uint32_t n)
 {
-    if (names->n != n)
+    for (uint32_t i = 0; i < n; i++)
+        if (ids[i] == id)
+            return true;
+    return false;
+}
+
+static bool same_columns(const conflict_target *target, const uint32_t *ids, uint32_t n)
+{
+    if (target->n != n)
         return false;
-    for (uint32_t i = 0; i < n; i++) {
-        bool found = false;
-        for (uint32_t k = 0; k < names->n && !found; k++) {
-            int at = gn_table_column_by_name(t, gn_bytes_str(names->items[k]->column.name));
-            found = at >= 0 && t->columns[at].id == ids[i];
-        }
-        if (!found)
+    for (uint32_t i = 0; i < n; i++)
+        if (!is_among(ids[i], target->ids, n) || !is_among(target->ids[i], ids, n))
             return false;
-    }
     return true;
+}
+
+/* Partial ones only where the target says of which rows it speaks. */
+static bool is_arbiter(gn_binder *b, const gn_table_desc *t, const gn_index_desc *index, const conflict_target *target)
+{
+    if (!index->unique || !same_columns(target, index->columns, index->n_columns))
+        return false;
+    if (!index->predicate)
+        return true;
+    const gn_computed *predicate = t->columns[gn_table_column_by_id(t, index->predicate)].computed;
+    bool both = target->predicate && target->predicate->kind == GN_E_AND;
+    return target->predicate &&
+           gn_conditions_imply(both ? target->predicate->args : &target->predicate,
+                               both ? target->predicate->n_args : 1, predicate->expr, b->format, b->arena);
+}
+
+/* An expression that no index is over is a column that is in none. */
+static gn_code target_column_id(gn_binder *b, const gn_table_desc *t, const gn_ast_expr *e, uint32_t *id)
+{
+    gn_expr *expr;
+    int at = e->kind == GN_A_COLUMN ? gn_table_column_by_name(t, gn_bytes_str(e->column.name)) : -1;
+    if (e->kind == GN_A_COLUMN && at < 0)
+        return gn_bind_fail(b, e->position, GN_NO_COLUMN, "column \"%s\" does not exist", e->column.name);
+    if (at < 0) {
+        gn_code code = gn_bind_computed(t, e, false, b->format, b->arena, &expr, b->err);
+        if (code != GN_OK)
+            return code;
+        at = gn_computed_like(t, expr);
+    }
+    *id = at < 0 ? 0 : t->columns[at].id;
+    return GN_OK;
 }
 
 static gn_code conflict_columns(gn_binder *b, const gn_ast_insert *ast, const gn_table_desc *t, gn_conflict *c)
 {
-    for (uint32_t i = 0; i < ast->conflict_columns.n; i++) {
-        const gn_ast_expr *e = ast->conflict_columns.items[i];
-        if (e->kind != GN_A_COLUMN)
-            return gn_bind_unsupported(b, e->position, "expressions in ON CONFLICT are not supported", NULL);
-        if (gn_table_column_by_name(t, gn_bytes_str(e->column.name)) < 0)
-            return gn_bind_fail(b, e->position, GN_NO_COLUMN, "column \"%s\" does not exist", e->column.name);
-    }
-    if (t->n_key && same_columns(t, &ast->conflict_columns, t->key, t->n_key))
-        return GN_OK;
+    conflict_target target = {0};
+    gn_code code = GN_OK;
+    target.ids = gn_arena_calloc(b->arena, ast->conflict_columns.n, sizeof *target.ids);
+    if (!target.ids)
+        return gn_error_oom(b->err, gn_arena_account(b->arena));
+    for (; target.n < ast->conflict_columns.n && code == GN_OK; target.n++)
+        code = target_column_id(b, t, ast->conflict_columns.items[target.n], &target.ids[target.n]);
+    if (code == GN_OK && ast->conflict_predicate)
+        code = gn_bind_computed(t, ast->conflict_predicate, true, b->format, b->arena, &target.predicate, b->err);
+    if (code != GN_OK || (t->n_key && same_columns(&target, t->key, t->n_key)))
+        return code;
     for (uint32_t i = 0; i < t->n_indexes; i++) {
         c->index = &t->indexes[i];
-        if (c->index->unique && same_columns(t, &ast->conflict_columns, c->index->columns, c->index->n_columns))
+        if (is_arbiter(b, t, c->index, &target))
             return GN_OK;
     }
     return gn_bind_fail(b, 0, GN_COLUMN_REFERENCE,

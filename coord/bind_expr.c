@@ -27,6 +27,8 @@ static const struct {
     [GN_IN_FROM] = {"FROM", "functions in FROM", true},
     [GN_IN_EXECUTE] = {"EXECUTE", "EXECUTE parameters", true},
     [GN_IN_COPY_WHERE] = {"WHERE", "COPY FROM WHERE conditions", true},
+    [GN_IN_INDEX_EXPRESSION] = {"INDEX", "index expressions", true},
+    [GN_IN_INDEX_PREDICATE] = {"WHERE", "index predicates", true},
 };
 
 const char *gn_clause_name(gn_clause clause)
@@ -142,7 +144,7 @@ gn_code gn_binder_finish(gn_binder *b)
 
 const char *gn_relation_column(const gn_relation *r, uint32_t ordinal)
 {
-    if (r->table && r->table->columns[ordinal].dropped)
+    if (r->table && !gn_column_is_shown(&r->table->columns[ordinal]))
         return NULL;
     if (r->names && r->names[ordinal])
         return r->names[ordinal];
@@ -867,6 +869,9 @@ gn_code gn_bind_expr(gn_binder *b, const gn_ast_expr *ast, gn_expr **out)
     case GN_A_SUBQUERY:
     case GN_A_EXISTS:
     case GN_A_ARRAY_QUERY:
+        if (b->clause == GN_IN_INDEX_EXPRESSION || b->clause == GN_IN_INDEX_PREDICATE)
+            return gn_bind_fail(b, ast->position, GN_FEATURE, "cannot use subquery in index %s",
+                                b->clause == GN_IN_INDEX_PREDICATE ? "predicate" : "expression");
         return gn_bind_unsupported(b, ast->position, "subqueries are not supported",
                                    "Run the inner query first and give its result as a parameter.");
     }

@@ -53,7 +53,7 @@ static gn_code rename_columns(gn_binder *b, const gn_ast_from *from, gn_relation
         return gn_error_oom(b->err, gn_arena_account(b->arena));
     uint32_t given = 0;
     for (uint32_t i = 0; i < r->n_columns; i++) {
-        if (r->table && r->table->columns[i].dropped)
+        if (r->table && !gn_column_is_shown(&r->table->columns[i]))
             continue;
         names[i] = given < from->columns.n ? from->columns.items[given].name : r->names ? r->names[i] : NULL;
         given++;

@@ -27,6 +27,8 @@ typedef enum gn_clause {
     GN_IN_FROM,
     GN_IN_EXECUTE,
     GN_IN_COPY_WHERE,
+    GN_IN_INDEX_EXPRESSION,
+    GN_IN_INDEX_PREDICATE,
 } gn_clause;
 
 /* What columns may be named: a table, or a row with names and types of its own (a function in FROM). */
@@ -157,10 +159,12 @@ gn_code gn_bind_column_of(gn_binder *b, const gn_relation *r, uint32_t ordinal, 
 gn_code gn_bind_slot(gn_binder *b, gn_binder *scope, const gn_relation *r, uint32_t ordinal, int position,
                      gn_expr **out);
 gn_type gn_relation_type(const gn_relation *r, uint32_t ordinal);
-const char *gn_relation_column(const gn_relation *r, uint32_t ordinal); /* NULL: dropped */
+const char *gn_relation_column(const gn_relation *r, uint32_t ordinal); /* NULL: SQL does not see it */
 /* Is there a column of the name, wherever? */
 bool gn_bind_has_column(const gn_binder *b, const char *name);
 
+/* PostgreSQL's FigureColname: leaves *name alone, and returns 0, where the expression suggests none. */
+int gn_figure_name(const gn_ast_expr *e, const char **name);
 /* "type integer" spelled for messages; static buffers rotate, so that one message may name four. */
 const char *gn_type_text(gn_type t);
 

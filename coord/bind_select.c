@@ -25,8 +25,8 @@ static const char *type_column_name(gn_type_id id)
     return names[id] ? names[id] : "?column?";
 }
 
-/* PostgreSQL's FigureColname: the strength tells a cast whether its argument's name is better than the type's. */
-static int figure_name(const gn_ast_expr *e, const char **name)
+/* The strength tells a cast whether its argument's name is better than the type's. */
+int gn_figure_name(const gn_ast_expr *e, const char **name)
 {
     gn_type type;
     int strength;
@@ -57,14 +57,14 @@ static int figure_name(const gn_ast_expr *e, const char **name)
         return 2;
     case GN_A_SUBSCRIPT:
     case GN_A_COLLATE:
-        return figure_name(e->args.items[0], name);
+        return gn_figure_name(e->args.items[0], name);
     case GN_A_CASE:
-        strength = e->cases.otherwise ? figure_name(e->cases.otherwise, name) : 0;
+        strength = e->cases.otherwise ? gn_figure_name(e->cases.otherwise, name) : 0;
         if (strength <= 1)
             *name = "case";
         return strength <= 1 ? 1 : strength;
     case GN_A_CAST:
-        strength = figure_name(e->args.items[0], name);
+        strength = gn_figure_name(e->args.items[0], name);
         if (strength <= 1 && gn_type_from_name(gn_bytes_str(e->type->name.name), &type))
             *name = type_column_name((gn_type_id)type.id);
         return strength <= 1 ? 1 : strength;
@@ -152,7 +152,7 @@ static gn_code bind_target_list(gn_binder *b, const gn_ast_targets *ast, target_
             if (t->alias)
                 name = t->alias;
             else
-                figure_name(t->expr, &name);
+                gn_figure_name(t->expr, &name);
             code = b->keep_unknown ? gn_bind_expr(b, t->expr, &e) : gn_bind_known(b, t->expr, &e);
             if (code == GN_OK)
                 code = add_target(b, list, e, name);

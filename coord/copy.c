@@ -206,7 +206,7 @@ static gn_code list_columns(gn_copy *c)
     if (!seen || !c->ordinals)
         return gn_error_oom(c->err, &c->p->account);
     for (uint32_t i = 0; i < t->n_columns && c->ast->columns.n == 0; i++)
-        if (!t->columns[i].dropped)
+        if (gn_column_is_shown(&t->columns[i]))
             c->ordinals[c->n_columns++] = i;
     for (uint32_t i = 0; i < c->ast->columns.n; i++) {
         const gn_ast_name *name = &c->ast->columns.items[i];

@@ -85,7 +85,7 @@ static gn_code keep_row(copy_reader *r)
             return GN_OK;
     }
     if (code == GN_OK)
-        code = gn_row_check(c->info, r->row, &r->eval, c->err);
+        code = gn_row_finish(c->info, r->row, &r->eval, c->err);
     if (code == GN_OK)
         code = gn_dtxn_insert(c->s->txn, c->table, r->row, c->err);
     if (code == GN_OK)

@@ -3,85 +3,10 @@
 #include "base/limits.h"
 #include "coord/ddl_private.h"
 #include "coord/parser.h"
+#include "query/computed.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-/* ---- reading all rows ---- */
-
-typedef struct row_reader {
-    gn_draft *d;
-    const gn_table_desc *table;
-    gn_dscan *scan;
-    gn_batch batch;
-    gn_arena *bytes;
-    gn_bytes *keys;
-    gn_value *row;
-    uint32_t *ordinals;
-    uint32_t n, at;
-    gn_scan_spec spec;
-} row_reader;
-
-static void reader_close(row_reader *r)
-{
-    gn_dscan_close(r->scan);
-    gn_arena_destroy(r->bytes);
-}
-
-static gn_code reader_open(row_reader *r, gn_draft *d, const gn_table_desc *table)
-{
-    *r = (row_reader){.d = d, .table = table, .bytes = gn_arena_create(&d->s->account)};
-    r->keys = gn_arena_alloc(d->arena, GN_BATCH_ROWS * sizeof *r->keys);
-    r->row = gn_arena_calloc(d->arena, table->n_columns + 1, sizeof *r->row);
-    r->ordinals = gn_arena_calloc(d->arena, table->n_columns + 1, sizeof *r->ordinals);
-    if (!r->keys || !r->row || !r->ordinals)
-        return gn_error_oom(d->err, gn_arena_account(d->arena));
-    for (uint32_t i = 0; i < table->n_columns; i++) {
-        r->row[i] = gn_value_null(table->columns[i].type);
-        if (!table->columns[i].dropped)
-            r->ordinals[r->n++] = i;
-    }
-    r->batch = (gn_batch){.n_columns = r->n, .arena = r->bytes};
-    r->spec = (gn_scan_spec){.table = table, .ordinals = r->ordinals, .n_ordinals = r->n};
-    return gn_dscan_open(d->s->txn, &r->spec, false, &r->scan, d->err);
-}
-
-/* The next row into r->row, its key into *key. *more false: the end. */
-static gn_code reader_next(row_reader *r, gn_bytes *key, bool *more)
-{
-    if (r->at >= r->batch.n_rows) {
-        gn_code code = gn_dscan_next(r->scan, &r->batch, r->keys, r->d->err);
-        if (code == GN_OK && r->d->s->cancel)
-            code = gn_error_set(r->d->err, GN_CANCELED, "canceling statement due to user request");
-        if (code != GN_OK)
-            return code;
-        r->at = 0;
-    }
-    *more = r->batch.n_rows > 0;
-    if (!*more)
-        return GN_OK;
-    for (uint32_t i = 0; i < r->n; i++)
-        r->row[r->ordinals[i]] = gn_column_get(&r->batch.columns[i], r->at);
-    *key = r->keys[r->at++];
-    return GN_OK;
-}
-
-/* Calls fn for every row until it fails. */
-static gn_code each_row(gn_draft *d, const gn_table_desc *table, gn_code (*fn)(void *ctx, row_reader *r, gn_bytes key),
-                        void *ctx)
-{
-    row_reader r;
-    bool more = true;
-    gn_code code = reader_open(&r, d, table);
-    while (code == GN_OK && more) {
-        gn_bytes key;
-        code = reader_next(&r, &key, &more);
-        if (code == GN_OK && more)
-            code = fn(ctx, &r, key);
-    }
-    reader_close(&r);
-    return code;
-}
 
 /* ---- columns by name ---- */
 
@@ -112,7 +37,7 @@ static gn_code refuse(gn_draft *d, int position, const char *what, const char *h
 
 /* ---- NOT NULL ---- */
 
-static gn_code refuse_null(void *ctx, row_reader *r, gn_bytes key)
+static gn_code refuse_null(void *ctx, gn_row_reader *r, gn_bytes key)
 {
     uint32_t ordinal = *(uint32_t *)ctx;
     (void)key;
@@ -130,7 +55,7 @@ static gn_code set_not_null(gn_draft *d, const gn_ast_alter_action *a, const gn_
     gn_code code = column_at(d, a, &ordinal);
     if (code != GN_OK || d->desc.columns[ordinal].not_null)
         return code;
-    code = each_row(d, now, refuse_null, &ordinal);
+    code = gn_ddl_each_row(d, d->s->txn, now, refuse_null, &ordinal);
     d->desc.columns[ordinal].not_null = true;
     return code;
 }
@@ -159,7 +84,7 @@ typedef struct filling {
     gn_arena *scratch;
 } filling;
 
-static gn_code fill_row(void *ctx, row_reader *r, gn_bytes key)
+static gn_code fill_row(void *ctx, gn_row_reader *r, gn_bytes key)
 {
     filling *f = ctx;
     gn_draft *d = r->d;
@@ -168,7 +93,7 @@ static gn_code fill_row(void *ctx, row_reader *r, gn_bytes key)
     gn_arena_reset(f->scratch);
     gn_code code = gn_row_default(d->s->db->cluster, f->info, f->ordinal, &eval, &r->row[f->ordinal], d->err);
     if (code == GN_OK)
-        code = gn_row_check(f->info, r->row, &eval, d->err);
+        code = gn_row_finish(f->info, r->row, &eval, d->err);
     return code == GN_OK ? gn_dtxn_update(d->s->txn, r->table, key, r->row, d->err) : code;
 }
 
@@ -186,7 +111,7 @@ static gn_code fill_column(gn_draft *d, uint32_t ordinal)
     if (code != GN_OK)
         return code;
     f.scratch = gn_arena_create(&d->s->account);
-    code = each_row(d, now, fill_row, &f);
+    code = gn_ddl_each_row(d, d->s->txn, now, fill_row, &f);
     gn_arena_destroy(f.scratch);
     gn_table_info_release(f.info);
     return code;
@@ -219,7 +144,7 @@ static gn_code store_missing(gn_draft *d, const gn_expr *e, gn_column_desc *c)
     return c->missing_text ? GN_OK : gn_error_oom(d->err, gn_arena_account(d->arena));
 }
 
-static gn_code any_row(void *ctx, row_reader *r, gn_bytes key)
+static gn_code any_row(void *ctx, gn_row_reader *r, gn_bytes key)
 {
     (void)r;
     (void)key;
@@ -232,7 +157,7 @@ static gn_code check_added_not_null(gn_draft *d, const gn_column_desc *c, const 
     bool any = false;
     if (!c->not_null || c->missing_text || c->identity)
         return GN_OK;
-    gn_code code = each_row(d, now, any_row, &any);
+    gn_code code = gn_ddl_each_row(d, d->s->txn, now, any_row, &any);
     if (code != GN_OK && code != GN_NO_DATA)
         return code;
     if (!any)
@@ -301,17 +226,26 @@ static gn_code drop_checks_of(gn_draft *d, uint32_t ordinal)
     return GN_OK;
 }
 
-static void drop_indexes_of(gn_draft *d, uint32_t column_id)
+/* As a column of it, in an expression, or in its condition. */
+static bool index_uses(const gn_table_desc *t, const gn_index_desc *x, uint32_t ordinal)
 {
-    for (uint32_t i = d->desc.n_indexes; i-- > 0;) {
-        const gn_index_desc *x = &d->desc.indexes[i];
-        for (uint32_t k = 0; k < x->n_columns; k++) {
-            if (x->columns[k] != column_id)
-                continue;
-            gn_draft_drop_index(d, i);
-            break;
-        }
+    for (uint32_t k = 0; k <= x->n_columns; k++) {
+        uint32_t id = k < x->n_columns ? x->columns[k] : x->predicate;
+        int at = id ? gn_table_column_by_id(t, id) : -1;
+        if (at < 0)
+            continue;
+        const gn_computed *computed = t->columns[at].computed;
+        if ((uint32_t)at == ordinal || (computed && gn_computed_uses(computed, ordinal)))
+            return true;
     }
+    return false;
+}
+
+static void drop_indexes_of(gn_draft *d, uint32_t ordinal)
+{
+    for (uint32_t i = d->desc.n_indexes; i-- > 0;)
+        if (index_uses(&d->desc, &d->desc.indexes[i], ordinal))
+            gn_draft_drop_index(d, i);
 }
 
 static gn_code drop_column(gn_draft *d, const gn_ast_alter_action *a)
@@ -333,7 +267,7 @@ static gn_code drop_column(gn_draft *d, const gn_ast_alter_action *a)
     code = drop_checks_of(d, ordinal);
     if (code != GN_OK)
         return code;
-    drop_indexes_of(d, c->id);
+    drop_indexes_of(d, ordinal);
     c->dropped = true;
     c->not_null = c->identity = false;
     c->default_sql = NULL;
@@ -481,6 +415,13 @@ static gn_code set_type(gn_draft *d, const gn_ast_alter_action *a)
     if (a->using_expr || !(same || (text && wider)))
         return refuse(d, a->name_position, "this change of a column's type",
                       "Add a column of the new type, fill it with UPDATE, and drop the old one.");
+    for (uint32_t i = 0; i < d->desc.n_columns; i++) {
+        const gn_computed *computed = d->desc.columns[i].computed;
+        if (computed && gn_computed_uses(computed, ordinal) && !gn_type_same(*old, type))
+            return refuse(d, a->name_position,
+                          "changing the type of a column that an index's expression or condition names",
+                          "Drop the index, change the type, and make the index again.");
+    }
     *old = type;
     return GN_OK;
 }
@@ -493,7 +434,7 @@ typedef struct checking {
     gn_arena *scratch;
 } checking;
 
-static gn_code check_row(void *ctx, row_reader *r, gn_bytes key)
+static gn_code check_row(void *ctx, gn_row_reader *r, gn_bytes key)
 {
     checking *c = ctx;
     gn_draft *d = r->d;
@@ -530,7 +471,7 @@ static gn_code add_constraint(gn_draft *d, const gn_ast_alter_action *a, const g
     if (code != GN_OK)
         return code;
     checking c = {.check = e, .name = check->name, .scratch = gn_arena_create(&d->s->account)};
-    code = each_row(d, now, check_row, &c);
+    code = gn_ddl_each_row(d, d->s->txn, now, check_row, &c);
     gn_arena_destroy(c.scratch);
     return code;
 }

@@ -114,6 +114,8 @@ static gn_code check_versions(const gn_draft *d)
     for (uint32_t i = 0; i < t->n_columns && !what; i++)
         if (!gn_cluster_is_at(cluster, since = gn_type_since(t->columns[i].type)))
             what = gn_type_text(t->columns[i].type);
+        else if (t->columns[i].computed && !gn_cluster_is_at(cluster, since = GN_SINCE_COMPUTED))
+            what = "an index on an expression, or a partial one,";
     for (uint32_t i = 0; i < t->n_indexes && !what; i++)
         if (t->indexes[i].metric > GN_METRIC_COSINE && !gn_cluster_is_at(cluster, since = GN_SINCE_VECTOR_TYPES))
             what = gn_metric_text(t->indexes[i].metric);
@@ -189,6 +191,7 @@ void gn_draft_drop_index(gn_draft *d, uint32_t i)
     gn_table_desc *t = &d->desc;
     memmove(&t->indexes[i], &t->indexes[i + 1], (t->n_indexes - i - 1) * sizeof *t->indexes);
     memset(&t->indexes[--t->n_indexes], 0, sizeof *t->indexes);
+    gn_draft_drop_computed(d);
 }
 
 void gn_draft_drop_check(gn_draft *d, uint32_t i)

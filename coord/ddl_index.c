@@ -272,10 +272,6 @@ static gn_code define_btree(gn_draft *d, const gn_ast_create_index *ast, gn_inde
 
 static gn_code unsupported(const gn_ast_create_index *ast, gn_error *err)
 {
-    if (ast->where) {
-        gn_error_set(err, GN_FEATURE, "partial indexes are not supported");
-        return fail(err, ast->where->position, GN_FEATURE);
-    }
     if (ast->include.n) {
         gn_error_set(err, GN_FEATURE, "INCLUDE columns are not supported");
         return fail(err, ast->include.items[0].position, GN_FEATURE);
@@ -291,8 +287,10 @@ static gn_code list_columns(gn_draft *d, const gn_ast_create_index *ast, gn_inde
     for (uint32_t i = 0; i < ast->columns.n; i++) {
         const gn_ast_expr *e = ast->columns.items[i].expr;
         if (e->kind != GN_A_COLUMN) {
-            gn_error_set(d->err, GN_FEATURE, "indexes on expressions are not supported");
-            return fail(d->err, e->position, GN_FEATURE);
+            gn_code code = gn_ddl_computed_column(d, e, false, &index->columns[i]);
+            if (code != GN_OK)
+                return code;
+            continue;
         }
         int at = gn_table_column_by_name(&d->desc, gn_bytes_str(e->column.name));
         if (at < 0)
@@ -300,7 +298,7 @@ static gn_code list_columns(gn_draft *d, const gn_ast_create_index *ast, gn_inde
         index->columns[i] = d->desc.columns[at].id;
     }
     index->n_columns = ast->columns.n;
-    return GN_OK;
+    return ast->where ? gn_ddl_computed_column(d, ast->where, true, &index->predicate) : GN_OK;
 }
 
 static gn_code define_index(gn_draft *d, const gn_ast_create_index *ast, gn_index_desc *index)
@@ -352,6 +350,8 @@ gn_code gn_run_create_index(gn_session *s, const gn_ast_create_index *ast, gn_er
     code = gn_draft_add_index(&d, &index);
     if (code == GN_OK)
         code = define_index(&d, ast, index);
+    if (code == GN_OK)
+        code = gn_ddl_check_computed(&d, table, index);
     if (code == GN_OK)
         code = gn_draft_put(&d);
     if (code == GN_OK && index->kind == GN_INDEX_HNSW)

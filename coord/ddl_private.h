@@ -25,6 +25,37 @@ gn_code gn_draft_add_check(gn_draft *d, gn_check_desc **out);
 void gn_draft_drop_index(gn_draft *d, uint32_t i);
 void gn_draft_drop_check(gn_draft *d, uint32_t i);
 
+/* ---- ddl_rows.c ---- */
+
+typedef struct gn_row_reader {
+    gn_draft *d;
+    const gn_table_desc *table;
+    gn_dscan *scan;
+    gn_batch batch;
+    gn_arena *bytes;
+    gn_bytes *keys;
+    gn_value *row; /* by ordinal; NULL for what SQL does not see */
+    uint32_t *ordinals;
+    uint32_t n, at;
+    gn_scan_spec spec;
+} gn_row_reader;
+
+/* Calls fn for every row that the transaction sees, until it fails. */
+gn_code gn_ddl_each_row(gn_draft *d, gn_dtxn *txn, const gn_table_desc *table,
+                        gn_code (*fn)(void *ctx, gn_row_reader *r, gn_bytes key), void *ctx);
+
+/* ---- ddl_computed.c ---- */
+
+/* The id of a computed column for an expression that an index is over, or for a partial index's condition (predicate):
+ * one that is there, or a new one. GN_OBJECT_DEFINITION if it is not immutable. */
+gn_code gn_ddl_computed_column(gn_draft *d, const gn_ast_expr *ast, bool predicate, uint32_t *column_id);
+/* Computed columns that no index uses go. */
+void gn_draft_drop_computed(gn_draft *d);
+/* Can what the draft's index needs be computed of every row there is? now: the table before. */
+gn_code gn_ddl_check_computed(gn_draft *d, const gn_table_desc *now, const gn_index_desc *index);
+
+/* ---- all ---- */
+
 /* The table that DDL names. GN_NO_TABLE as `table "x" does not exist` or, for ALTER, `relation ...`. */
 gn_code gn_ddl_table(gn_session *s, const gn_ast_name *name, bool missing_ok, const gn_table_desc **out, gn_error *err);
 gn_code gn_ddl_check_schema(const gn_ast_name *name, gn_error *err);

@@ -100,8 +100,8 @@ static gn_code update_conflicting(gn_exec *x, const gn_value *refused, gn_batch 
     if (!row)
         return gn_error_oom(err, x->account);
     for (uint32_t i = 0; i < n; i++)
-        row[i] = plan->table->columns[i].dropped ? gn_value_null(plan->table->columns[i].type)
-                                                 : gn_column_get(&found->columns[at++], 0);
+        row[i] = gn_column_is_shown(&plan->table->columns[i]) ? gn_column_get(&found->columns[at++], 0)
+                                                              : gn_value_null(plan->table->columns[i].type);
     show_row(x, 0, row);
     show_row(x, 1, refused);
     gn_eval eval = x->eval;
@@ -113,7 +113,7 @@ static gn_code update_conflicting(gn_exec *x, const gn_value *refused, gn_batch 
         return code;
     code = apply_set(x, plan->conflict.set, plan->conflict.n_set, row, err);
     if (code == GN_OK)
-        code = gn_row_check(plan->info, row, &eval, err);
+        code = gn_row_finish(plan->info, row, &eval, err);
     if (code == GN_OK)
         code = gn_dtxn_update(x->txn, plan->table, key, row, err);
     return code == GN_OK ? keep_returning(x, row, err) : code;
@@ -131,7 +131,7 @@ static gn_code resolve_conflict(gn_exec *x, const gn_value *values, gn_error *er
     gn_buf_init(&key, x->account, 2 * (size_t)GN_MAX_KEY * GN_MAX_INDEX_COLUMNS);
     gn_code code = ordinals && keys ? conflict_key(x, values, &key, err) : gn_error_oom(err, x->account);
     for (uint32_t i = 0; i < t->n_columns && code == GN_OK; i++) {
-        if (t->columns[i].dropped)
+        if (!gn_column_is_shown(&t->columns[i]))
             continue;
         ordinals[n++] = i;
     }
@@ -165,12 +165,12 @@ static bool conflict_handled(const gn_plan *plan, const gn_error *violation)
     return c->any_index || strcmp(violation->object[3], c->index ? c->index->name : plan->table->key_name) == 0;
 }
 
-static gn_code insert_row(gn_exec *x, const gn_value *values, gn_error *err)
+static gn_code insert_row(gn_exec *x, gn_value *values, gn_error *err)
 {
     const gn_plan *plan = x->plan;
     gn_eval eval = x->eval;
     eval.arena = x->scratch;
-    gn_code code = gn_row_check(plan->info, values, &eval, err);
+    gn_code code = gn_row_finish(plan->info, values, &eval, err);
     if (code != GN_OK)
         return code;
     gn_error violation = {0};
@@ -326,7 +326,7 @@ static gn_code update_row(gn_exec *x, const gn_batch *batch, const gn_column *co
             code = gn_row_default(x->cluster, plan->info, plan->set[i].ordinal, &eval, to, err);
     }
     if (code == GN_OK)
-        code = gn_row_check(plan->info, row, &eval, err);
+        code = gn_row_finish(plan->info, row, &eval, err);
     if (code == GN_OK)
         code = gn_dtxn_update(x->txn, plan->table, batch->columns[batch->n_columns - 1].bytes[r], row, err);
     return code == GN_OK ? keep_returning(x, row, err) : code;

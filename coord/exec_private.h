@@ -107,8 +107,8 @@ void gn_vector_source_stats(const gn_operator *op, gn_vector_scan_stats *out);
 
 /* ---- rows to be written: row.c ---- */
 
-/* Fills what `values` lacks is the caller's; this checks NOT NULL and CHECK. */
-gn_code gn_row_check(const gn_table_info *info, const gn_value *values, const gn_eval *eval, gn_error *err);
+/* A row whose columns are there: checks NOT NULL and CHECK, and adds what is computed. */
+gn_code gn_row_finish(const gn_table_info *info, gn_value *values, const gn_eval *eval, gn_error *err);
 /* The default of a column: its identity's next value, its expression, or NULL. */
 gn_code gn_row_default(gn_cluster *cluster, const gn_table_info *info, uint32_t ordinal, const gn_eval *eval,
                        gn_value *out, gn_error *err);

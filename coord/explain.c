@@ -2,6 +2,7 @@
  * or as JSON. ANALYZE runs the statement and takes the figures from its operators. */
 #include "coord/session_private.h"
 #include "index/vector_index.h"
+#include "query/computed.h"
 
 #include <stdio.h>
 #include <strings.h>
@@ -107,6 +108,12 @@ static const char *const *table_names(explainer *e, const gn_table_desc *t)
         names[i] = t->columns[i].name;
     e->failed |= !names;
     return (const char *const *)names;
+}
+
+static const char *column_text(explainer *e, const gn_table_desc *t, uint32_t ordinal)
+{
+    const gn_column_desc *c = &t->columns[ordinal];
+    return c->computed ? one_expr(e, c->computed->expr, table_names(e, t), t->n_columns) : c->name;
 }
 
 /* Of the path's output, with what is appended to it. */
@@ -274,7 +281,7 @@ static void explain_source(explainer *e, const gn_query *q, const gn_exec_operat
                 false);
         if (path->kind == GN_PATH_VECTOR) {
             add(n, "Order By",
-                text(e, "(%s %s %s)", path->table->columns[path->vector_ordinal].name,
+                text(e, "(%s %s %s)", column_text(e, path->table, path->vector_ordinal),
                      gn_function_name(path->order->function), one_expr(e, path->query, NULL, 0)),
                 false);
             explain_vector(e, n, path);

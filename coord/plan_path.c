@@ -5,6 +5,7 @@
 #include "coord/plan_private.h"
 #include "index/vector_index.h"
 #include "query/array.h"
+#include "query/computed.h"
 
 #include <math.h>
 
@@ -46,9 +47,20 @@ static gn_code oom(const planner *p)
 
 /* ---- conjuncts ---- */
 
-/* The column that an argument is, seen through casts that do not change the order. -1: it is none. */
-static int plain_column(const gn_expr *e)
+/* The table's column that an expression is: one that SQL sees, or one that is computed just so. -1: it is none. */
+static int column_of(const planner *p, const gn_expr *e)
 {
+    if (e->kind == GN_E_COLUMN)
+        return e->column & GN_NO_PATH_COLUMN ? -1 : (int)e->column;
+    return gn_computed_like(p->q->path.table, e);
+}
+
+/* The same, seen through casts that do not change the order. */
+static int plain_column(const planner *p, const gn_expr *e)
+{
+    int at = column_of(p, e);
+    if (at >= 0)
+        return at;
     if (e->kind == GN_E_CAST && e->cast_context == GN_CAST_IMPLICIT) {
         const gn_expr *in = e->args[0];
         bool text = in->type.id == GN_T_VARCHAR && gn_type_is(e->type, GN_T_TEXT) && !in->type.is_array;
@@ -57,7 +69,7 @@ static int plain_column(const gn_expr *e)
         if (text || widened)
             e = in;
     }
-    return e->kind == GN_E_COLUMN && !(e->column & GN_NO_PATH_COLUMN) ? (int)e->column : -1;
+    return column_of(p, e);
 }
 
 static bool is_integer(gn_type t)
@@ -117,26 +129,26 @@ static void classify(const planner *p, conjunct *c)
     case GN_E_CALL:
         if (e->n_args != 2)
             return;
-        if (!bounds_column(p, c, comparison(gn_function_name(e->function), false), plain_column(e->args[0]),
+        if (!bounds_column(p, c, comparison(gn_function_name(e->function), false), plain_column(p, e->args[0]),
                            &e->args[1], 1))
-            bounds_column(p, c, comparison(gn_function_name(e->function), true), plain_column(e->args[1]), &e->args[0],
-                          1);
+            bounds_column(p, c, comparison(gn_function_name(e->function), true), plain_column(p, e->args[1]),
+                          &e->args[0], 1);
         if (c->kind == C_EQ || strcmp(gn_function_name(e->function), "=") == 0)
             c->selectivity = 0.005;
         return;
     case GN_E_IN:
-        bounds_column(p, c, C_IN, plain_column(e->args[0]), e->args + 1, e->n_args - 1);
+        bounds_column(p, c, C_IN, plain_column(p, e->args[0]), e->args + 1, e->n_args - 1);
         c->selectivity = fmin(0.5, 0.005 * (e->n_args - 1));
         return;
     case GN_E_ANY:
         if (strcmp(gn_function_name(e->function), "=") == 0)
-            bounds_column(p, c, C_ANY, plain_column(e->args[0]), e->args + 1, 1);
+            bounds_column(p, c, C_ANY, plain_column(p, e->args[0]), e->args + 1, 1);
         c->selectivity = c->kind == C_ANY && e->args[1]->kind == GN_E_CONST && !e->args[1]->value.is_null
                              ? fmin(0.5, 0.005 * (double)gn_array_open(&e->args[1]->value).n_items)
                              : 0.05;
         return;
     case GN_E_IS_NULL:
-        bounds_column(p, c, C_IS_NULL, plain_column(e->args[0]), NULL, 0);
+        bounds_column(p, c, C_IS_NULL, plain_column(p, e->args[0]), NULL, 0);
         c->selectivity = 0.005;
         return;
     case GN_E_IS_NOT_NULL:
@@ -286,21 +298,22 @@ static bool match_order(const planner *p, const key_columns *k, candidate *c)
         const gn_sort_key *key = &q->sort[s];
         if (key->expr->kind == GN_E_CONST)
             continue;
-        if (key->expr->kind != GN_E_COLUMN || (key->expr->column & GN_NO_PATH_COLUMN))
+        int found = column_of(p, key->expr);
+        if (found < 0)
             return false;
+        uint32_t ordinal = (uint32_t)found;
         bool held = false;
         for (uint32_t i = 0; i < c->path.n_parts && !held; i++)
-            held = k->ordinals[i] == key->expr->column && is_point(&c->path.parts[i]);
+            held = k->ordinals[i] == ordinal && is_point(&c->path.parts[i]);
         if (held)
             continue;
         while (at < c->path.n_parts && is_point(&c->path.parts[at]))
             at++;
-        if (at == k->n || k->ordinals[at] != key->expr->column)
+        if (at == k->n || k->ordinals[at] != ordinal)
             return c->path.unique && at >= k->n;
         int wanted = key->descending == k->descending[at] ? 1 : -1;
         bool nulls_first = wanted > 0 ? k->nulls_first[at] : !k->nulls_first[at];
-        if ((direction && direction != wanted) ||
-            (!t->columns[key->expr->column].not_null && nulls_first != key->nulls_first))
+        if ((direction && direction != wanted) || (!t->columns[ordinal].not_null && nulls_first != key->nulls_first))
             return false;
         direction = wanted;
         at++;
@@ -333,6 +346,14 @@ static double n_points(const gn_path_part *part)
     return array->value.is_null ? 0 : (double)gn_array_open(&array->value).n_items;
 }
 
+static bool has_computed(const gn_table_desc *t, const key_columns *k)
+{
+    for (uint32_t i = 0; i < k->n; i++)
+        if (t->columns[k->ordinals[i]].computed)
+            return true;
+    return false;
+}
+
 static void price(planner *p, const key_columns *k, candidate *c)
 {
     gn_path *path = &c->path;
@@ -345,7 +366,7 @@ static void price(planner *p, const key_columns *k, candidate *c)
     path->rows_estimate = path->unique ? fmin(points, p->table_rows) : p->table_rows * c->selectivity;
     path->rows_estimate = fmax(1, path->rows_estimate);
     bool keeps_order = !path->index || !path->table->distribution_id || /* groups are merged by primary key, or: */
-                       gn_dscan_takes_fragments(p->context->cluster, path->table);
+                       (gn_dscan_takes_fragments(p->context->cluster, path->table) && !has_computed(path->table, k));
     c->ordered = needs_order && keeps_order && match_order(p, k, c);
     double read = path->rows_estimate, wanted = p->limit / fmax(1e-6, filter_selectivity(p, c));
     if (!q->grouped && !q->distinct && (c->ordered || !q->n_sort))
@@ -357,18 +378,42 @@ static void price(planner *p, const key_columns *k, candidate *c)
         path->cost += 1e12;
 }
 
+/* May the index be used, if it has not all rows? */
+static bool has_all_wanted(const planner *p, const gn_index_desc *index)
+{
+    if (!index || !index->predicate)
+        return true;
+    const gn_table_desc *t = p->q->path.table;
+    const gn_computed *predicate = t->columns[gn_table_column_by_id(t, index->predicate)].computed;
+    gn_expr **conditions = gn_arena_calloc(p->b->arena, p->n_conjuncts + 1, sizeof *conditions);
+    if (!conditions)
+        return false;
+    for (uint32_t i = 0; i < p->n_conjuncts; i++)
+        conditions[i] = p->conjuncts[i].expr;
+    return gn_conditions_imply(conditions, p->n_conjuncts, predicate->expr, p->context->format, p->b->arena);
+}
+
+/* What a partial index leaves of the rows, where nothing else says how few: the conditions that it fulfils stay in the
+ * filter, which costs little. */
+static const double PARTIAL_SHARE = 0.1;
+
 /* few: the best of those that a condition limits, however many rows are thought to be left; n_used 0: none is. */
 static void consider(planner *p, const gn_index_desc *index, candidate *best, candidate *few, bool *any)
 {
     key_columns k;
     candidate c = {.path = p->q->path, .selectivity = 1};
+    if (!has_all_wanted(p, index))
+        return;
     columns_of(p->q->path.table, index, &k);
     c.path.index = index;
     match_conditions(p, &k, &c);
+    bool partial = index && index->predicate;
+    if (partial && c.n_used == 0)
+        c.selectivity = PARTIAL_SHARE;
     price(p, &k, &c);
     if (c.n_used > 0 && (few->n_used == 0 || c.path.cost < few->path.cost))
         *few = c;
-    if (index && c.n_used == 0 && !c.ordered)
+    if (index && c.n_used == 0 && !c.ordered && !partial)
         return;
     if (!*any || c.path.cost < best->path.cost)
         *best = c;
@@ -389,28 +434,36 @@ static bool metric_matches(const char *op, uint8_t metric)
 typedef struct nearness {
     const gn_index_desc *index;
     gn_expr *order, *query; /* the distance; what to */
-    const gn_expr *column;
-    gn_expr *radius; /* NULL: none */
+    uint32_t column;        /* of what */
+    gn_expr *radius;        /* NULL: none */
 } nearness;
 
-/* column <op> constant, and an index on the column with the operator's metric. */
-static const gn_index_desc *index_of_distance(const planner *p, const gn_expr *e, const gn_expr **column,
-                                              gn_expr **query)
+/* Of those that fit, one that has fewer rows. */
+static const gn_index_desc *index_over(const planner *p, uint32_t ordinal, const char *op)
 {
     const gn_table_desc *t = p->q->path.table;
-    if (e->kind != GN_E_CALL || e->n_args != 2)
-        return NULL;
-    int at = e->args[0]->kind == GN_E_COLUMN ? 0 : 1;
-    *column = e->args[at];
-    *query = e->args[1 - at];
-    if ((*column)->kind != GN_E_COLUMN || ((*column)->column & GN_NO_PATH_COLUMN) || !gn_expr_is_constant(*query) ||
-        !gn_type_same((*query)->type, (*column)->type))
-        return NULL;
+    const gn_index_desc *best = NULL;
     for (uint32_t i = 0; i < t->n_indexes; i++) {
         const gn_index_desc *x = &t->indexes[i];
-        if (x->kind == GN_INDEX_HNSW && x->columns[0] == t->columns[(*column)->column].id &&
-            metric_matches(gn_function_name(e->function), x->metric))
-            return x;
+        if (x->kind == GN_INDEX_HNSW && x->columns[0] == t->columns[ordinal].id && metric_matches(op, x->metric) &&
+            (!best || (x->predicate && !best->predicate)) && has_all_wanted(p, x))
+            best = x;
+    }
+    return best;
+}
+
+/* column <op> constant, and an index on the column with the operator's metric. */
+static const gn_index_desc *index_of_distance(const planner *p, const gn_expr *e, uint32_t *column, gn_expr **query)
+{
+    if (e->kind != GN_E_CALL || e->n_args != 2)
+        return NULL;
+    for (int at = 0; at < 2; at++) {
+        int ordinal = gn_expr_is_constant(e->args[at]) ? -1 : column_of(p, e->args[at]);
+        *query = e->args[1 - at];
+        if (ordinal < 0 || !gn_expr_is_constant(*query) || !gn_type_same((*query)->type, e->args[at]->type))
+            continue;
+        *column = (uint32_t)ordinal;
+        return index_over(p, *column, gn_function_name(e->function));
     }
     return NULL;
 }
@@ -484,7 +537,7 @@ static gn_code consider_vector(planner *p, candidate *best, const candidate *few
     c.path.query = near.query;
     c.path.radius = near.radius;
     c.path.order = near.order;
-    c.path.vector_ordinal = near.column->column;
+    c.path.vector_ordinal = near.column;
     if (few->n_used > 0 && gn_dvector_scan_takes_fragments(p->context->cluster)) {
         gn_path *within = gn_arena_memdup(p->b->arena, &few->path, sizeof few->path);
         if (!within)
@@ -561,7 +614,7 @@ static gn_code settle_columns(planner *p, bool all_columns)
         return oom(p);
     mark_used(p, used);
     for (uint32_t i = 0; i < t->n_columns; i++) {
-        if (t->columns[i].dropped || (!used[i] && !all_columns))
+        if (!gn_column_is_shown(&t->columns[i]) || (!used[i] && !all_columns))
             continue;
         p->q->path_names[path->n_ordinals] = gn_relation_column(&p->b->relations[0], i);
         types[path->n_ordinals] = t->columns[i].type;
@@ -702,6 +755,15 @@ static void fold_list(const planner *p, gn_expr **list, uint32_t n)
         list[i] = gn_expr_fold(list[i], p->context->format, p->b->arena);
 }
 
+static void fold_order(const planner *p)
+{
+    for (uint32_t s = 0; s < p->q->n_sort; s++) {
+        gn_expr *key = (gn_expr *)p->q->sort[s].expr;
+        fold_list(p, &key, 1);
+        p->q->sort[s].expr = key;
+    }
+}
+
 static gn_code fold_in_window(void *ctx, gn_expr *e, gn_expr **out)
 {
     const planner *p = ctx;
@@ -719,11 +781,7 @@ static void fold_all(planner *p)
         fold_list(p, p->b->aggregates[i].args, p->b->aggregates[i].call.n_args);
     if (q->having)
         fold_list(p, &q->having, 1);
-    for (uint32_t s = 0; s < q->n_sort; s++) {
-        gn_expr *key = (gn_expr *)q->sort[s].expr;
-        fold_list(p, &key, 1);
-        q->sort[s].expr = key;
-    }
+    fold_order(p);
     fold_list(p, q->targets, q->n_targets);
     if (q->limit)
         fold_list(p, &q->limit, 1);
@@ -786,6 +844,7 @@ static gn_code plan_table(planner *p, bool all_columns)
     p->real_rows = (double)stats.rows_estimate;
     p->table_rows = fmax(LEAST_ROWS, p->real_rows);
     gn_code code = GN_OK;
+    fold_order(p); /* expressions of indexes are folded */
     if (p->q->path.kind != GN_PATH_EMPTY)
         code = choose(p);
     for (uint32_t i = 0; i < p->n_conjuncts && code == GN_OK; i++)

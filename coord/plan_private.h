@@ -228,6 +228,16 @@ gn_code gn_bind_insert(gn_binder *b, const gn_plan_context *context, const gn_as
 gn_code gn_bind_update(gn_binder *b, const gn_plan_context *context, const gn_ast_update *ast, gn_plan *plan);
 gn_code gn_bind_delete(gn_binder *b, const gn_plan_context *context, const gn_ast_delete *ast, gn_plan *plan);
 
+/* An expression of an index, or a partial one's condition (predicate): immutable, settled, over the table's ordinals.
+ * ddl_computed.c */
+gn_code gn_bind_computed(const gn_table_desc *table, const gn_ast_expr *ast, bool predicate, const gn_format *format,
+                         gn_arena *arena, gn_expr **out, gn_error *err);
+/* The ordinal of the computed column that is the expression; -1: there is none. */
+int gn_computed_like(const gn_table_desc *table, const gn_expr *e);
+/* Does a partial index's condition follow from these, all of which are true? plan_imply.c */
+bool gn_conditions_imply(gn_expr *const *conditions, uint32_t n, const gn_expr *predicate, const gn_format *format,
+                         gn_arena *arena);
+
 /* Chooses the path for the table of a query; takes the conjuncts that it fulfils out of the filter. all_columns: the
  * scan gives every live column (UPDATE). */
 gn_code gn_plan_path(gn_binder *b, const gn_plan_context *context, gn_query *q, gn_expr *where, bool all_columns);

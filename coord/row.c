@@ -1,5 +1,6 @@
 /* Rows to be written: defaults, NOT NULL, CHECK, and the details that their errors give. */
 #include "coord/exec_private.h"
+#include "query/computed.h"
 
 #include <stdio.h>
 
@@ -21,7 +22,7 @@ void gn_row_detail(const gn_table_desc *table, const gn_value *values, const gn_
     gn_buf_init(&text, NULL, sizeof((gn_error *)0)->detail * 4);
     bool first = true;
     for (uint32_t i = 0; i < table->n_columns; i++) {
-        if (table->columns[i].dropped)
+        if (!gn_column_is_shown(&table->columns[i]))
             continue;
         gn_buf_append_str(&text, first ? "" : ", ");
         first = false;
@@ -67,7 +68,19 @@ static gn_code check_failed(const gn_table_info *info, uint32_t check, const gn_
     return GN_CHECK;
 }
 
-gn_code gn_row_check(const gn_table_info *info, const gn_value *values, const gn_eval *eval, gn_error *err)
+/* As every replica does when it reads the row; here what fails is the statement's error. */
+static gn_code compute_columns(const gn_table_desc *t, gn_value *values, gn_arena *arena, gn_error *err)
+{
+    gn_code code = GN_OK;
+    for (uint32_t i = 0; i < t->n_columns; i++)
+        if (t->columns[i].computed)
+            values[i] = gn_value_null(t->columns[i].type);
+    for (uint32_t i = 0; i < t->n_indexes && code == GN_OK; i++)
+        code = gn_index_compute(t, &t->indexes[i], values, arena, err);
+    return code;
+}
+
+gn_code gn_row_finish(const gn_table_info *info, gn_value *values, const gn_eval *eval, gn_error *err)
 {
     const gn_table_desc *t = info->table;
     for (uint32_t i = 0; i < t->n_columns; i++)
@@ -86,7 +99,7 @@ gn_code gn_row_check(const gn_table_info *info, const gn_value *values, const gn
         if (!result.is_null && !result.as.boolean)
             return check_failed(info, i, values, eval->format, err);
     }
-    return GN_OK;
+    return compute_columns(t, values, eval->arena, err);
 }
 
 static gn_code next_identity(gn_cluster *cluster, const gn_table_desc *t, uint32_t ordinal, gn_value *out,

@@ -864,17 +864,19 @@ relation(A) ::= ONLY LP qname(N) RP. { A = N; }
 dml(A) ::= insert_all(A) returning(R). { A->insert->returning = R; }
 insert_all(A) ::= insert_rows(A).
 insert_all(A) ::= insert_rows(A) ON CONFLICT(T) DO NOTHING. { gn_mk_conflict(A, GN_CONFLICT_NOTHING, &T); }
-insert_all(A) ::= insert_rows(A) ON CONFLICT(T) LP expr_list(C) RP DO NOTHING. {
+insert_all(A) ::= insert_rows(A) ON CONFLICT(T) LP expr_list(C) RP where(V) DO NOTHING. {
     gn_mk_conflict(A, GN_CONFLICT_NOTHING, &T);
     A->insert->conflict_columns = C;
+    A->insert->conflict_predicate = V;
 }
 insert_all(A) ::= insert_rows(A) ON CONFLICT(T) ON CONSTRAINT colid(N) DO NOTHING. {
     gn_mk_conflict(A, GN_CONFLICT_NOTHING, &T);
     A->insert->conflict_constraint = N.text;
 }
-insert_all(A) ::= insert_rows(A) ON CONFLICT(T) LP expr_list(C) RP DO UPDATE SET set_list(S) where(W). {
+insert_all(A) ::= insert_rows(A) ON CONFLICT(T) LP expr_list(C) RP where(V) DO UPDATE SET set_list(S) where(W). {
     gn_mk_conflict(A, GN_CONFLICT_UPDATE, &T);
     A->insert->conflict_columns = C;
+    A->insert->conflict_predicate = V;
     A->insert->conflict_set = S;
     A->insert->conflict_where = W;
 }

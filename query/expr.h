@@ -5,6 +5,7 @@
 
 #include "query/function.h"
 
+/* Numbers are for ever: tables are stored with expressions (query/computed.h). */
 typedef enum gn_expr_kind {
     GN_E_CONST,  /* value */
     GN_E_COLUMN, /* column: ordinal in the input batch */
@@ -55,6 +56,8 @@ gn_code gn_expr_select(const gn_expr *expr, const gn_batch *batch, const gn_eval
 
 /* True if the value cannot change between rows (no columns, nothing volatile). */
 bool gn_expr_is_constant(const gn_expr *expr);
+/* The most changeable of all that occurs in it; a cast that goes by the session's settings is stable. */
+gn_volatility gn_expr_volatility(const gn_expr *expr);
 /* Replaces constant immutable subtrees by their values; errors are left for run time. */
 gn_expr *gn_expr_fold(gn_expr *expr, const gn_format *format, gn_arena *arena);
 /* SQL-like text for EXPLAIN and error details. names[i]: column i of the input. */

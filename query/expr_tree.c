@@ -29,6 +29,18 @@ static bool cast_depends_on_session(gn_type from, gn_type to)
     return text_to && formatted;
 }
 
+gn_volatility gn_expr_volatility(const gn_expr *e)
+{
+    gn_volatility most = e->function ? gn_function_volatility(e->function) : GN_IMMUTABLE;
+    if (e->kind == GN_E_CAST && most < GN_STABLE && cast_depends_on_session(e->args[0]->type, e->type))
+        most = GN_STABLE;
+    for (uint32_t i = 0; i < e->n_args; i++) {
+        gn_volatility one = gn_expr_volatility(e->args[i]);
+        most = one > most ? one : most;
+    }
+    return most;
+}
+
 static bool foldable(const gn_expr *e)
 {
     if (e->kind == GN_E_CONST || e->kind == GN_E_COLUMN || e->kind == GN_E_PARAM)

@@ -503,6 +503,15 @@ gn_code gn_key_of_row(const gn_table_desc *desc, const gn_value *values, gn_buf 
     return check_length(out->len - start, err);
 }
 
+bool gn_index_takes(const gn_table_desc *desc, const gn_index_desc *index, const gn_value *values)
+{
+    if (!index->predicate)
+        return true;
+    int ordinal = gn_table_column_by_id(desc, index->predicate);
+    GN_ASSERT(ordinal >= 0);
+    return !values[ordinal].is_null && values[ordinal].as.boolean;
+}
+
 gn_code gn_key_of_index(const gn_table_desc *desc, const gn_index_desc *index, const gn_value *values, gn_buf *out,
                         bool *has_null, gn_error *err)
 {

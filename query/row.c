@@ -13,6 +13,7 @@
 #include "base/assert.h"
 #include "base/limits.h"
 #include "base/versions.h"
+#include "query/computed.h"
 
 enum { ROW_VERSION = GN_FORMAT_ROW, DELTA_FOLLOWS = 31 };
 enum payload_kind { K_ZERO, K_1, K_2, K_4, K_8, K_VARIABLE };
@@ -88,7 +89,8 @@ gn_code gn_row_encode(const gn_table_desc *desc, const gn_value *values, gn_buf 
     size_t most = 1 + 5;
     for (uint32_t i = 0; i < desc->n_columns; i++) {
         most += MOST_OVERHEAD;
-        if (desc->columns[i].dropped || values[i].is_null || gn_type_physical(values[i].type) != GN_P_BYTES)
+        if (!gn_column_is_shown(&desc->columns[i]) || values[i].is_null ||
+            gn_type_physical(values[i].type) != GN_P_BYTES)
             continue;
         if (values[i].as.bytes.len > GN_MAX_FIELD)
             return gn_error_set(err, GN_LIMIT, "value of column \"%s\" has %zu bytes; the maximum is %d",
@@ -105,7 +107,7 @@ gn_code gn_row_encode(const gn_table_desc *desc, const gn_value *values, gn_buf 
     int64_t last_id = -1;
     for (uint32_t i = 0; i < desc->n_columns; i++) {
         const gn_column_desc *c = &desc->columns[i];
-        if (c->dropped || values[i].is_null)
+        if (!gn_column_is_shown(c) || values[i].is_null)
             continue;
         GN_ASSERT(gn_type_physical(values[i].type) == gn_type_physical(c->type) && c->id > last_id);
         p = put_value(p, (uint32_t)(c->id - last_id), &values[i]);
@@ -224,6 +226,31 @@ static gn_code corrupt_row(const gn_table_desc *desc, gn_error *err)
     return gn_error_set(err, GN_CORRUPT, "a row of table \"%s\" cannot be read", desc->name);
 }
 
+static gn_code computed_value(const gn_table_desc *desc, gn_bytes row, uint32_t ordinal, gn_arena *arena, gn_value *out,
+                              gn_error *err)
+{
+    const gn_computed *c = desc->columns[ordinal].computed;
+    gn_value *dense = gn_arena_alloc(arena, (c->n_inputs + 1) * sizeof *dense);
+    gn_value *values = gn_arena_alloc(arena, (c->n_values + 1) * sizeof *values);
+    if (!dense || !values)
+        return gn_error_oom(err, gn_arena_account(arena));
+    gn_code code = gn_row_decode(desc, row, c->inputs, c->n_inputs, dense, arena, err);
+    if (code != GN_OK)
+        return code;
+    for (uint32_t i = 0; i < c->n_inputs; i++)
+        values[c->inputs[i]] = dense[i];
+    gn_error failure = {0};
+    code = gn_computed_value(c, values, arena, out, &failure);
+    if (code == GN_OUT_OF_MEMORY) {
+        if (err)
+            *err = failure;
+        return code;
+    }
+    if (code != GN_OK)
+        *out = gn_value_null(desc->columns[ordinal].type);
+    return GN_OK;
+}
+
 gn_code gn_row_decode(const gn_table_desc *desc, gn_bytes row, const uint32_t *ordinals, uint32_t n, gn_value *values,
                       gn_arena *arena, gn_error *err)
 {
@@ -235,6 +262,12 @@ gn_code gn_row_decode(const gn_table_desc *desc, gn_bytes row, const uint32_t *o
     for (uint32_t i = 0; i < n; i++) {
         GN_ASSERT(ordinals[i] < desc->n_columns && (i == 0 || ordinals[i] > ordinals[i - 1]));
         const gn_column_desc *c = &desc->columns[ordinals[i]];
+        if (c->computed) {
+            gn_code code = computed_value(desc, row, ordinals[i], arena, &values[i], err);
+            if (code != GN_OK)
+                return code;
+            continue;
+        }
         while (r.id < (int64_t)c->id)
             advance(&r);
         if (r.failed)

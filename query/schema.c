@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "base/limits.h"
 #include "base/versions.h"
+#include "query/computed.h"
 #include "query/pack.h"
 
 #include <msgpack.h>
@@ -38,9 +39,22 @@ enum column_field {
     C_SEQUENCE,
     C_DEFAULT,
     C_MISSING,
-    C_FIELDS = C_MISSING
+    C_FIELDS = C_MISSING,
+    C_COMPUTED, /* where there is one */
 };
-enum index_field { I_ID = 1, I_NAME, I_KIND, I_FLAGS, I_COLUMNS, I_METRIC, I_M, I_EF, I_CODES, I_FIELDS = I_CODES };
+enum index_field {
+    I_ID = 1,
+    I_NAME,
+    I_KIND,
+    I_FLAGS,
+    I_COLUMNS,
+    I_METRIC,
+    I_M,
+    I_EF,
+    I_CODES,
+    I_FIELDS = I_CODES,
+    I_PREDICATE, /* where there is one */
+};
 enum { F_NOT_NULL = 1, F_DROPPED = 2, F_IDENTITY = 4, F_ALWAYS = 8 };
 enum { F_UNIQUE = 1, F_PRIMARY = 2, F_CONSTRAINT = 4 };
 enum { F_DESCENDING = 1, F_NULLS_FIRST = 2 };
@@ -83,7 +97,7 @@ static void put_column(msgpack_packer *p, const gn_column_desc *c)
 {
     unsigned flags = (c->not_null ? F_NOT_NULL : 0) | (c->dropped ? F_DROPPED : 0) | (c->identity ? F_IDENTITY : 0) |
                      (c->identity_always ? F_ALWAYS : 0);
-    msgpack_pack_map(p, C_FIELDS);
+    msgpack_pack_map(p, C_FIELDS + (c->packed.len ? 1 : 0));
     msgpack_pack_int(p, C_ID);
     msgpack_pack_uint32(p, c->id);
     msgpack_pack_int(p, C_NAME);
@@ -102,12 +116,17 @@ static void put_column(msgpack_packer *p, const gn_column_desc *c)
     put_str(p, c->default_sql);
     msgpack_pack_int(p, C_MISSING);
     put_str(p, c->missing_text);
+    if (!c->packed.len)
+        return;
+    msgpack_pack_int(p, C_COMPUTED);
+    msgpack_pack_bin(p, c->packed.len);
+    msgpack_pack_bin_body(p, c->packed.data, c->packed.len);
 }
 
 static void put_index(msgpack_packer *p, const gn_index_desc *x)
 {
     unsigned flags = (x->unique ? F_UNIQUE : 0) | (x->primary ? F_PRIMARY : 0) | (x->constraint ? F_CONSTRAINT : 0);
-    msgpack_pack_map(p, I_FIELDS);
+    msgpack_pack_map(p, I_FIELDS + (x->predicate ? 1 : 0));
     msgpack_pack_int(p, I_ID);
     msgpack_pack_uint64(p, x->id);
     msgpack_pack_int(p, I_NAME);
@@ -132,6 +151,10 @@ static void put_index(msgpack_packer *p, const gn_index_desc *x)
     msgpack_pack_int(p, I_CODES);
     const uint32_t codes[] = {x->codes, x->code_bits, x->pq_subquantizers, x->pq_centroids, x->rerank, x->ef_search};
     put_ids(p, codes, x->ef_search ? 6 : 5); /* five until there is a sixth, as it was before there could be one */
+    if (!x->predicate)
+        return;
+    msgpack_pack_int(p, I_PREDICATE);
+    msgpack_pack_uint32(p, x->predicate);
 }
 
 bool gn_table_desc_encode(const gn_table_desc *desc, gn_buf *out)
@@ -221,6 +244,16 @@ static void get_type(gn_unpack *u, gn_type *type)
         u->failed = true;
 }
 
+static gn_bytes get_packed(gn_unpack *u, gn_arena *arena)
+{
+    gn_bytes s = gn_unpack_str(u);
+    if (u->failed || s.len == 0 || s.len > MAX_TEXT) {
+        u->failed = true;
+        return gn_bytes_of(NULL, 0);
+    }
+    return gn_bytes_of(gn_arena_memdup(arena, s.data, s.len), s.len);
+}
+
 static void get_column(gn_unpack *u, gn_arena *arena, gn_column_desc *c)
 {
     unsigned flags = 0;
@@ -252,6 +285,9 @@ static void get_column(gn_unpack *u, gn_arena *arena, gn_column_desc *c)
             break;
         case C_MISSING:
             c->missing_text = get_text(u, arena);
+            break;
+        case C_COMPUTED:
+            c->packed = get_packed(u, arena);
             break;
         default:
             gn_unpack_skip(u);
@@ -329,6 +365,9 @@ static void get_index(gn_unpack *u, gn_index_desc *x)
             break;
         case I_CODES:
             get_codes(u, x);
+            break;
+        case I_PREDICATE:
+            x->predicate = get_u32(u);
             break;
         default:
             gn_unpack_skip(u);
@@ -418,6 +457,16 @@ static void get_table(gn_unpack *u, gn_arena *arena, gn_table_desc *d)
     }
 }
 
+/* Expressions name columns that may come after theirs. */
+static gn_code open_computed(gn_table_desc *d, gn_arena *arena, gn_error *err)
+{
+    gn_code code = GN_OK;
+    for (uint32_t i = 0; i < d->n_columns && code == GN_OK; i++)
+        if (d->columns[i].packed.len)
+            code = gn_computed_open(d, i, arena, &d->columns[i].computed, err);
+    return code;
+}
+
 static bool is_key_column(const gn_table_desc *d, uint32_t column_id)
 {
     for (uint32_t i = 0; i < d->n_key; i++)
@@ -434,9 +483,11 @@ static bool is_sound(const gn_table_desc *d)
         if (c->type.id == GN_T_NONE || c->id >= d->next_column_id || (i && c->id <= d->columns[i - 1].id))
             return false;
     }
-    for (uint32_t i = 0; i < d->n_key; i++)
-        if (gn_table_column_by_id(d, d->key[i]) < 0)
+    for (uint32_t i = 0; i < d->n_key; i++) {
+        int ordinal = gn_table_column_by_id(d, d->key[i]);
+        if (ordinal < 0 || d->columns[ordinal].packed.len)
             return false;
+    }
     for (uint32_t i = 0; i < d->n_shard_key; i++)
         if (!is_key_column(d, d->shard_key[i]))
             return false;
@@ -444,7 +495,10 @@ static bool is_sound(const gn_table_desc *d)
         return false;
     for (uint32_t i = 0; i < d->n_indexes; i++) {
         const gn_index_desc *x = &d->indexes[i];
-        if (x->n_columns == 0 || x->kind == 0)
+        int predicate = x->predicate ? gn_table_column_by_id(d, x->predicate) : 0;
+        if (x->n_columns == 0 || x->kind == 0 || predicate < 0)
+            return false;
+        if (x->predicate && !gn_type_is(d->columns[predicate].type, GN_T_BOOL))
             return false;
         for (uint32_t j = 0; j < x->n_columns; j++)
             if (gn_table_column_by_id(d, x->columns[j]) < 0)
@@ -472,6 +526,11 @@ gn_code gn_table_desc_decode(gn_bytes bytes, const gn_table_desc **out, gn_error
         gn_arena_destroy(arena);
         return gn_error_set(err, GN_CORRUPT, "a table descriptor of %zu bytes (format %llu) cannot be read", bytes.len,
                             (unsigned long long)format);
+    }
+    gn_code code = open_computed(&counted->desc, arena, err);
+    if (code != GN_OK) {
+        gn_arena_destroy(arena);
+        return code;
     }
     *out = &counted->desc;
     return GN_OK;
@@ -514,7 +573,7 @@ int gn_table_column_by_id(const gn_table_desc *desc, uint32_t column_id)
 int gn_table_column_by_name(const gn_table_desc *desc, gn_bytes name)
 {
     for (uint32_t i = 0; i < desc->n_columns; i++)
-        if (!desc->columns[i].dropped && gn_bytes_eq(gn_bytes_str(desc->columns[i].name), name))
+        if (gn_column_is_shown(&desc->columns[i]) && gn_bytes_eq(gn_bytes_str(desc->columns[i].name), name))
             return (int)i;
     return -1;
 }

@@ -5,6 +5,8 @@
 
 #include "query/value.h"
 
+struct gn_computed; /* query/computed.h */
+
 typedef struct gn_column_desc {
     uint32_t id; /* unique in the table for ever; rows name columns by it */
     char name[64];
@@ -17,7 +19,17 @@ typedef struct gn_column_desc {
     char *default_sql;    /* NULL = none; text of the expression */
     /* What rows written before this column was added have (ADD COLUMN ... DEFAULT constant): text form, NULL = NULL */
     char *missing_text;
+    /* A column of what an index is over that is not a column: a value computed from the row whenever it is read, and
+     * stored nowhere. SQL sees it by no name. Both NULL of other columns. Needs GN_SINCE_COMPUTED. */
+    gn_bytes packed;
+    const struct gn_computed *computed;
 } gn_column_desc;
+
+/* One that SQL sees. */
+static inline bool gn_column_is_shown(const gn_column_desc *c)
+{
+    return !c->dropped && !c->computed;
+}
 
 typedef enum gn_index_kind { GN_INDEX_BTREE = 1, GN_INDEX_HNSW = 2 } gn_index_kind;
 
@@ -37,6 +49,9 @@ typedef struct gn_index_desc {
     uint8_t codes; /* gn_code_kind: what graphs are walked over; the rest is for some kinds, 0 = the kind's default */
     uint32_t code_bits, pq_subquantizers, pq_centroids, rerank;
     uint32_t ef_search; /* of searches that say none; 0 = the default. Needs GN_SINCE_VECTOR_TYPES */
+    /* A partial index: the id of a computed boolean column. The index has the rows for which it is true. 0 = all rows
+     */
+    uint32_t predicate;
 } gn_index_desc;
 
 typedef struct gn_check_desc {
@@ -78,7 +93,7 @@ gn_code gn_table_desc_decode(gn_bytes bytes, const gn_table_desc **out, gn_error
 const gn_table_desc *gn_table_desc_retain(const gn_table_desc *desc); /* any thread */
 void gn_table_desc_release(const gn_table_desc *desc);                /* any thread; NULL is fine */
 
-/* Ordinal in desc->columns, or -1. By name: live columns only. */
+/* Ordinal in desc->columns, or -1. By name: columns that SQL sees. */
 int gn_table_column_by_id(const gn_table_desc *desc, uint32_t column_id);
 int gn_table_column_by_name(const gn_table_desc *desc, gn_bytes name);
 

@@ -170,7 +170,7 @@ static gn_code end_entry(rows_pass *p, const gn_index_desc *index, const gn_inde
     return GN_OK;
 }
 
-/* The row's entry in each index, copied: the row itself does not stay. */
+/* The row's entry in each index that has one, copied: the row itself does not stay. */
 static gn_code entries_of(rows_pass *p, gn_bytes row, gn_bytes key, gn_index_entry *out, gn_arena *arena)
 {
     gn_code code = gn_index_columns_read(&p->columns, row, p->txn->err);
@@ -179,6 +179,8 @@ static gn_code entries_of(rows_pass *p, gn_bytes row, gn_bytes key, gn_index_ent
         if (index->kind != GN_INDEX_BTREE)
             continue;
         code = gn_index_entry_of(&p->columns, index, key, &p->ap->entry, &out[i], p->txn->err);
+        if (code == GN_OK && out[i].left_out)
+            continue;
         uint8_t *copy = code == GN_OK ? gn_arena_memdup(arena, out[i].key.data, out[i].key.len) : NULL;
         if (code == GN_OK && !copy)
             code = gn_error_oom(p->txn->err, NULL);
@@ -215,13 +217,14 @@ static gn_code index_write(rows_pass *p, const gn_write *w, gn_arena *scratch)
         const gn_index_desc *index = &p->desc->indexes[i];
         if (index->kind != GN_INDEX_BTREE)
             continue;
-        bool ends = had && had_entry(p, index);
+        bool ends = had && had_entry(p, index) && !before[i].left_out;
+        bool begins = w->op != GN_WRITE_DELETE && !after[i].left_out;
         GN_ASSERT(!ends || before[i].key.data);
-        if (ends && w->op != GN_WRITE_DELETE && gn_bytes_eq(before[i].key, after[i].key))
+        if (ends && begins && gn_bytes_eq(before[i].key, after[i].key))
             continue;
         if (ends)
             code = end_entry(p, index, &before[i]);
-        if (code == GN_OK && w->op != GN_WRITE_DELETE)
+        if (code == GN_OK && begins)
             code = add_pending(p, index, &after[i], w->key);
     }
     return code;

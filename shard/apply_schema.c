@@ -82,7 +82,7 @@ static gn_code fill_entry(fill *f, gn_bytes key, const gn_version *version)
     gn_code code = gn_index_columns_read(&f->columns, version->row, f->txn->err);
     if (code == GN_OK)
         code = gn_index_entry_of(&f->columns, f->index, key, &f->ap->entry, &entry, f->txn->err);
-    if (code != GN_OK)
+    if (code != GN_OK || entry.left_out)
         return code;
     gn_buf *value = &f->ap->value;
     gn_buf_clear(value);

@@ -1,14 +1,16 @@
 #include "base/assert.h"
+#include "query/computed.h"
 #include "shard/index_entry_private.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static bool needs(const gn_index_desc *index, uint32_t column_id)
 {
     for (uint32_t i = 0; i < index->n_columns; i++)
         if (index->columns[i] == column_id)
             return true;
-    return false;
+    return index->predicate == column_id; /* 0 is no column's */
 }
 
 gn_code gn_index_columns_init(gn_index_columns *c, const gn_table_desc *desc, const gn_index_desc *only, gn_error *err)
@@ -50,6 +52,9 @@ gn_code gn_index_entry_of(const gn_index_columns *c, const gn_index_desc *index,
 {
     bool has_null;
     gn_buf_clear(out);
+    *entry = (gn_index_entry){.left_out = !gn_index_takes(c->desc, index, c->values)};
+    if (entry->left_out)
+        return GN_OK;
     gn_code code = gn_key_of_index(c->desc, index, c->values, out, &has_null, err);
     if (code != GN_OK)
         return code;
@@ -86,6 +91,42 @@ gn_code gn_index_entry_primary(const gn_table_desc *desc, const gn_index_desc *i
     return GN_OK;
 }
 
+gn_code gn_index_row_vector(const gn_table_desc *desc, const gn_index_desc *index, gn_bytes row, gn_arena *arena,
+                            gn_value *out, gn_error *err)
+{
+    int ordinal = gn_table_column_by_id(desc, index->columns[0]);
+    uint32_t wanted = (uint32_t)ordinal, predicate;
+    gn_code code = GN_OK;
+    gn_value takes;
+    *out = (gn_value){.is_null = true};
+    if (ordinal < 0)
+        return GN_OK;
+    if (index->predicate) {
+        ordinal = gn_table_column_by_id(desc, index->predicate);
+        predicate = (uint32_t)ordinal;
+        if (ordinal < 0)
+            return GN_OK;
+        code = gn_row_decode(desc, row, &predicate, 1, &takes, arena, err);
+        if (code != GN_OK || takes.is_null || !takes.as.boolean)
+            return code;
+    }
+    return gn_row_decode(desc, row, &wanted, 1, out, arena, err);
+}
+
+/* The column's name, or the expression. */
+static void describe_column(const gn_table_desc *desc, uint32_t ordinal, gn_buf *out)
+{
+    const gn_column_desc *c = &desc->columns[ordinal];
+    const char **names = c->computed ? gn_xcalloc(desc->n_columns, sizeof *names) : NULL;
+    for (uint32_t i = 0; names && i < desc->n_columns; i++)
+        names[i] = desc->columns[i].name;
+    if (!names)
+        gn_buf_append_str(out, c->name);
+    else
+        gn_expr_print(c->computed->expr, names, desc->n_columns, out);
+    free(names);
+}
+
 /* "(a, b)=(1, 2)", as far as it fits. */
 static void describe_key(const gn_table_desc *desc, const gn_index_desc *index, gn_bytes parts, gn_buf *out)
 {
@@ -95,7 +136,7 @@ static void describe_key(const gn_table_desc *desc, const gn_index_desc *index, 
     for (uint32_t i = 0; i < n; i++) {
         int ordinal = gn_table_column_by_id(desc, columns[i]);
         gn_buf_append_str(out, i ? ", " : "");
-        gn_buf_append_str(out, desc->columns[ordinal].name);
+        describe_column(desc, (uint32_t)ordinal, out);
     }
     gn_buf_append_str(out, ")=(");
     gn_arena *arena = gn_arena_create(NULL);

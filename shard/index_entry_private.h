@@ -25,17 +25,22 @@ void gn_index_columns_close(gn_index_columns *columns); /* zeroed is fine */
 gn_code gn_index_columns_read(gn_index_columns *columns, gn_bytes row, gn_error *err);
 
 typedef struct gn_index_entry {
-    gn_bytes key; /* without prefix and SCN */
-    size_t parts; /* its length without the primary key */
-    bool unique;  /* the primary key is the value */
+    gn_bytes key;  /* without prefix and SCN */
+    size_t parts;  /* its length without the primary key */
+    bool unique;   /* the primary key is the value */
+    bool left_out; /* there is none: the index is partial, and the row not one of its */
 } gn_index_entry;
 
-/* Replaces out by the entry's key. */
+/* Replaces out by the entry's key. Look at left_out first. */
 gn_code gn_index_entry_of(const gn_index_columns *columns, const gn_index_desc *index, gn_bytes primary_key,
                           gn_buf *out, gn_index_entry *entry, gn_error *err);
 /* The primary key that an entry found in the store leads to. value: what gn_value_open gave. */
 gn_code gn_index_entry_primary(const gn_table_desc *desc, const gn_index_desc *index, gn_bytes key, gn_bytes value,
                                gn_bytes *primary_key, gn_error *err);
+
+/* The value that a vector index has of a row: NULL also where the index is partial, and the row not one of its. */
+gn_code gn_index_row_vector(const gn_table_desc *desc, const gn_index_desc *index, gn_bytes row, gn_arena *arena,
+                            gn_value *out, gn_error *err);
 
 /* PostgreSQL's words for a broken constraint. index NULL: the primary key. building: while the index is being made. */
 gn_code gn_unique_error(const gn_table_desc *desc, const gn_index_desc *index, gn_bytes parts, bool building,

@@ -3,13 +3,14 @@
 
 #include <stdlib.h>
 
-/* The entry with the primary key always behind it. */
-static gn_code full_entry(gn_own_index *own, gn_bytes row, gn_bytes primary_key, gn_error *err)
+/* The entry with the primary key always behind it. *there false: the row has none. */
+static gn_code full_entry(gn_own_index *own, gn_bytes row, gn_bytes primary_key, bool *there, gn_error *err)
 {
-    gn_index_entry entry;
+    gn_index_entry entry = {0};
     gn_code code = gn_index_columns_read(&own->columns, row, err);
     if (code == GN_OK)
         code = gn_index_entry_of(&own->columns, own->index, primary_key, &own->key, &entry, err);
+    *there = !entry.left_out;
     if (code == GN_OK && entry.unique && !gn_buf_append_bytes(&own->key, primary_key))
         code = gn_error_set(err, GN_LIMIT, "an entry of index \"%s\" is too long", own->index->name);
     return code;
@@ -51,9 +52,10 @@ void gn_own_index_destroy(gn_own_index *own)
 
 gn_code gn_own_index_add(gn_own_index *own, gn_bytes row, gn_bytes primary_key, gn_error *err)
 {
-    gn_code code = full_entry(own, row, primary_key, err);
+    bool has;
+    gn_code code = full_entry(own, row, primary_key, &has, err);
     gn_own_row there;
-    if (code != GN_OK || gn_own_find(own->entries, gn_own_now(own->entries), gn_buf_bytes(&own->key), &there))
+    if (code != GN_OK || !has || gn_own_find(own->entries, gn_own_now(own->entries), gn_buf_bytes(&own->key), &there))
         return code;
     return gn_own_put(own->entries, gn_buf_bytes(&own->key), primary_key, false, err);
 }
@@ -76,7 +78,8 @@ gn_code gn_own_index_update(gn_own_index *own, gn_write_set *ws, gn_error *err)
 gn_code gn_own_index_holds(gn_own_index *own, gn_bytes row, gn_bytes primary_key, gn_bytes entry, bool *holds,
                            gn_error *err)
 {
-    gn_code code = full_entry(own, row, primary_key, err);
-    *holds = code == GN_OK && gn_bytes_eq(entry, gn_buf_bytes(&own->key));
+    bool has;
+    gn_code code = full_entry(own, row, primary_key, &has, err);
+    *holds = code == GN_OK && has && gn_bytes_eq(entry, gn_buf_bytes(&own->key));
     return code;
 }

@@ -165,6 +165,8 @@ static gn_code check_index_free(gn_txn *txn, gn_write_set *ws, const gn_index_de
                                 gn_bytes but_for, gn_error *err)
 {
     bool has_null;
+    if (!gn_index_takes(ws->desc, index, values))
+        return GN_OK;
     gn_buf_clear(&txn->entry);
     gn_code code = gn_key_of_index(ws->desc, index, values, &txn->entry, &has_null, err);
     if (code != GN_OK || !index->unique || has_null)

@@ -10,6 +10,7 @@
 #include "shard/apply_private.h"
 #include "shard/asked_private.h"
 #include "shard/files_private.h"
+#include "shard/index_entry_private.h"
 #include "shard/vector_feed_private.h"
 
 #include <stdio.h>
@@ -283,10 +284,9 @@ static gn_code read_vector(gn_feed *f, const gn_table_desc *desc, gn_bytes row, 
     *vector = NULL;
     if (ordinal < 0)
         return GN_OK;
-    uint32_t wanted = (uint32_t)ordinal;
     gn_value value;
     gn_arena *arena = gn_arena_create(NULL);
-    gn_code code = gn_row_decode(desc, row, &wanted, 1, &value, arena, err);
+    gn_code code = gn_index_row_vector(desc, &f->index, row, arena, &value, err);
     if (code == GN_OK && !value.is_null) {
         if (gn_index_vector(desc->columns[ordinal].type, value.as.bytes, f->vector))
             *vector = f->vector;

@@ -97,7 +97,7 @@ static gn_code want_entry(void *ctx, gn_bytes key, const gn_version *row, gn_err
         return GN_OK;
     if (code == GN_OK)
         code = entry_of(c, key, row, &entry, err);
-    if (code == GN_OK)
+    if (code == GN_OK && !entry.left_out)
         add(&c->wanted, entry.key, key);
     return code;
 }
@@ -127,6 +127,8 @@ static gn_code look_up_entry(void *ctx, gn_bytes key, const gn_version *row, gn_
         return GN_OK;
     if (code == GN_OK)
         code = entry_of(c, key, row, &entry, err);
+    if (code == GN_OK && entry.left_out)
+        return GN_OK;
     if (code == GN_OK)
         code = gn_point_get(&c->reader, &c->space, c->chain, entry.key, &version, &found, err);
     if (code == GN_OK && found)
@@ -180,6 +182,7 @@ static gn_code start_btree(gn_txn *txn, const gn_table_desc *table, const gn_ind
 typedef struct vector_check {
     const gn_slot_view *slots;
     const gn_table_desc *table;
+    const gn_index_desc *index;
     uint32_t ordinal, words;
     float *vector; /* room for one */
     bool cosine;
@@ -205,7 +208,7 @@ static gn_code want_vector(void *ctx, gn_bytes key, const gn_version *row, gn_er
     if (code != GN_OK || !ours)
         return code;
     gn_arena_reset(c->scratch);
-    code = gn_row_decode(c->table, row->row, &c->ordinal, 1, &value, c->scratch, err);
+    code = gn_index_row_vector(c->table, c->index, row->row, c->scratch, &value, err);
     if (code != GN_OK || value.is_null ||
         !gn_index_vector(c->table->columns[c->ordinal].type, value.as.bytes, c->vector))
         return code;
@@ -270,7 +273,8 @@ static gn_code check_vectors(gn_txn *txn, gn_feed *feed, vector_check *c, gn_ind
 static gn_code start_vectors(gn_txn *txn, const gn_table_desc *table, const gn_index_desc *index,
                              gn_index_findings *out, gn_error *err)
 {
-    vector_check c = {.slots = &txn->slots, .table = table, .cosine = index->metric == GN_METRIC_COSINE};
+    vector_check c = {
+        .slots = &txn->slots, .table = table, .index = index, .cosine = index->metric == GN_METRIC_COSINE};
     gn_feed *feed = gn_feed_acquire(txn->shard->feeds, index->id, table->data_epoch, txn->read_scn);
     if (!feed) { /* searches read the rows meanwhile */
         out->behind = true;

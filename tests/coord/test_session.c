@@ -279,6 +279,83 @@ static void everything_is_there_after_a_restart(void **state)
     free(before);
 }
 
+/* ---- indexes on expressions, and partial ones ---- */
+
+static char *answer(const char *setting, const char *sql)
+{
+    char all[600];
+    snprintf(all, sizeof all, "set %s; %s; reset all", setting, sql);
+    harness_must(&h, all);
+    return strdup(harness_text(&h));
+}
+
+/* What is found by the indexes is what a look at all rows finds. */
+static void compare_ways(void)
+{
+    static const char *const queries[] = {
+        "select id from odd where lower(name) = 'n3' order by id",
+        "select id from odd where lower(name) > 'n5' and state = 1 order by id",
+        "select id, n + 1 from odd where state = 1 and n + 1 between 10 and 40 order by n + 1, id",
+        "select id from odd where state = 2 order by id",
+        "select id from odd where state = 1 and id % 3 < 2 order by v <-> '[3,1]', id limit 7",
+        "select id from odd order by v::halfvec(2) <-> '[3,1]', id limit 9",
+        "select v::halfvec(2) <-> '[3,1]' from odd order by v::halfvec(2) <-> '[3,1]' limit 9",
+        "select v <-> '[2,2]' from odd where state in (1) order by v <-> '[2,2]' limit 9",
+        "select count(*) from odd where v::halfvec(2) <-> '[3,1]' < 4",
+    };
+    for (size_t i = 0; i < sizeof queries / sizeof queries[0]; i++) {
+        char *found = answer("vector.exact = on", queries[i]), *wanted = answer("enable_indexscan = off", queries[i]);
+        assert_string_equal(found, wanted);
+        free(found);
+        free(wanted);
+    }
+}
+
+static void write_at_random(uint32_t *seed)
+{
+    char sql[300], vector[40] = "null";
+    for (int i = 0; i < 40; i++) {
+        uint32_t r = *seed = *seed * 1664525u + 1013904223u;
+        uint32_t id = r >> 8 & 127, name = r >> 15 & 15, state = r >> 19 & 3, x = r >> 21 & 15, y = r >> 25 & 15;
+        if (y != 7)
+            snprintf(vector, sizeof vector, "'[%u,%u]'", x, y);
+        if (r % 5 == 0)
+            snprintf(sql, sizeof sql, "delete from odd where id = %u", id);
+        else
+            snprintf(
+                sql, sizeof sql,
+                "insert into odd (id, name, state, n, v) values (%u, '%c%u', %u, %u, %s) on conflict (id) do update "
+                "set name = excluded.name, state = excluded.state, n = excluded.n, v = excluded.v",
+                id, r & 16 ? 'n' : 'N', name, state, x + y, y == 7 ? "null" : vector);
+        harness_must(&h, sql);
+    }
+}
+
+static void computed_indexes_are_equal_to_the_rows(void **state)
+{
+    (void)state;
+    uint32_t seed = 1;
+    harness_must(&h, "create table odd (id int primary key, name text, state int, n int, v vector(2))");
+    write_at_random(&seed);
+    harness_must(&h, "create index on odd (lower(name)); create index on odd ((n + 1)) where state = 1;"
+                     "create unique index on odd (id) where state = 2;"
+                     "create index on odd using hnsw (v vector_l2_ops) where state = 1;"
+                     "create index on odd using hnsw ((v::halfvec(2)) halfvec_l2_ops)");
+    compare_ways();
+    for (int round = 0; round < 4; round++) {
+        harness_must(&h, "begin");
+        write_at_random(&seed);
+        compare_ways();
+        harness_must(&h, round == 2 ? "rollback" : "commit");
+        compare_ways();
+        harness_reopen(&h, round % 2);
+        compare_ways();
+    }
+    harness_must(&h, "alter table odd drop column name; alter table odd add column name text default 'N3'");
+    harness_must(&h, "create index on odd (lower(name))");
+    compare_ways();
+}
+
 /* Of the next call on this thread. */
 static _Thread_local bool loses;
 
@@ -319,6 +396,7 @@ int main(void)
         cmocka_unit_test(a_session_that_closes_rolls_back),
         cmocka_unit_test(a_query_that_is_run_again_has_one_result),
         cmocka_unit_test(everything_is_there_after_a_restart),
+        cmocka_unit_test(computed_indexes_are_equal_to_the_rows),
     };
     return cmocka_run_group_tests_name("coord/session", tests, open_all, close_all);
 }

@@ -1,4 +1,5 @@
 /* Rows, keys and descriptors: round trips, order, and what damaged bytes do. */
+#include "query/computed.h"
 #include "query/row.h"
 #include "values.h"
 
@@ -232,6 +233,91 @@ static void columns_added_later_have_their_missing_value(void **state)
     gn_arena_destroy(arena);
 }
 
+/* 100 / c0, with c0 > 5 as the condition of an index over it. */
+static void add_computed(gn_table_desc *d, gn_arena *arena, gn_buf packed[2])
+{
+    static const char *const operators[] = {"/", ">"};
+    for (uint32_t i = 0; i < 2; i++) {
+        gn_type types[2] = {gn_type_of(GN_T_INT8), gn_type_of(GN_T_INT8)}, wanted[2];
+        gn_expr *column = gn_arena_calloc(arena, 1, sizeof *column), *value = gn_arena_calloc(arena, 1, sizeof *value);
+        gn_expr **args = gn_arena_calloc(arena, 2, sizeof *args), e = {.kind = GN_E_CALL, .n_args = 2, .args = args};
+        *column = (gn_expr){.kind = GN_E_COLUMN, .type = types[0]};
+        *value = (gn_expr){.kind = GN_E_CONST, .type = types[0], .value = {.type = types[0], .as.i64 = i ? 5 : 100}};
+        args[0] = i ? column : value;
+        args[1] = i ? value : column;
+        assert_int_equal(
+            gn_function_resolve(gn_bytes_str(operators[i]), true, types, 2, &e.function, wanted, &e.type, NULL), GN_OK);
+        gn_buf_init(&packed[i], NULL, 1000);
+        assert_true(gn_computed_pack(&e, &packed[i]));
+        d->columns[d->n_columns - 2 + i].type = e.type;
+        d->columns[d->n_columns - 2 + i].packed = gn_buf_bytes(&packed[i]);
+    }
+    d->indexes = gn_arena_calloc(arena, 1, sizeof(gn_index_desc));
+    d->indexes[d->n_indexes++] = (gn_index_desc){
+        .id = 6, .kind = GN_INDEX_BTREE, .n_columns = 1, .columns = {d->n_columns - 1}, .predicate = d->n_columns};
+}
+
+static void survive_damage(gn_buf *bytes)
+{
+    const gn_table_desc *back;
+    for (size_t i = 0; i < bytes->len; i++) {
+        assert_int_equal(gn_table_desc_decode(gn_bytes_of(bytes->data, i), &back, NULL), GN_CORRUPT);
+        for (int bit = 0; bit < 8; bit++) {
+            bytes->data[i] ^= (uint8_t)(1 << bit);
+            if (gn_table_desc_decode(gn_buf_bytes(bytes), &back, NULL) == GN_OK)
+                gn_table_desc_release(back);
+            bytes->data[i] ^= (uint8_t)(1 << bit);
+        }
+    }
+}
+
+static void computed_columns_follow_from_the_row(void **state)
+{
+    (void)state;
+    gn_arena *arena = gn_arena_create(NULL);
+    const gn_type types[] = {gn_type_of(GN_T_INT8), gn_type_of(GN_T_TEXT), gn_type_of(GN_T_NONE),
+                             gn_type_of(GN_T_NONE)};
+    const uint32_t all[] = {0, 1, 2, 3};
+    gn_table_desc *d = make_desc(arena, types, 4);
+    const gn_table_desc *back;
+    gn_buf packed[2], bytes, row;
+    gn_error err = {0};
+    add_computed(d, arena, packed);
+    gn_buf_init(&bytes, NULL, 100000);
+    gn_buf_init(&row, NULL, 100000);
+    assert_true(gn_table_desc_encode(d, &bytes));
+    assert_int_equal(gn_table_desc_decode(gn_buf_bytes(&bytes), &back, &err), GN_OK);
+    assert_int_equal(back->indexes[0].predicate, 4);
+    assert_int_equal(gn_table_column_by_name(back, gn_bytes_str("c2")), -1); /* SQL does not see it */
+    assert_true(gn_computed_uses(back->columns[2].computed, 0) && !gn_computed_uses(back->columns[2].computed, 1));
+    for (int64_t i = 0; i < 9; i++) {
+        gn_value values[4] = {{.type = types[0], .as.i64 = i}, {.type = types[1], .as.bytes = gn_bytes_str("x")}};
+        gn_buf_clear(&row);
+        assert_int_equal(gn_row_encode(back, values, &row, &err), GN_OK);
+        assert_int_equal(gn_row_decode(back, gn_buf_bytes(&row), all, 4, values, arena, &err), GN_OK);
+        assert_true(values[2].is_null == (i == 0) && (i == 0 || values[2].as.i64 == 100 / i));
+        assert_int_equal(values[3].as.boolean, i > 5);
+        assert_int_equal(gn_index_takes(back, &back->indexes[0], values), i > 5);
+        /* where the index has the row, or has none that is partial, what fails is told */
+        values[3].as.boolean = false;
+        assert_int_equal(gn_index_compute(back, &back->indexes[0], values, arena, &err), GN_OK);
+        gn_index_desc whole = back->indexes[0];
+        whole.predicate = 0;
+        assert_int_equal(gn_index_compute(back, &whole, values, arena, &err), i ? GN_OK : GN_DIVISION_BY_ZERO);
+    }
+    gn_table_desc_release(back);
+    survive_damage(&bytes);
+    d->columns[2].type = gn_type_of(GN_T_INT4); /* not what the expression gives */
+    gn_buf_clear(&bytes);
+    assert_true(gn_table_desc_encode(d, &bytes));
+    assert_int_equal(gn_table_desc_decode(gn_buf_bytes(&bytes), &back, &err), GN_CORRUPT);
+    gn_buf_close(&packed[0]);
+    gn_buf_close(&packed[1]);
+    gn_buf_close(&bytes);
+    gn_buf_close(&row);
+    gn_arena_destroy(arena);
+}
+
 static void descriptors_round_trip(void **state)
 {
     (void)state;
@@ -283,15 +369,7 @@ static void descriptors_round_trip(void **state)
     assert_int_equal(gn_table_column_by_name(held, gn_bytes_str("c2")), -1); /* dropped */
     gn_table_desc_release(held);
     /* every cut is refused, every flipped bit is survived */
-    for (size_t i = 0; i < bytes.len; i++) {
-        assert_int_equal(gn_table_desc_decode(gn_bytes_of(bytes.data, i), &back, &err), GN_CORRUPT);
-        for (int bit = 0; bit < 8; bit++) {
-            bytes.data[i] ^= (uint8_t)(1 << bit);
-            if (gn_table_desc_decode(gn_buf_bytes(&bytes), &back, NULL) == GN_OK)
-                gn_table_desc_release(back);
-            bytes.data[i] ^= (uint8_t)(1 << bit);
-        }
-    }
+    survive_damage(&bytes);
     gn_buf_close(&bytes);
     gn_buf_close(&again);
     gn_arena_destroy(arena);
@@ -306,6 +384,7 @@ int main(void)
         cmocka_unit_test(rows_round_trip),
         cmocka_unit_test(columns_added_later_have_their_missing_value),
         cmocka_unit_test(descriptors_round_trip),
+        cmocka_unit_test(computed_columns_follow_from_the_row),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
