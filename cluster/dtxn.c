@@ -81,6 +81,7 @@ static void begin_part(beginning *b)
     if (b->code == GN_OK && !b->part->txn) {
         if (txn->options.partial)
             options.deadline_ns = gn_now_ns(c->world) + PARTIAL_NS; /* for somebody to take it */
+        options.stale = txn->past;                                  /* if the replica there knows all of that time */
         b->part->remote = gn_remote_part_open(c, b->part->group_id, &options);
     }
 }

@@ -24,6 +24,7 @@ gn_code gn_remote_request(gn_remote_part *p, gn_part_action action, bool with_wr
                          .global = p->options.global,
                          .read_only = p->options.read_only,
                          .unconfirmed = p->options.unconfirmed,
+                         .past = p->options.stale,
                          .incarnation = gn_parts_incarnation(p->cluster->parts),
                          .part = p->number,
                          .group = p->group_id,
@@ -58,8 +59,12 @@ static void answered(gn_rpc_call *call, gn_code code)
 static void start(gn_remote_part *p)
 {
     gn_cluster *c = p->cluster;
-    if (!p->established)
-        gn_parts_moves(c->parts, p, gn_routes_pick(gn_parts_routes(c->parts), p->group_id, p->tries), p->tries > 0);
+    gn_routes *routes = gn_parts_routes(c->parts);
+    if (!p->established) {
+        gn_node_id node = p->options.stale ? gn_routes_pick_near(routes, p->group_id, p->tries)
+                                           : gn_routes_pick(routes, p->group_id, p->tries);
+        gn_parts_moves(c->parts, p, node, p->tries > 0);
+    }
     gn_part_request_renumber(&p->request, p->number);
     gn_buf_close(&p->call.response);
     p->call = (gn_rpc_call){

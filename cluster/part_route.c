@@ -134,21 +134,61 @@ static unsigned candidates(gn_routes *r, uint64_t group_id, gn_node_id nodes[GN_
     return n;
 }
 
+/* Those of which `behind` says so go behind the others; else the order stays. */
+static void put_behind(gn_node_id *nodes, unsigned n, const bool *behind)
+{
+    gn_node_id last[GN_MAX_REPLICAS + 1];
+    unsigned n_first = 0, n_last = 0;
+    for (unsigned i = 0; i < n; i++)
+        if (behind[i])
+            last[n_last++] = nodes[i];
+        else
+            nodes[n_first++] = nodes[i];
+    memcpy(nodes + n_first, last, n_last * sizeof *last);
+}
+
+static void put_silent_behind(gn_routes *r, gn_node_id *nodes, unsigned n)
+{
+    bool behind[GN_MAX_REPLICAS + 1] = {0};
+    if (!atomic_load_explicit(&r->any_silent, memory_order_relaxed))
+        return;
+    uint64_t now = gn_now_ns(r->cluster->world);
+    pthread_mutex_lock(&r->lock);
+    for (unsigned i = 0; i < n; i++)
+        behind[i] = is_silent(r, nodes[i], now);
+    pthread_mutex_unlock(&r->lock);
+    put_behind(nodes, n, behind);
+}
+
+static void put_far_behind(gn_routes *r, gn_node_id *nodes, unsigned n)
+{
+    bool behind[GN_MAX_REPLICAS + 1] = {0};
+    gn_placement *p = gn_meta_placement(r->cluster);
+    const gn_node_place *self = gn_placement_node(p, gn_net_self(r->cluster->world));
+    for (unsigned i = 0; i < n; i++) {
+        const gn_node_place *node = gn_placement_node(p, nodes[i]);
+        behind[i] = !self || !node || strcmp(self->zone, node->zone) != 0;
+    }
+    gn_placement_release(p);
+    put_behind(nodes, n, behind);
+}
+
 gn_node_id gn_routes_pick(gn_routes *r, uint64_t group_id, unsigned tries)
 {
-    gn_node_id nodes[GN_MAX_REPLICAS + 1], last[GN_MAX_REPLICAS + 1];
-    unsigned n = candidates(r, group_id, nodes), n_first = 0, n_last = 0;
-    if (atomic_load_explicit(&r->any_silent, memory_order_relaxed)) {
-        uint64_t now = gn_now_ns(r->cluster->world);
-        pthread_mutex_lock(&r->lock);
-        for (unsigned i = 0; i < n; i++)
-            if (is_silent(r, nodes[i], now))
-                last[n_last++] = nodes[i];
-            else
-                nodes[n_first++] = nodes[i];
-        pthread_mutex_unlock(&r->lock);
-        memcpy(nodes + n_first, last, n_last * sizeof *last);
-    }
+    gn_node_id nodes[GN_MAX_REPLICAS + 1];
+    unsigned n = candidates(r, group_id, nodes);
+    put_silent_behind(r, nodes, n);
+    return n ? nodes[tries % n] : 0;
+}
+
+gn_node_id gn_routes_pick_near(gn_routes *r, uint64_t group_id, unsigned tries)
+{
+    gn_node_id found[GN_MAX_REPLICAS + 1], nodes[GN_MAX_REPLICAS + 1];
+    unsigned n = candidates(r, group_id, found);
+    for (unsigned i = 0; i < n; i++)
+        nodes[i] = found[(i + group_id + gn_net_self(r->cluster->world)) % n];
+    put_far_behind(r, nodes, n);
+    put_silent_behind(r, nodes, n);
     return n ? nodes[tries % n] : 0;
 }
 

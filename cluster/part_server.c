@@ -187,6 +187,7 @@ static gn_code begin(gn_part_server *s, gn_served_part *part, const gn_part_requ
                               .global = r->global,
                               .read_only = r->read_only,
                               .unconfirmed = r->unconfirmed,
+                              .stale = r->past && r->read_only && gn_shard_closed_scn(shard) >= r->read_scn,
                               .slot_lo = r->slot_lo,
                               .slot_hi = r->slot_hi,
                               .account = &s->account,

@@ -6,7 +6,14 @@
 #include <stdlib.h>
 
 enum { WIRE_VERSION = GN_FORMAT_PART, PART_AT = 11 /* of the part's number in a request */, RANGE_MIN_BYTES = 9 };
-enum { REQUEST_BEGIN = 1, REQUEST_GLOBAL = 2, REQUEST_READ_ONLY = 4, REQUEST_UNCONFIRMED = 8, REQUEST_SLOTS = 16 };
+enum {
+    REQUEST_BEGIN = 1,
+    REQUEST_GLOBAL = 2,
+    REQUEST_READ_ONLY = 4,
+    REQUEST_UNCONFIRMED = 8,
+    REQUEST_SLOTS = 16,
+    REQUEST_PAST = 32
+};
 enum { ANSWER_ERROR = 1, ANSWER_WRITES = 2, ANSWER_ENDED = 4, ANSWER_GONE = 8 };
 enum {
     SCAN_KEYS = 1,
@@ -119,9 +126,10 @@ void gn_part_request_write(gn_buf *out, const gn_part_request *r, gn_bytes close
 {
     gn_buf_append_u8(out, WIRE_VERSION);
     gn_buf_append_u8(out, (uint8_t)r->action);
-    gn_buf_append_u8(out, (uint8_t)((r->begin ? REQUEST_BEGIN : 0) | (r->global ? REQUEST_GLOBAL : 0) |
-                                    (r->read_only ? REQUEST_READ_ONLY : 0) |
-                                    (r->unconfirmed ? REQUEST_UNCONFIRMED : 0) | (r->slot_hi ? REQUEST_SLOTS : 0)));
+    gn_buf_append_u8(out,
+                     (uint8_t)((r->begin ? REQUEST_BEGIN : 0) | (r->global ? REQUEST_GLOBAL : 0) |
+                               (r->read_only ? REQUEST_READ_ONLY : 0) | (r->unconfirmed ? REQUEST_UNCONFIRMED : 0) |
+                               (r->slot_hi ? REQUEST_SLOTS : 0) | (r->past ? REQUEST_PAST : 0)));
     gn_buf_append_be64(out, r->incarnation);
     gn_buf_append_be64(out, r->part);
     gn_buf_append_be64(out, r->group);
@@ -148,7 +156,8 @@ bool gn_part_request_read(gn_bytes bytes, gn_part_request *out)
                              .begin = flags & REQUEST_BEGIN,
                              .global = flags & REQUEST_GLOBAL,
                              .read_only = flags & REQUEST_READ_ONLY,
-                             .unconfirmed = flags & REQUEST_UNCONFIRMED};
+                             .unconfirmed = flags & REQUEST_UNCONFIRMED,
+                             .past = flags & REQUEST_PAST};
     out->incarnation = gn_read_be64(&in);
     out->part = gn_read_be64(&in);
     out->group = gn_read_be64(&in);

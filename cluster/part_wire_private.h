@@ -43,7 +43,9 @@ static inline bool gn_part_action_ends(gn_part_action action)
 
 typedef struct gn_part_request {
     gn_part_action action;
-    bool begin, global, read_only, unconfirmed; /* begin: unless it has begun */
+    /* begin: unless it has begun; past: it reads at an SCN from a while ago, of which this replica may know all (a
+     * build that does not know this asks its leader as for any other) */
+    bool begin, global, read_only, unconfirmed, past;
     uint64_t incarnation, part, group;
     gn_scn read_scn;
     uint32_t slot_lo, slot_hi; /* 0, 0: as the group was made */

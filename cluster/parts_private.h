@@ -63,6 +63,9 @@ enum { GN_SILENT_NODES = 16 };
 unsigned gn_routes_silent_nodes(gn_routes *routes, gn_node_id nodes[GN_SILENT_NODES]);
 void gn_routes_leader(gn_routes *routes, uint64_t group_id, gn_node_id leader);
 
+/* The same for a read of the past, which any replica may know all of: those in this node's zone come first, and
+ * which is the first of all differs by node and group, so that all replicas have their share. */
+gn_node_id gn_routes_pick_near(gn_routes *routes, uint64_t group_id, unsigned tries);
 /* One that is not silent, and not this one; 0: none. */
 gn_node_id gn_routes_other(gn_routes *routes, uint64_t group_id, gn_node_id node);
 gn_hedges *gn_parts_hedges(gn_parts *parts);

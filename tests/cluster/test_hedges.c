@@ -113,8 +113,8 @@ typedef struct reading {
     gn_group_figures figures;
 } reading;
 
-/* One row from node `from`, in a transaction of its own. */
-static gn_code read_row(fixture *f, gn_node_id from, int64_t id, reading *out, gn_error *err)
+/* One row from node `from`, in a transaction of its own, as it was so long ago. */
+static gn_code read_past(fixture *f, gn_node_id from, int64_t id, uint64_t ago_ms, reading *out, gn_error *err)
 {
     static const uint32_t ordinals[] = {0, 1};
     gn_dtxn *txn;
@@ -124,7 +124,8 @@ static gn_code read_row(fixture *f, gn_node_id from, int64_t id, reading *out, g
     gn_batch batch = {.n_columns = 2, .arena = gn_arena_create(NULL)};
     uint64_t started = gn_sim_now_ns(f->sim);
     *out = (reading){0};
-    assert_int_equal(gn_dtxn_begin(f->clusters[from], &(gn_dtxn_options){.read_only = true}, &txn, err), GN_OK);
+    gn_dtxn_options options = {.read_only = true, .staleness_ms = ago_ms};
+    assert_int_equal(gn_dtxn_begin(f->clusters[from], &options, &txn, err), GN_OK);
     gn_buf_init(&key, NULL, 100);
     assert_int_equal(gn_key_append(&key, &v, false, false, NULL), GN_OK);
     gn_scan_spec spec = {.table = table(txn),
@@ -146,6 +147,11 @@ static gn_code read_row(fixture *f, gn_node_id from, int64_t id, reading *out, g
     gn_arena_destroy(batch.arena);
     gn_buf_close(&key);
     return code;
+}
+
+static gn_code read_row(fixture *f, gn_node_id from, int64_t id, reading *out, gn_error *err)
+{
+    return read_past(f, from, id, 0, out, err);
 }
 
 static void assert_read(fixture *f, reading *out)
@@ -290,6 +296,68 @@ static void a_hedge_that_comes_too_late_changes_nothing(void **state)
     assert_nothing_is_held(f);
 }
 
+static gn_node_id leader_of(fixture *f)
+{
+    uint64_t term;
+    gn_shard *shard = NULL;
+    gn_cluster *c = NULL;
+    for (unsigned id = 1; id <= NODES && !shard; id++)
+        shard = gn_group_hold(c = f->clusters[id], f->group);
+    assert_non_null(shard);
+    gn_node_id leader = gn_raft_leader(gn_shard_raft_group(shard), &term);
+    gn_group_release(c, shard);
+    return leader;
+}
+
+/* Nobody can answer before there is another leader, so a hedge is of no use; but then all do, with a replica or without
+ * one. */
+static void a_leader_that_hangs_costs_a_read_no_more_than_an_election(void **state)
+{
+    fixture *f = *state;
+    for (gn_node_id from = 1; from <= NODES; from++) {
+        reading r;
+        gn_error err = {0};
+        gn_node_id leader = leader_of(f);
+        if (from == leader)
+            continue;
+        gn_sim_pause(f->sim, leader, true);
+        assert_int_equal(read_row(f, from, f->id, &r, &err), GN_OK);
+        assert_true(r.rows == 1 && r.n == f->id * f->id);
+        assert_true(r.took_ns < 3 * SECOND);
+        gn_sim_pause(f->sim, leader, false);
+        gn_sim_run_for(f->sim, 20 * SECOND);
+    }
+    assert_nothing_is_held(f);
+}
+
+/* Each replica that has heard of a later commit knows all of that time. */
+static void the_past_is_read_without_the_leader(void **state)
+{
+    fixture *f = *state;
+    gn_node_id leader = leader_of(f);
+    gn_dtxn *txn;
+    gn_error err = {0};
+    reading r;
+    assert_int_equal(gn_dtxn_begin(f->clusters[f->from], &(gn_dtxn_options){.several = true}, &txn, &err), GN_OK);
+    gn_value row[2] = {{.type = gn_type_of(GN_T_INT8), .as.i64 = f->id}, {.type = gn_type_of(GN_T_INT8), .as.i64 = -1}};
+    gn_buf key;
+    gn_buf_init(&key, NULL, 100);
+    assert_int_equal(gn_key_append(&key, &row[0], false, false, NULL), GN_OK);
+    assert_int_equal(gn_dtxn_update(txn, table(txn), gn_buf_bytes(&key), row, &err), GN_OK);
+    assert_int_equal(gn_dtxn_commit(txn, NULL, &err), GN_OK);
+    gn_buf_close(&key);
+    gn_sim_run_for(f->sim, 500 * MS); /* followers hear of it */
+    gn_sim_pause(f->sim, leader, true);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(read_past(f, f->from, f->id, 2000, &r, &err), GN_OK);
+        assert_true(r.rows == 1 && r.n == f->id * f->id);
+        assert_true(r.figures.node != leader && r.took_ns < 300 * MS); /* nobody is elected so soon */
+    }
+    gn_sim_pause(f->sim, leader, false);
+    gn_sim_run_for(f->sim, 70 * SECOND); /* what the leader was asked for it keeps for a minute */
+    assert_nothing_is_held(f);
+}
+
 static void few_are_asked_twice(void **state)
 {
     fixture *f = *state;
@@ -342,6 +410,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(another_replica_answers_when_the_first_is_slow, setup),
         TEST(a_hedge_that_comes_too_late_changes_nothing, setup),
+        TEST(a_leader_that_hangs_costs_a_read_no_more_than_an_election, setup),
+        TEST(the_past_is_read_without_the_leader, setup),
         TEST(few_are_asked_twice, setup),
         TEST(without_hedges_all_wait, setup_without),
         TEST(what_is_read_is_right_whoever_answers, setup_often),
