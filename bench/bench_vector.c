@@ -5,6 +5,7 @@
  *
  *   build CODES M EF_CONSTRUCTION THREADS MB  begins anew with all vectors but those skipped; MB: a memory budget, or 0
  *   skip PERCENT                              that share is left out by the builds that follow
+ *   halves 0|1                                they keep the vectors as 16-bit floats, rounded to that
  *   search EF THREADS                         all queries once or more, for the 10 nearest
  *   target PERMILLE                           the same, with the ef of the calibration
  *   filter EF KIND PERMILLE                   where only the rows match that the filter's marks say
@@ -501,6 +502,8 @@ static bool command(bench *b, const char *line)
         build(b, codes, x, y, z, mb);
     else if (sscanf(line, "skip %u", &x) == 1)
         printf("{\"skip\": %u}\n", b->skip = x);
+    else if (sscanf(line, "halves %u", &x) == 1)
+        printf("{\"halves\": %s}\n", (b->options.halves = x) ? "true" : "false");
     else if (sscanf(line, "search %u %u", &x, &y) == 2 && y >= 1 && y <= MAX_THREADS)
         search(b, (question){.ef = x, .threads = y});
     else if (sscanf(line, "target %u", &x) == 1 && x < 1000)
