@@ -155,8 +155,13 @@ gn_code gn_ddl_check_computed(gn_draft *d, const gn_table_desc *now, const gn_in
     if (s->block == GN_BLOCK_NONE) {
         const gn_dtxn_options options = {.read_only = true, .account = &s->account, .cancel = &s->cancel};
         code = gn_dtxn_begin(s->db->cluster, &options, &aside, d->err);
-        if (code == GN_OK && !(now = gn_dtxn_table(aside, d->desc.id)))
-            code = gn_error_set(d->err, GN_SERIALIZATION, "could not serialize access due to concurrent update");
+        const gn_table_desc *same = code == GN_OK ? gn_dtxn_table(aside, d->desc.id) : NULL;
+        if (!same || same->version != now->version) { /* it is just being changed: what the draft is of decides */
+            gn_dtxn_abort(aside);
+            aside = NULL;
+        } else {
+            now = same;
+        }
     }
     t.scratch = gn_arena_create(&s->account);
     if (code == GN_OK)

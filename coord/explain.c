@@ -705,11 +705,11 @@ gn_code gn_run_explain(gn_session *s, gn_portal *p, const gn_ast_explain *ast, g
     if (!gn_planned_ast(ast->statement))
         return gn_error_set(err, GN_FEATURE, "EXPLAIN of %s is not supported", gn_statement_name(ast->statement));
     uint64_t start = gn_now_ns(s->db->world);
-    code = gn_stmt_plan(s, p->stmt, err);
+    code = gn_stmt_plan_for(s, p->stmt, p->params, &p->explained, err);
     e.planning_ns = gn_now_ns(s->db->world) - start;
     if (code != GN_OK)
         return code;
-    e.plan = p->stmt->plan;
+    e.plan = p->explained;
     code = e.analyze ? analyze(&e, ast->statement) : foresee(&e);
     if (code != GN_OK)
         return code;

@@ -53,9 +53,11 @@ gn_code gn_plan_create(const gn_plan_context *context, const gn_ast_statement *s
     plan->arena = arena;
     plan->refs = 1;
     plan->plan_epoch = context->plan_epoch;
+    gn_plan_context here = *context;
+    here.by_values = &plan->by_values;
     code = gn_binder_init(&b, arena, context->format, statement->n_params, types, n_types, err);
     if (code == GN_OK)
-        code = bind(&b, context, statement, plan);
+        code = bind(&b, &here, statement, plan);
     if (code == GN_OK)
         code = gn_binder_finish(&b);
     if (code == GN_OK)

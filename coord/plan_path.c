@@ -378,6 +378,45 @@ static void price(planner *p, const key_columns *k, candidate *c)
         path->cost += 1e12;
 }
 
+/* The condition with the values that parameters have, as far as they are known. NULL: no memory. */
+static gn_expr *with_values(const planner *p, const gn_expr *e)
+{
+    const gn_plan_context *context = p->context;
+    gn_expr *copy = gn_arena_memdup(p->b->arena, e, sizeof *e);
+    gn_expr **args = gn_arena_calloc(p->b->arena, e->n_args + 1, sizeof *args);
+    if (!copy || !args)
+        return NULL;
+    copy->args = args;
+    for (uint32_t i = 0; i < e->n_args; i++)
+        if (!(args[i] = with_values(p, e->args[i])))
+            return NULL;
+    if (e->kind != GN_E_PARAM || e->column >= context->n_values ||
+        !gn_type_same(context->values[e->column].type, e->type))
+        return copy;
+    *copy = (gn_expr){.kind = GN_E_CONST, .type = e->type, .value = context->values[e->column]};
+    return copy;
+}
+
+/* Is the condition about a column that the predicate is about, and about a parameter? */
+static void look_for(const planner *p, const gn_expr *e, const gn_computed *predicate, bool *column, bool *parameter)
+{
+    *parameter |= e->kind == GN_E_PARAM && e->column < p->b->n_params;
+    *column |= e->kind == GN_E_COLUMN && gn_computed_uses(predicate, e->column);
+    for (uint32_t i = 0; i < e->n_args; i++)
+        look_for(p, e->args[i], predicate, column, parameter);
+}
+
+static bool depends_on_values(const planner *p, const gn_computed *predicate)
+{
+    for (uint32_t i = 0; i < p->n_conjuncts; i++) {
+        bool column = false, parameter = false;
+        look_for(p, p->conjuncts[i].expr, predicate, &column, &parameter);
+        if (column && parameter)
+            return true;
+    }
+    return false;
+}
+
 /* May the index be used, if it has not all rows? */
 static bool has_all_wanted(const planner *p, const gn_index_desc *index)
 {
@@ -388,9 +427,17 @@ static bool has_all_wanted(const planner *p, const gn_index_desc *index)
     gn_expr **conditions = gn_arena_calloc(p->b->arena, p->n_conjuncts + 1, sizeof *conditions);
     if (!conditions)
         return false;
-    for (uint32_t i = 0; i < p->n_conjuncts; i++)
-        conditions[i] = p->conjuncts[i].expr;
-    return gn_conditions_imply(conditions, p->n_conjuncts, predicate->expr, p->context->format, p->b->arena);
+    for (uint32_t i = 0; i < p->n_conjuncts; i++) {
+        conditions[i] = p->context->n_values ? with_values(p, p->conjuncts[i].expr) : p->conjuncts[i].expr;
+        if (!conditions[i])
+            return false;
+        if (p->context->n_values)
+            conditions[i] = gn_expr_fold(conditions[i], p->context->format, p->b->arena);
+    }
+    if (gn_conditions_imply(conditions, p->n_conjuncts, predicate->expr, p->context->format, p->b->arena))
+        return true;
+    *p->context->by_values |= depends_on_values(p, predicate);
+    return false;
 }
 
 /* What a partial index leaves of the rows, where nothing else says how few: the conditions that it fulfils stay in the

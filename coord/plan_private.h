@@ -157,6 +157,7 @@ typedef struct gn_plan {
     uint32_t n_params;
     const gn_type *params;
     uint32_t plan_epoch; /* of the settings that it was made under */
+    bool by_values;      /* one made for the parameters' values may be better: they decide about a partial index */
     gn_query *query;     /* SELECT; INSERT ... SELECT and VALUES; the rows that UPDATE and DELETE change */
     /* INSERT: position in the source row of each table column, -1 = its default */
     int32_t *source;
@@ -182,6 +183,10 @@ typedef struct gn_plan_context {
     uint32_t plan_epoch;
     gn_account *account;
     struct gn_table_infos *infos;
+    /* The parameters, where the plan is for these alone; NULL: for all. What is proved with them is not in the plan. */
+    const gn_value *values;
+    uint32_t n_values;
+    bool *by_values; /* the plan's; gn_plan_create's */
 } gn_plan_context;
 
 /* SELECT, VALUES, INSERT, UPDATE, DELETE. types: of the parameters given by the client. */

@@ -36,6 +36,8 @@ void gn_portal_reset_run(gn_portal *p)
         gn_exec_close(&p->exec);
     gn_plan_release(p->plan);
     p->plan = NULL;
+    gn_plan_release(p->explained);
+    p->explained = NULL;
     gn_stmt_release(p->target);
     p->target = NULL;
     p->exec = (gn_exec){0};
@@ -241,10 +243,9 @@ static void set_write_tag(gn_portal *p)
 
 gn_code gn_portal_start_planned(gn_session *s, gn_portal *p, gn_stmt *stmt, gn_error *err)
 {
-    gn_code code = gn_stmt_plan(s, stmt, err);
+    gn_code code = gn_stmt_plan_for(s, stmt, p->params, &p->plan, err);
     if (code != GN_OK)
         return code;
-    p->plan = gn_plan_retain(stmt->plan);
     p->columns = p->plan->columns;
     p->n_columns = p->plan->n_columns;
     code = gn_portal_exec_init(s, p, p->plan, false, err);

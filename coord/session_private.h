@@ -46,6 +46,7 @@ typedef struct gn_portal {
     uint32_t n_params;
     gn_format format; /* as it was when the portal was made */
     gn_plan *plan;
+    gn_plan *explained; /* EXPLAIN's, which has no rows of its own */
     gn_exec exec;
     gn_arena_mark mark;               /* of the arena before the run */
     bool started, finished, executed; /* executed: gn_exec_init was called */
@@ -203,6 +204,9 @@ gn_stmt *gn_stmt_retain(gn_stmt *stmt);
 void gn_stmt_release(gn_stmt *stmt);
 /* A valid plan, in stmt->plan; needs a transaction. Statements that have none are left alone. */
 gn_code gn_stmt_plan(gn_session *s, gn_stmt *stmt, gn_error *err);
+/* A plan for the parameters as they are: that one, or one for this time alone where their values decide. A reference.
+ */
+gn_code gn_stmt_plan_for(gn_session *s, gn_stmt *stmt, const gn_value *values, gn_plan **out, gn_error *err);
 /* The statement that is planned: of EXPLAIN, the one explained; NULL when there is none. */
 const gn_ast_statement *gn_planned_ast(const gn_ast_statement *ast);
 /* Result columns, *n 0 when it returns no rows. */

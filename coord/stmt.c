@@ -252,6 +252,23 @@ gn_code gn_stmt_plan(gn_session *s, gn_stmt *stmt, gn_error *err)
     return GN_OK;
 }
 
+gn_code gn_stmt_plan_for(gn_session *s, gn_stmt *stmt, const gn_value *values, gn_plan **out, gn_error *err)
+{
+    gn_code code = gn_stmt_plan(s, stmt, err);
+    if (code != GN_OK)
+        return code;
+    gn_plan *plan = stmt->plan;
+    if (!plan->by_values || plan->n_params == 0) {
+        *out = gn_plan_retain(plan);
+        return GN_OK;
+    }
+    gn_plan_context context;
+    gn_plan_context_of(s, &context);
+    context.values = values;
+    context.n_values = plan->n_params;
+    return gn_plan_create(&context, gn_planned_ast(stmt->ast), plan->params, plan->n_params, out, err);
+}
+
 gn_code gn_stmt_columns(gn_session *s, gn_stmt *stmt, gn_arena *arena, const gn_result_column **columns, uint32_t *n,
                         gn_error *err)
 {

@@ -292,6 +292,40 @@ static void a_plan_follows_its_table(void **state)
     gn_session_close_statement(h.session, "star");
 }
 
+/* Whether a partial index has the rows that are wanted may depend on a parameter: then its value decides, each time. */
+static void a_parameter_decides_about_a_partial_index(void **state)
+{
+    (void)state;
+    static const char near[] = "select id from part where kind = $1 order by v <-> '[1,1]' limit 2";
+    gn_error err = {0};
+    bool suspended;
+    harness_must(&h, "create table part (id int primary key, kind int, v vector(2));"
+                     "insert into part select g, g % 3, array[g, g] from generate_series(1, 30) g;");
+    harness_must(&h, "create index part_two on part using hnsw (v vector_l2_ops) where kind = 2;"
+                     "create index part_none on part (id) where kind is null");
+    for (int two = 0; two < 2; two++) {
+        char sql[200];
+        snprintf(sql, sizeof sql, "explain %s", near);
+        must(gn_session_prepare(h.session, "", gn_bytes_str(sql), (const uint32_t[]){23}, 1, &err), &err);
+        must(bind(h.session, "", "", (const char *[]){two ? "2" : "1"}, 1, &err), &err);
+        must(run(h.session, "", 0, &suspended, &err), &err);
+        must(gn_session_sync(h.session, false, &err), &err);
+        assert_int_equal(strstr(harness_text(&h), "Index Scan using part_two") != NULL, two);
+    }
+    must(prepare(h.session, "near", near, &err), &err);
+    for (int i = 0; i < 4; i++) {
+        must(bind(h.session, "", "near", (const char *[]){i % 2 ? "2" : "1"}, 1, &err), &err);
+        must(run(h.session, "", 0, &suspended, &err), &err);
+        must(gn_session_sync(h.session, false, &err), &err);
+        assert_string_equal(harness_text(&h), i % 2 ? "2\n5\nSELECT 2\n" : "1\n4\nSELECT 2\n");
+    }
+    must(bind(h.session, "", "near", (const char *[]){NULL}, 1, &err), &err);
+    must(run(h.session, "", 0, &suspended, &err), &err);
+    assert_string_equal(harness_text(&h), "SELECT 0\n");
+    must(gn_session_sync(h.session, false, &err), &err);
+    gn_session_close_statement(h.session, "near");
+}
+
 /* Two pipelines add to the same row. The second to commit has read what the first has changed; it is run again at Sync
  * without its client noticing, since its tag is the same. */
 static void a_lone_write_is_run_again_after_a_conflict(void **state)
@@ -441,6 +475,7 @@ int main(void)
         cmocka_unit_test(begin_and_commit_work_by_the_extended_protocol),
         cmocka_unit_test(names_are_checked),
         cmocka_unit_test(a_plan_follows_its_table),
+        cmocka_unit_test(a_parameter_decides_about_a_partial_index),
         cmocka_unit_test(a_lone_write_is_run_again_after_a_conflict),
         cmocka_unit_test(a_write_whose_answer_would_change_is_not),
         cmocka_unit_test(a_listener_that_waits_is_told_what_was_committed),

@@ -79,8 +79,6 @@ EXPLAIN SELECT id FROM docs WHERE at <> '2026-02-01' AND n = 1 ORDER BY v <-> '[
 CREATE INDEX docs_all ON docs USING hnsw (v vector_l2_ops);
 EXPLAIN SELECT id FROM docs WHERE at = '2026-02-01' AND n = 1 ORDER BY v <-> '[1,2]' LIMIT 5;
 EXPLAIN SELECT id FROM docs WHERE at = '2026-02-01' ORDER BY v <-> '[1,2]' LIMIT 5;
-PREPARE near(date) AS SELECT id FROM docs WHERE at = $1 AND n = 1 ORDER BY v <-> '[1,2]' LIMIT 5;
-EXPLAIN EXECUTE near('2026-02-01');
 
 -- ---- over groups ----
 CREATE TABLE spread (id int PRIMARY KEY, name text, kind int, v vector(2)) WITH (shards = 4);
