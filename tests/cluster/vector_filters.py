@@ -22,6 +22,7 @@ import gnomond  # noqa: E402
 
 DIMENSIONS, ROWS, CENTRES = 12, 3000, 15
 COLUMNS = f"id integer PRIMARY KEY, g integer, n integer, s text, e vector({DIMENSIONS}), c vector({DIMENSIONS}) NOT NULL"
+HALVES = f"e::halfvec({DIMENSIONS})"  # an index is over this expression
 TABLES = {"one": "", "far": "WITH (shards = 6, replicas = 1)", "near": "WITH (shards = 4, replicas = 3)"}
 
 
@@ -57,8 +58,8 @@ class Data:
 
     def query(self):
         r = self.rng
-        column = r.choice(["e", "e", "c"])
-        op = r.choice({"e": ["<->", "<=>"], "c": ["<->", "<#>"]}[column])
+        column = r.choice(["e", "e", "c", HALVES])
+        op = r.choice({"e": ["<->", "<=>"], "c": ["<->", "<#>"], HALVES: ["<->"]}[column])
         distance = f"{column} {op} '{self.vector()}'"
         where = [self.condition() for _ in range(r.choice([0, 1, 1, 1, 2, 2, 3]))]
         if op != "<#>" and r.random() < 0.3:
@@ -157,6 +158,10 @@ def fill(connection, data):
         connection.execute(f"CREATE INDEX ON {table} (s, n)")
         for column, metric in (("e", "l2"), ("e", "cosine"), ("c", "l2"), ("c", "ip")):
             connection.execute(f"CREATE INDEX ON {table} USING hnsw ({column} vector_{metric}_ops) WITH (m = 8)")
+        connection.execute(f"CREATE INDEX ON {table} USING hnsw (({HALVES}) halfvec_l2_ops) WITH (m = 8)")
+        connection.execute(f"CREATE INDEX ON {table} USING hnsw (e vector_l2_ops) WITH (m = 8) WHERE n < 600 AND g IS NOT NULL")
+        connection.execute(f"CREATE INDEX ON {table} ((n % 10), s)")
+        connection.execute(f"CREATE INDEX ON {table} (length(s)) WHERE n < 600")
 
 
 def told(connection, data):

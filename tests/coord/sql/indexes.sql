@@ -120,3 +120,17 @@ CREATE INDEX ON n ((a + 1));
 CREATE INDEX ON n (a, (a + 1), upper(b));
 CREATE INDEX ON n ((b::varchar(10)));
 DROP INDEX n_lower_idx, n_expr_idx, n_a_expr_upper_idx, n_b_idx;
+
+-- ---- types of columns that expressions name ----
+CREATE TABLE typed (a varchar(5), b int);
+CREATE INDEX typed_a ON typed (lower(a)) WHERE b > 0;
+INSERT INTO typed VALUES ('ABC', 1), ('DEF', 0);
+ALTER TABLE typed ALTER COLUMN a TYPE varchar(10);
+INSERT INTO typed VALUES ('ABCDEFGH', 2);
+SELECT a FROM typed WHERE lower(a) = 'abcdefgh' AND b > 0;
+--! differs: PostgreSQL makes the index again
+ALTER TABLE typed ALTER COLUMN a TYPE text;
+--! same
+DROP INDEX typed_a;
+ALTER TABLE typed ALTER COLUMN a TYPE text;
+SELECT a FROM typed WHERE lower(a) > 'a' ORDER BY a;
