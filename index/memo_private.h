@@ -33,6 +33,16 @@ static inline gn_memory gn_memo_get(const gn_memo_part *part, uint32_t row)
     return atomic_load_explicit(&w->match, memory_order_relaxed) & bit ? GN_MEMO_YES : GN_MEMO_NO;
 }
 
+/* The same without branches: is it known, and if so, *match. */
+static inline bool gn_memo_look(const gn_memo_part *part, uint32_t row, bool *match)
+{
+    const gn_memo_word *w = &part->words[row / 64];
+    bool known = atomic_load_explicit(&w->known, memory_order_acquire) >> (row % 64) & 1;
+    bool yes = atomic_load_explicit(&w->match, memory_order_relaxed) >> (row % 64) & 1;
+    *match = known ? yes : *match;
+    return known;
+}
+
 void gn_memo_set(gn_memo_part *part, uint32_t row, bool match);
 
 /* The first row from `row` on that is not known to be rejected; n: there is none. */

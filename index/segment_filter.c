@@ -7,9 +7,9 @@
  * with few accepted neighbours is connected to those that its rejected neighbours lead to (ACORN; Patel, Kraft,
  * Guestrin and Zaharia, 2024). So it costs about what it would in a graph of the accepted nodes alone, wherever they
  * lie: what is near the query need not be seen when nothing of it is accepted. Departures: the graph is an ordinary
- * one, not a denser one made for it; rejected nodes are crossed, each once a walk, only until half as many accepted
- * neighbours again are known as a node has links in upper layers; and it begins at many accepted nodes of the upper
- * layers.
+ * one, not a denser one made for it; rejected nodes are crossed, each once a walk, only until as many accepted
+ * neighbours are known as a node has links in upper layers; and it begins at several accepted nodes of the upper
+ * layers, from each of which a way of its own leads down.
  *
  * A walk that finds too few, or is expected to cost more than a scan, gives up, and the caller scans. */
 #include "base/assert.h"
@@ -37,12 +37,24 @@ typedef enum outcome {
     DAMAGED,
 } outcome;
 
+enum { LEAST = 32, SAMPLE = 128 };
+
+/* Of so many nodes one at least is accepted, if they are by chance and the share is known: all but one time in 10,000.
+ */
+static size_t telling_sample(const gn_segment_query *q)
+{
+    static const double SURE = 9.2; /* -ln(1 / 10,000) */
+    double n = q->share > 0 && q->share < 1 ? SURE / -log1p(-q->share) : SAMPLE;
+    return n < LEAST ? LEAST : n < SAMPLE ? (size_t)ceil(n) : SAMPLE;
+}
+
 /* Is much less accepted around here than in the whole? Where nothing was among what was expanded, a sample of what lies
  * around is asked for. */
-static bool is_thin(const gn_segment *s, const gn_segment_query *q, const gn_pool *pool, uint32_t expanded)
+static bool is_thin(const gn_segment *s, const gn_segment_query *q, const gn_pool *pool, uint32_t expanded,
+                    size_t sample)
 {
-    enum { SAMPLE = 128, SURE = 32 };
-    size_t n = pool->n < SAMPLE ? pool->n : SAMPLE, accepted = q->n_best;
+    enum { SURE = 32 };
+    size_t n = pool->n < sample ? pool->n : sample, accepted = q->n_best;
     static const float THIN_SHARE = 1.0F / 32;
     if (accepted > 0)
         return expanded >= SURE && (float)accepted < THIN_SHARE * (float)expanded;
@@ -61,6 +73,7 @@ static outcome walk_through(const gn_segment *s, gn_segment_query *q, gn_walk *w
 {
     enum { STEP = 16 };
     gn_pool pool = {.items = walk->pool, .cap = cap};
+    size_t sample = telling_sample(q), early = sample < SAMPLE ? sample : SIZE_MAX;
     gn_walk_begin(s, walk, q->hidden);
     walk->visited[entry.id] = walk->epoch;
     gn_pool_insert(&pool, entry);
@@ -77,9 +90,11 @@ static outcome walk_through(const gn_segment *s, gn_segment_query *q, gn_walk *w
         if (!gn_walk_unseen(s, walk, c.id, ids, &n))
             return DAMAGED;
         gn_walk_absorb(s, q, walk, &pool, ids, n, q->n_best == q->ef ? q->best[0].distance : INFINITY, &at);
-        if (++expanded % STEP != 0 || q->n_best == q->ef)
+        bool is_early = q->n_best == 0 && pool.n >= early; /* so few tell: once */
+        if ((++expanded % STEP != 0 && !is_early) || q->n_best == q->ef)
             continue;
-        if (is_thin(s, q, &pool, expanded))
+        early = is_early ? SIZE_MAX : early;
+        if (is_thin(s, q, &pool, expanded, is_early ? sample : SAMPLE))
             return THIN;
         if (is_dear(q, q->distances))
             return DEAR;
@@ -92,17 +107,20 @@ static outcome walk_through(const gn_segment *s, gn_segment_query *q, gn_walk *w
 /* ---- what a node leads to ---- */
 
 typedef struct gathering {
-    uint32_t ids[GN_MAX_LINKS];       /* accepted, and not seen before */
-    uint32_t crossings[GN_MAX_LINKS]; /* rejected */
+    uint32_t ids[GN_MAX_LINKS + 1];       /* accepted, and not seen before */
+    uint32_t crossings[GN_MAX_LINKS + 1]; /* rejected */
     uint32_t n, n_crossings, n_accepted;
     uint64_t asked, passed; /* in all */
 } gathering;
 
-/* False when the file holds an impossible link. */
+/* Without branches that depend on what the filter says, which would be guessed wrong half of the time. False when the
+ * file holds an impossible link. */
 static bool gather(const gn_segment *s, const gn_segment_query *q, gn_walk *walk, uint32_t node, gathering *g,
                    bool cross)
 {
     const uint32_t *links = s->links0 + (size_t)node * s->header->m0;
+    const gn_memo_part *memo = q->accept.memo_suffices ? q->accept.memo : NULL;
+    uint32_t n = g->n, n_crossings = g->n_crossings, n_accepted = g->n_accepted, asked = 0;
     for (uint32_t i = 0; i < s->header->m0 && links[i] != GN_NO_LINK; i++) {
         uint32_t id = links[i];
         if (id >= s->header->n_nodes) {
@@ -110,32 +128,41 @@ static bool gather(const gn_segment *s, const gn_segment_query *q, gn_walk *walk
             return false;
         }
         uint16_t seen = (uint16_t)(walk->visited[id] - walk->epoch);
-        if (seen > GN_CROSSED) {
-            bool accepted = gn_accepts(&q->accept, s, id);
-            walk->visited[id] = (uint16_t)(walk->epoch + (accepted ? GN_SEEN : GN_REJECTED));
-            seen = accepted ? GN_SEEN : GN_REJECTED;
-            g->asked++;
-            g->passed += accepted;
-            if (accepted)
-                g->ids[g->n++] = id;
-        }
-        g->n_accepted += seen == GN_SEEN;
-        if (seen == GN_REJECTED && cross)
-            g->crossings[g->n_crossings++] = id;
+        bool is_new = seen > GN_CROSSED, accepted = seen == GN_SEEN, known = false;
+        if (memo)
+            known = gn_memo_look(memo, id, &accepted);
+        if (is_new && !known)
+            accepted = gn_accepts(&q->accept, s, id);
+        seen = is_new ? (accepted ? GN_SEEN : GN_REJECTED) : seen;
+        walk->visited[id] = (uint16_t)(walk->epoch + seen);
+        g->ids[n] = id;
+        n += is_new & (seen == GN_SEEN);
+        n_accepted += seen == GN_SEEN;
+        g->crossings[n_crossings] = id;
+        n_crossings += cross & (seen == GN_REJECTED);
+        asked += is_new;
     }
+    g->asked += asked;
+    g->passed += n - g->n;
+    g->n = n;
+    g->n_crossings = n_crossings;
+    g->n_accepted = n_accepted;
     return true;
 }
 
 /* Gathers what the node leads to, through rejected ones where it is too little. */
 static bool gather_widely(const gn_segment *s, const gn_segment_query *q, gn_walk *walk, uint32_t node, gathering *g)
 {
+    enum { AHEAD = 3 };
     uint32_t enough = s->header->m + s->header->m / 2, room = GN_MAX_LINKS - s->header->m0;
     g->n = g->n_crossings = g->n_accepted = 0;
     if (!gather(s, q, walk, node, g, true))
         return false;
+    for (uint32_t i = 0; i < g->n_crossings && i < AHEAD && g->n_accepted < enough; i++)
+        gn_walk_prefetch_links(s, g->crossings[i]);
     for (uint32_t i = 0; i < g->n_crossings && g->n_accepted < enough && g->n <= room; i++) {
-        if (i + 1 < g->n_crossings)
-            gn_walk_prefetch_links(s, g->crossings[i + 1]);
+        if (i + AHEAD < g->n_crossings)
+            gn_walk_prefetch_links(s, g->crossings[i + AHEAD]);
         walk->visited[g->crossings[i]] = (uint16_t)(walk->epoch + GN_CROSSED);
         if (!gather(s, q, walk, g->crossings[i], g, false))
             return false;
@@ -145,17 +172,15 @@ static bool gather_widely(const gn_segment *s, const gn_segment_query *q, gn_wal
 
 /* ---- where to begin ---- */
 
-/* Measures those of ids that are accepted and new, into the pool. */
-static void offer_upper(const gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_pool *pool, const uint32_t *ids,
-                        uint32_t n)
+/* The nearest of them into the pool. */
+static void offer_accepted(const gn_segment *s, gn_segment_query *q, const gn_walk *walk, gn_pool *pool, uint32_t from,
+                           uint32_t n)
 {
     uint32_t good[GN_MAX_LINKS] = {0}, n_good = 0;
     float distance[GN_MAX_LINKS];
-    for (uint32_t i = 0; i < n; i++) {
-        bool is_new = walk->visited[ids[i]] != walk->epoch;
-        walk->visited[ids[i]] = walk->epoch;
-        if (is_new && gn_accepts(&q->accept, s, ids[i]))
-            good[n_good++] = ids[i];
+    for (uint32_t id = from; id < from + n; id++) {
+        good[n_good] = id;
+        n_good += gn_accepts(&q->accept, s, id);
     }
     gn_walk_estimate(s, walk, good, n_good, distance);
     q->distances += n_good;
@@ -163,55 +188,58 @@ static void offer_upper(const gn_segment *s, gn_segment_query *q, gn_walk *walk,
         gn_pool_insert(pool, (gn_candidate){.id = good[i], .distance = distance[i]});
 }
 
-/* Algorithm 2 with ef = pool->cap among the accepted nodes of one of the upper layers. */
-static bool walk_upper(const gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_pool *pool, uint32_t level)
+/* Algorithm 2 with ef = 1 among the accepted nodes of an upper layer, but of those that other ways have not come by. */
+static bool climb(const gn_segment *s, gn_segment_query *q, gn_walk *walk, uint32_t level, gn_candidate *at)
 {
-    for (size_t i = 0; i < pool->n; i++)
-        pool->items[i].id &= ~GN_POOL_EXPANDED;
-    for (size_t at = 0; at < pool->n;) {
-        if (pool->items[at].id & GN_POOL_EXPANDED) {
-            at++;
-            continue;
-        }
-        const uint32_t *links = gn_segment_links(s, level, pool->items[at].id);
-        uint32_t n = 0;
-        pool->items[at].id |= GN_POOL_EXPANDED;
-        while (n < s->header->m && links[n] != GN_NO_LINK) {
-            if (links[n++] >= s->header->level_count[level]) {
+    const gn_segment_header *h = s->header;
+    for (bool moved = true; moved;) {
+        const uint32_t *links = gn_segment_links(s, level, at->id);
+        uint32_t ids[GN_MAX_LINKS] = {0}, n = 0;
+        float distance[GN_MAX_LINKS];
+        moved = false;
+        for (uint32_t i = 0; i < h->m && links[i] != GN_NO_LINK; i++) {
+            if (links[i] >= h->level_count[level]) {
                 gn_segment_damage(s);
                 return false;
             }
+            bool is_new = walk->visited[links[i]] != walk->epoch;
+            walk->visited[links[i]] = walk->epoch;
+            ids[n] = links[i];
+            n += is_new && gn_accepts(&q->accept, s, links[i]);
         }
-        offer_upper(s, q, walk, pool, links, n);
-        at = 0;
+        gn_walk_estimate(s, walk, ids, n, distance);
+        q->distances += n;
+        for (uint32_t i = 0; i < n; i++) {
+            if (distance[i] < at->distance) {
+                *at = (gn_candidate){.id = ids[i], .distance = distance[i]};
+                moved = true;
+            }
+        }
     }
     return true;
 }
 
-enum { SEEDS = 64, SMALL_LAYER = 256 };
+enum { SEEDS = 8, SMALL_LAYER = 256, AT_ONCE = 64 };
 
-/* Accepted nodes near the query from all over the upper layers: what is accepted may lie in several places, between
- * which no accepted node leads. All of a small layer are looked at, and from the nearest of them the walk goes down. */
+/* Accepted nodes near the query: what is accepted may lie in several places, between which no accepted node leads. All
+ * of a small layer are looked at, and from each of the nearest a way leads down. */
 static bool find_seeds(const gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_pool *pool)
 {
     const gn_segment_header *h = s->header;
-    uint32_t level = h->levels - 1, ids[64], n = 0;
+    uint32_t level = h->levels - 1;
     while (level > 1 && h->level_count[level - 1] <= SMALL_LAYER)
         level--;
-    gn_walk_begin(s, walk, GN_NO_LINK);
-    for (uint32_t id = 0; level > 0 && id < h->level_count[level] && id < SMALL_LAYER; id++) {
-        ids[n++] = id;
-        if (n < 64 && id + 1 < h->level_count[level])
-            continue;
-        offer_upper(s, q, walk, pool, ids, n);
-        n = 0;
-    }
+    uint32_t n = level == 0 ? 0 : h->level_count[level] < SMALL_LAYER ? h->level_count[level] : SMALL_LAYER;
+    for (uint32_t from = 0; from < n; from += AT_ONCE)
+        offer_accepted(s, q, walk, pool, from, n - from < AT_ONCE ? n - from : AT_ONCE);
+    if (level > 0 && n == h->level_count[level])
+        level--;
     for (; level > 0; level--) {
         gn_walk_begin(s, walk, GN_NO_LINK);
-        for (size_t i = 0; i < pool->n; i++)
-            walk->visited[pool->items[i].id & ~GN_POOL_EXPANDED] = walk->epoch;
-        if (!walk_upper(s, q, walk, pool, level))
-            return false;
+        for (size_t i = 0; i < pool->n; i++) {
+            if (!climb(s, q, walk, level, &pool->items[i]))
+                return false;
+        }
     }
     return true;
 }
@@ -249,10 +277,9 @@ static bool walk_among_accepted(const gn_segment *s, gn_segment_query *q, gn_wal
         gn_pool_insert(&pool, entry);
     }
     for (size_t i = 0; i < seeds.n; i++) {
-        gn_candidate c = {.id = found[i].id & ~GN_POOL_EXPANDED, .distance = found[i].distance};
-        if (walk->visited[c.id] != walk->epoch)
-            gn_pool_insert(&pool, c);
-        walk->visited[c.id] = walk->epoch;
+        if (walk->visited[found[i].id] != walk->epoch)
+            gn_pool_insert(&pool, found[i]);
+        walk->visited[found[i].id] = walk->epoch;
     }
     if (!expand_all(s, q, walk, &pool, &thin))
         return false;
