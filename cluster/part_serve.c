@@ -353,6 +353,7 @@ static gn_code read_vector_run(gn_served_scan *s, const gn_table_desc *t, gn_wir
         code = gn_wire_range_read(&w->ranges, &ranges[i]) ? copy_range(s->arena, &ranges[i], err) : unreadable(err);
     spec->ranges = ranges;
     spec->n_ranges = w->n_ranges;
+    spec->whole = w->whole;
     spec->has_radius = w->has_radius && isfinite(w->radius);
     spec->radius = w->radius;
     return code;

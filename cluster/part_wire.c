@@ -418,6 +418,7 @@ void gn_wire_vector_run_write(gn_buf *out, const gn_vector_scan_spec *s, gn_byte
     gn_buf_append_u8(out, s->has_radius);
     gn_buf_append_be64(out, radius);
     gn_buf_append_be64(out, s->within ? s->within->id : 0);
+    gn_buf_append_u8(out, s->whole);
     gn_buf_append_be32(out, s->n_ranges);
     for (uint32_t i = 0; i < s->n_ranges; i++)
         range_write(out, &s->ranges[i]);
@@ -430,6 +431,7 @@ bool gn_wire_vector_run_read(gn_reader *in, gn_wire_vector_run *out)
     uint64_t radius = gn_read_be64(in);
     memcpy(&out->radius, &radius, sizeof radius);
     out->within = gn_read_be64(in);
+    out->whole = gn_read_u8(in) == 1;
     out->n_ranges = gn_read_be32(in);
     if (!ranges_read(in, out->n_ranges, &out->ranges))
         return false;
@@ -455,6 +457,7 @@ void gn_wire_stats_write(gn_buf *out, bool whole, const gn_vector_scan_stats *s)
     gn_buf_append_be64(out, s->asked);
     gn_buf_append_be64(out, s->passed);
     gn_buf_append_be64(out, s->keys);
+    gn_buf_append_be64(out, s->told);
 }
 
 bool gn_wire_stats_read(gn_reader *in, bool whole, gn_vector_scan_stats *out)
@@ -474,6 +477,7 @@ bool gn_wire_stats_read(gn_reader *in, bool whole, gn_vector_scan_stats *out)
         out->asked = gn_read_be64(in);
         out->passed = gn_read_be64(in);
         out->keys = gn_read_be64(in);
+        out->told = gn_read_be64(in);
     }
     return !in->failed;
 }

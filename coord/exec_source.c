@@ -268,6 +268,7 @@ static gn_code bound_search(vector_source *v, gn_error *err)
         v->spec.within = v->path->within->index;
         code = gn_scan_ranges(v->x, v->path->within, MOST_RANGES, v->ranges, &v->spec.ranges, &v->spec.n_ranges, &fits,
                               err);
+        v->spec.whole = v->path->within_whole;
     }
     if (code != GN_OK || !v->fragment || !v->path->radius)
         return code;

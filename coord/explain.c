@@ -158,6 +158,8 @@ static const char *way_of(explainer *e, const gn_vector_scan_stats *stats)
 {
     if (stats->way == GN_VECTOR_BY_KEYS)
         return text(e, "exact among %llu keys", (unsigned long long)stats->keys);
+    if (stats->way == GN_VECTOR_BY_WALK && stats->told)
+        return text(e, "walk among rows that match, by a bitmap of %llu rows", (unsigned long long)stats->told);
     if (stats->way == GN_VECTOR_BY_WALK)
         return "walk among rows that match";
     return stats->way == GN_VECTOR_BY_ROWS ? "exact by all rows" : "nearest first";
@@ -203,7 +205,7 @@ static void explain_vector(explainer *e, node *n, const gn_path *path)
              (unsigned long long)stats.searches, stats.segments, (unsigned long long)stats.tail_rows, stats.ef),
         false);
     add(n, "Rows Fetched", text(e, "%llu", (unsigned long long)stats.fetched), true);
-    if (stats.asked)
+    if (stats.asked || stats.told)
         add(n, "Filtered Search",
             text(e, "%s, %llu of %llu rows matched", way_of(e, &stats), (unsigned long long)stats.passed,
                  (unsigned long long)stats.asked),

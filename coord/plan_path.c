@@ -591,6 +591,7 @@ static gn_code consider_vector(planner *p, candidate *best, const candidate *few
             return oom(p);
         within->reverse = false;
         c.path.within = within;
+        c.path.within_whole = few->n_used == p->n_conjuncts;
     }
     c.path.rows_estimate = fmin(p->table_rows, p->limit / fmax(1e-6, filter_selectivity(p, &c)));
     c.path.cost = c.path.rows_estimate * VECTOR_ROW;

@@ -60,6 +60,7 @@ typedef struct gn_path {
     gn_expr *query;               /* vector: what to search for */
     gn_expr *radius;              /* vector: nothing farther away is wanted; NULL: no bound */
     const struct gn_path *within; /* vector: a path to all rows that match, which may be few; NULL: none */
+    bool within_whole;            /* and all rows of that path match */
     gn_expr *order;               /* vector: the whole distance expression */
     uint32_t vector_ordinal;      /* the table's column that it is about */
 

@@ -13,6 +13,7 @@ struct gn_vmemo {
     gn_account *account;
     gn_memo_part *parts;
     uint32_t users;
+    _Atomic uint64_t spent, listed;
     size_t name_len;
     uint8_t name[];
 };
@@ -107,6 +108,18 @@ void gn_memo_set(gn_memo_part *part, uint32_t row, bool match)
     atomic_fetch_add_explicit(&part->n_match, match, memory_order_relaxed);
 }
 
+void gn_memo_set_word(gn_memo_part *part, size_t word, uint64_t known, uint64_t match)
+{
+    gn_memo_word *w = &part->words[word];
+    known &= ~atomic_load_explicit(&w->known, memory_order_relaxed);
+    if (!known)
+        return;
+    atomic_fetch_or_explicit(&w->match, match & known, memory_order_relaxed);
+    known &= ~atomic_fetch_or_explicit(&w->known, known, memory_order_release);
+    atomic_fetch_add_explicit(&part->n_known, (uint32_t)__builtin_popcountll(known), memory_order_relaxed);
+    atomic_fetch_add_explicit(&part->n_match, (uint32_t)__builtin_popcountll(match & known), memory_order_relaxed);
+}
+
 void gn_vmemo_begin(gn_vmemo *memo)
 {
     pthread_mutex_lock(&memo->lock);
@@ -174,6 +187,23 @@ void gn_vmemo_note(gn_vmemo *memo, const gn_vview *view, gn_bytes key, uint64_t 
         break;
     }
     gn_vmemo_end(memo, view);
+}
+
+void gn_vmemo_spend(gn_vmemo *memo, uint64_t n)
+{
+    atomic_fetch_add_explicit(&memo->spent, n, memory_order_relaxed);
+}
+
+uint64_t gn_vmemo_claim(gn_vmemo *memo, uint64_t first)
+{
+    uint64_t spent = atomic_load_explicit(&memo->spent, memory_order_relaxed);
+    uint64_t least = first + 2 * atomic_load_explicit(&memo->listed, memory_order_relaxed);
+    return spent >= least && atomic_compare_exchange_strong(&memo->spent, &spent, 0) ? spent : 0;
+}
+
+void gn_vmemo_note_list(gn_vmemo *memo, uint64_t n)
+{
+    atomic_store_explicit(&memo->listed, n, memory_order_relaxed);
 }
 
 gn_vmemo_counts gn_vmemo_count(gn_vmemo *memo, const gn_vview *view)

@@ -17,6 +17,7 @@ typedef struct gn_memo_part {
     uint64_t segment; /* its number */
     uint32_t n_nodes;
     _Atomic uint32_t n_known, n_match;
+    _Atomic uint32_t n_inferred; /* how many answers the memo that it was last told from had */
     size_t bytes;
     struct gn_memo_part *next;
     gn_memo_word words[];
@@ -44,6 +45,8 @@ static inline bool gn_memo_look(const gn_memo_part *part, uint32_t row, bool *ma
 }
 
 void gn_memo_set(gn_memo_part *part, uint32_t row, bool match);
+/* The same for those of 64 rows that are in `known`. */
+void gn_memo_set_word(gn_memo_part *part, size_t word, uint64_t known, uint64_t match);
 
 /* The first row from `row` on that is not known to be rejected; n: there is none. */
 static inline uint32_t gn_memo_next(const gn_memo_part *part, uint32_t row, uint32_t n)

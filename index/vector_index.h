@@ -129,6 +129,22 @@ typedef struct gn_vmemo_counts {
 } gn_vmemo_counts;
 gn_vmemo_counts gn_vmemo_count(gn_vmemo *memo, const gn_vview *view);
 
+/* Of all versions that are seen at one moment of a branch, those whose keys somebody names: what a secondary index says
+ * of a range, as bits. To be destroyed before the view is released. */
+typedef struct gn_vpick gn_vpick;
+gn_vpick *gn_vpick_create(const gn_vview *view, gn_branch_at at); /* NULL: there is no memory for it */
+void gn_vpick_add(gn_vpick *pick, gn_bytes key);
+void gn_vpick_destroy(gn_vpick *pick); /* NULL is fine */
+/* Those that were named match, all others that are seen do not. */
+void gn_vmemo_tell(gn_vmemo *memo, const gn_vpick *pick);
+/* What does not match there does not match here; whole: and what does, does. */
+void gn_vmemo_infer(gn_vmemo *memo, gn_vmemo *from, const gn_vview *view, bool whole);
+/* When a list pays: once more has been spent on answers one by one, in keys of a list, than twice what the list took
+ * when it was last made or given up. Gives how long it may become and begins anew; 0: not yet. */
+void gn_vmemo_spend(gn_vmemo *memo, uint64_t keys);
+uint64_t gn_vmemo_claim(gn_vmemo *memo, uint64_t first);
+void gn_vmemo_note_list(gn_vmemo *memo, uint64_t keys);
+
 typedef enum gn_verdict { GN_VERDICT_NO, GN_VERDICT_YES, GN_VERDICT_NONE /* not now, or it failed */ } gn_verdict;
 
 typedef struct gn_neighbor {

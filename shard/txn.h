@@ -193,6 +193,7 @@ typedef struct gn_vector_scan_spec {
     const gn_index_desc *within;
     const gn_key_range *ranges;
     uint32_t n_ranges;
+    bool whole;      /* and it is true for all rows in them */
     bool has_radius; /* rows farther away than `radius` may be left out */
     double radius;
 } gn_vector_scan_spec;
@@ -213,6 +214,7 @@ typedef struct gn_vector_scan_stats {
     uint64_t fetched;       /* rows that were read */
     uint64_t asked, passed; /* rows that the filter was computed for; for which it was true */
     uint64_t keys;          /* of the list of BY_KEYS */
+    uint64_t told;          /* rows that a bitmap of the ranges knew to match before any was read */
     bool all_measured;      /* no row for which the filter is true is without a distance */
 } gn_vector_scan_stats;
 gn_code gn_vector_scan_open(gn_txn *txn, const gn_vector_scan_spec *spec, gn_vector_scan **out, gn_error *err);

@@ -51,7 +51,7 @@ void gn_vector_open_memo(gn_vector_scan *s)
         s->memo = gn_vindex_memo(gn_feed_vindex(s->feed), gn_buf_bytes(&name));
     gn_buf_close(&name);
     if (s->memo)
-        s->was_asked = gn_vmemo_count(s->memo, s->view).known > 0;
+        gn_vector_open_told(s);
 }
 
 /* ---- answers ---- */
@@ -91,6 +91,8 @@ gn_verdict gn_vector_judge(void *ctx, gn_bytes key, uint64_t begin_scn)
     s->judge_code = judge_row(s, key, begin_scn, &match, s->judge_err);
     if (s->judge_code != GN_OK)
         return GN_VERDICT_NONE;
+    if (s->told)
+        gn_vmemo_spend(s->told, GN_VECTOR_LIST_COST);
     s->stats.fetched++;
     s->stats.asked++;
     s->stats.passed += match;
@@ -99,6 +101,8 @@ gn_verdict gn_vector_judge(void *ctx, gn_bytes key, uint64_t begin_scn)
 
 void gn_vector_note(gn_vector_scan *s, gn_bytes key, gn_scn begin_scn, bool match)
 {
+    if (s->told)
+        gn_vmemo_spend(s->told, s->stats.way == GN_VECTOR_BY_INDEX ? GN_VECTOR_LIST_COST : 1);
     if (s->memo && begin_scn)
         gn_vmemo_note(s->memo, s->view, key, s->txn->chain.links[0].branch, begin_scn, match);
 }

@@ -56,7 +56,8 @@ struct gn_vector_scan {
     gn_scn *pass_scns;
 
     gn_vmemo *memo;      /* what the filter said of rows; NULL: it cannot be kept */
-    bool was_asked;      /* something was in it when the scan began */
+    gn_vmemo *told;      /* what the ranges say of rows, once that was worth listing; NULL: there are none */
+    bool was_asked;      /* something was known when the first search began */
     bool walk_tried;     /* a walk took too many rows: what a pass sees is kept for the next */
     uint64_t judge_left; /* rows that may be read for the search under way; */
     bool judge_short;    /* they were not enough */
@@ -94,6 +95,18 @@ gn_verdict gn_vector_judge(void *scan, gn_bytes key, uint64_t begin_scn);
 /* The filter was computed for a committed row, read for other reasons. */
 void gn_vector_note(gn_vector_scan *s, gn_bytes key, gn_scn begin_scn, bool match);
 
+/* ---- vector_keys.c ---- */
+/* The keys in the ranges, into s->keys; *all: they are no more than `most`. */
+gn_code gn_vector_list_keys(gn_vector_scan *s, uint64_t most, bool *all, gn_error *err);
+/* Finds what is known of the ranges. */
+void gn_vector_open_told(gn_vector_scan *s);
+/* Before the first search: lists the ranges if that is worth it by now, and takes over what they say. *matching: how
+ * many versions are known to match. */
+gn_code gn_vector_recall(gn_vector_scan *s, uint64_t *matching, gn_error *err);
+bool gn_vector_is_own(const gn_vector_scan *s, gn_bytes key);
+bool gn_vector_is_ours(const gn_vector_scan *s, bool looks, gn_bytes key);
+
+enum { GN_VECTOR_LIST_COST = 8 /* keys of a list that cost what a row does that is read alone */ };
 enum { GN_VECTOR_DEFAULT_K = 100, GN_VECTOR_FILTER_MOST = 65536 };
 
 #endif

@@ -7,8 +7,8 @@
  * matches may be near the query or far from it.
  *
  * By keys: where the filter holds the rows to ranges of a btree index (or of the primary key), their keys are read from
- * there, and exactly these vectors are measured in the index. Taken when reading the keys is expected to cost less than
- * reading the rows one by one.
+ * there (vector_keys.c), and exactly these vectors are measured in the index. Taken when reading the keys is expected
+ * to cost less than reading the rows one by one.
  *
  * By a walk: the index asks the filter of each row that it comes by, and goes among those that match (vector_judge.c).
  * Taken where the filter was asked before, so that most answers are known, and where hardly a row near the query
@@ -33,10 +33,10 @@ typedef gn_vector_candidate candidate;
 
 enum {
     PASS_ROWS_MIN = 256,
-    KEYS_MOST = 50000,  /* of a list: some megabytes */
-    KEYS_FIRST = 1024,  /* that may be read in vain */
-    PASS_COST = 10,     /* rows of a pass for one that is looked up */
-    LIST_COST = 8,      /* keys of a list, likewise */
+    KEYS_MOST = 50000, /* of a list: some megabytes */
+    KEYS_FIRST = 1024, /* that may be read in vain */
+    PASS_COST = 10,    /* rows of a pass for one that is looked up */
+    LIST_COST = GN_VECTOR_LIST_COST,
     KEYS_GLANCE = 64,   /* of a list that is looked at first of all, */
     GLANCE_RANGES = 16, /* if it is of so few ranges */
     JUDGED_MIN = 256,   /* rows that a walk may read in vain */
@@ -121,7 +121,7 @@ gn_code gn_vector_measure_own(gn_vector_scan *s, gn_error *err)
     return GN_OK;
 }
 
-static bool is_own(const gn_vector_scan *s, gn_bytes key)
+bool gn_vector_is_own(const gn_vector_scan *s, gn_bytes key)
 {
     gn_own_row row;
     return s->own && gn_own_find(s->own, s->mark, key, &row);
@@ -156,7 +156,7 @@ gn_code gn_vector_select(gn_vector_scan *s, const gn_batch *batch, uint16_t *row
 /* ---- by the index, and by keys ---- */
 
 /* An index keeps vectors of rows that have gone to another group until its segments are merged. */
-static bool is_ours(const gn_vector_scan *s, bool looks, gn_bytes key)
+bool gn_vector_is_ours(const gn_vector_scan *s, bool looks, gn_bytes key)
 {
     bool ours;
     return gn_slot_view_pass(&s->txn->slots, looks, s->spec->table, key, &ours, NULL) == GN_OK && ours;
@@ -166,13 +166,14 @@ static bool index_filter(void *ctx, gn_bytes key, uint64_t begin_scn)
 {
     const gn_vector_scan *s = ctx;
     (void)begin_scn;
-    return !is_own(s, key) && is_ours(s, s->txn->slots.vectors, key);
+    return !gn_vector_is_own(s, key) && gn_vector_is_ours(s, s->txn->slots.vectors, key);
 }
 
 void gn_vector_drop_index(gn_vector_scan *s)
 {
     gn_vmemo_release(s->memo);
-    s->memo = NULL;
+    gn_vmemo_release(s->told);
+    s->memo = s->told = NULL;
     gn_vview_release(s->view);
     gn_feed_release(s->feed);
     s->view = NULL;
@@ -272,68 +273,6 @@ static gn_code search_index(gn_vector_scan *s, gn_error *err)
     keep_unseen(s, found, n);
     cut_at_radius(s);
     return GN_OK;
-}
-
-/* ---- the list of keys ---- */
-
-/* The keys in one range, until there are more than `most` in all. */
-static gn_code list_range(gn_vector_scan *s, const gn_key_range *range, uint64_t most, size_t *cap, gn_error *err)
-{
-    const gn_vector_scan_spec *spec = s->spec;
-    gn_txn *txn = s->txn;
-    gn_space space =
-        spec->within ? gn_index_space(spec->table, spec->within, txn->branch) : gn_row_space(spec->table, txn->branch);
-    gn_key_span span;
-    gn_mvcc_cursor cursor;
-    if (!gn_key_span_of(range, s->key_arena, &span))
-        return gn_error_oom(err, txn->account);
-    gn_mvcc_open(&cursor, txn->store, &space, &txn->chain, &span, false);
-    gn_code code = GN_OK;
-    while (code == GN_OK && s->n_keys <= most) {
-        gn_bytes key, pk;
-        gn_version version;
-        code = gn_mvcc_next(&cursor, &key, &version, err);
-        pk = key;
-        if (code == GN_OK && spec->within)
-            code = gn_index_entry_primary(spec->table, spec->within, key, version.row, &pk, err);
-        if (code == GN_OK && (s->n_keys & 1023) == 1023 && gn_txn_canceled(txn))
-            code = gn_error_set(err, GN_CANCELED, "%s", gn_code_text(GN_CANCELED));
-        if (code != GN_OK || is_own(s, pk) || !is_ours(s, txn->slots.rows || txn->slots.vectors, pk))
-            continue;
-        if (s->n_keys == *cap) {
-            *cap *= 2;
-            s->keys = gn_xrealloc(s->keys, *cap * sizeof *s->keys);
-        }
-        void *copy = gn_arena_memdup(s->key_arena, pk.data, pk.len);
-        if (!copy)
-            code = gn_error_oom(err, txn->account);
-        else
-            s->keys[s->n_keys++] = gn_bytes_of(copy, pk.len);
-    }
-    gn_mvcc_close(&cursor);
-    return code == GN_NO_DATA ? GN_OK : code;
-}
-
-/* *all: they were no more than `most`. */
-static gn_code list_keys(gn_vector_scan *s, uint64_t most, bool *all, gn_error *err)
-{
-    gn_code code = GN_OK;
-    size_t cap = 256;
-    s->keys = gn_xcalloc(cap, sizeof *s->keys); /* also a list of none is a list */
-    s->key_arena = gn_arena_create(s->txn->account);
-    for (uint32_t i = 0; i < s->spec->n_ranges && code == GN_OK && s->n_keys <= most; i++)
-        code = list_range(s, &s->spec->ranges[i], most, &cap, err);
-    *all = code == GN_OK && s->n_keys <= most;
-    s->stats.keys = *all ? s->n_keys : 0;
-    if (!*all) {
-        gn_arena_destroy(s->key_arena);
-        free(s->keys);
-        s->key_arena = NULL;
-        s->keys = NULL;
-        s->n_keys = 0;
-        s->keys_tried = most;
-    }
-    return code;
 }
 
 /* ---- by a pass over all rows ---- */
@@ -442,7 +381,7 @@ static gn_code pass_rows(gn_vector_scan *s, size_t most, gn_error *err)
         code = gn_mvcc_next(&cursor, &key, &version, err);
         if (code == GN_OK && (n & 1023) == 0 && gn_txn_canceled(txn))
             code = gn_error_set(err, GN_CANCELED, "%s", gn_code_text(GN_CANCELED));
-        bool counts = code == GN_OK && !is_own(s, key) && is_ours(s, s->txn->slots.rows, key);
+        bool counts = code == GN_OK && !gn_vector_is_own(s, key) && gn_vector_is_ours(s, s->txn->slots.rows, key);
         double d = counts ? measure(s, version.row, &code, err) : NAN;
         unmeasured |= counts && isnan(d);
         if (code == GN_OK && !isnan(d) && d <= s->beyond && !was_given(s, d, key))
@@ -493,19 +432,21 @@ static bool keys_are_better(const gn_vector_scan *s, double rows, uint64_t *most
 static gn_code choose_way(gn_vector_scan *s, gn_error *err)
 {
     gn_code code = GN_OK;
-    uint64_t most = KEYS_GLANCE;
+    uint64_t most = KEYS_GLANCE, matching = 0;
     bool all = false;
     if (s->stats.way != GN_VECTOR_BY_INDEX || !s->spec->filter)
         return GN_OK;
     if (s->stats.searches == 0) { /* what a few keys end costs less to look at than to ask the nearest about */
-        if (s->spec->n_ranges > 0 && s->spec->n_ranges <= GLANCE_RANGES && !s->spec->exact)
-            code = list_keys(s, most, &all, err);
+        code = gn_vector_recall(s, &matching, err);
+        if (code == GN_OK && matching <= most && s->spec->n_ranges > 0 && s->spec->n_ranges <= GLANCE_RANGES &&
+            !s->spec->exact)
+            code = gn_vector_list_keys(s, most, &all, err);
         s->stats.way = all ? GN_VECTOR_BY_KEYS : s->was_asked ? GN_VECTOR_BY_WALK : GN_VECTOR_BY_INDEX;
         return code;
     }
     double rows = rows_of_index(s), likely = fmax((double)s->stats.asked, gn_vector_rows_to_ask(s));
     if (keys_are_better(s, rows, &most))
-        code = list_keys(s, most, &all, err);
+        code = gn_vector_list_keys(s, most, &all, err);
     if (code == GN_OK && all)
         s->stats.way = GN_VECTOR_BY_KEYS;
     else if (code == GN_OK && likely > rows / PASS_COST && rows > 4 * PASS_ROWS_MIN)

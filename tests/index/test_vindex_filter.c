@@ -320,6 +320,24 @@ static void *ask_all(void *arg)
     return NULL;
 }
 
+/* All that is seen now, at once: what a secondary index would list. */
+static void tell(fixture *f, const window *w, gn_vmemo *memo)
+{
+    gn_vview *view = gn_vview_acquire(f->index);
+    gn_vmemo *listed = gn_vindex_memo(f->index, gn_bytes_str("listed"));
+    gn_vpick *pick = gn_vpick_create(view, NOW);
+    for (uint32_t id = 0; id < N; id++) {
+        char key[16];
+        if (is_in(w, id))
+            gn_vpick_add(pick, key_of(id, key));
+    }
+    gn_vmemo_tell(listed, pick);
+    gn_vmemo_infer(memo, listed, view, true);
+    gn_vpick_destroy(pick);
+    gn_vmemo_release(listed);
+    gn_vview_release(view);
+}
+
 static void a_memo_is_shared(void **state)
 {
     enum { ASKERS = 4 };
@@ -332,10 +350,17 @@ static void a_memo_is_shared(void **state)
         askers[i] = (asker){.f = f, .vectors = v, .memo = memo};
         assert_int_equal(pthread_create(&askers[i].thread, NULL, ask_all, &askers[i]), 0);
     }
+    window w = {.vectors = v, .from = 0, .to = 1e9f};
+    size_t match = 0;
+    tell(f, &w, memo);
+    for (uint32_t id = 0; id < N; id++)
+        match += is_in(&w, id);
     for (size_t i = 0; i < ASKERS; i++) {
         pthread_join(askers[i].thread, NULL);
         assert_int_equal(askers[i].short_ones, 0);
     }
+    assert_int_equal(counts_of(f, memo).known, N);
+    assert_int_equal(counts_of(f, memo).match, match);
     gn_vmemo_release(memo);
     free(v);
 }

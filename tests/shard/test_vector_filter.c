@@ -50,6 +50,7 @@ typedef struct condition {
     gn_expr n, bound, less, *args[2];
     gn_buf key;
     gn_key_range range;
+    bool whole; /* the range says all */
     gn_format format;
 } condition;
 
@@ -95,7 +96,8 @@ static void search(gn_txn *txn, const gn_table_desc *t, const float *q, conditio
                                 .format = &c->format,
                                 .within = ranges ? &t->indexes[1] : NULL,
                                 .ranges = &c->range,
-                                .n_ranges = ranges};
+                                .n_ranges = ranges,
+                                .whole = c->whole};
     gn_error err = {0};
     gn_batch batch = {.n_columns = 3, .arena = gn_arena_create(NULL)};
     gn_vector_scan *s;
@@ -284,14 +286,11 @@ static void a_filter_that_comes_again_is_remembered(void **state)
     free_table(t);
 }
 
-/* No row near the query matches: those that do are walked among, and ever fewer of them have to be read. */
-static void rows_that_match_may_be_far(void **state)
+/* Rows are far from the query, in the half where n is small. */
+static gn_table_desc *table_by_place(fixture *fx)
 {
-    fixture *fx = *state;
     gn_error err = {0};
     gn_table_desc *t = filled_table(fx);
-    static found f;
-    condition c;
     gn_txn *txn = begin(fx);
     for (int i = 0; i < ROWS; i++) {
         kinds[i] = (int64_t)((vectors[i][0] + 1) * KINDS / 2);
@@ -300,8 +299,18 @@ static void rows_that_match_may_be_far(void **state)
     }
     assert_int_equal(commit(txn), GN_OK);
     ASSERT_OK(gn_shard_vindex_build(fx->shard, I_V, NULL, NULL, NULL, &err), &err);
+    return t;
+}
+
+/* No row near the query matches: those that do are walked among, and ever fewer of them have to be read. */
+static void rows_that_match_may_be_far(void **state)
+{
+    fixture *fx = *state;
+    gn_table_desc *t = table_by_place(fx);
+    static found f;
+    condition c;
     condition_init(&c, KINDS / 2);
-    txn = begin(fx);
+    gn_txn *txn = begin(fx);
     uint64_t early = 0, late = 0;
     double recall = 0;
     for (int i = 0; i < 20; i++) {
@@ -328,6 +337,118 @@ static void rows_that_match_may_be_far(void **state)
     assert_true(recall >= 0.85);
     assert_true(early > 3 * late);
     gn_txn_abort(txn);
+    gn_buf_close(&c.key);
+    free_table(t);
+}
+
+/* Searches until the range has become a bitmap. */
+static void search_until_told(gn_txn *txn, const gn_table_desc *t, condition *c, int64_t bound, found *f)
+{
+    f->stats.told = 0;
+    for (int i = 0; i < 50 && f->stats.told == 0; i++) {
+        float q[DIMENSIONS];
+        random_vector(q);
+        q[0] = 3;
+        search(txn, t, q, c, true, false, 10, f);
+        check(f, q, bound, 10, false);
+    }
+    assert_true(f->stats.told > 0);
+}
+
+static void set_kind(gn_txn *txn, const gn_table_desc *t, int64_t id, int64_t kind)
+{
+    gn_error err = {0};
+    row r = {.id = id, .name = "x", .n = kind, .v = vectors[id]};
+    ASSERT_OK(update(txn, t, id, &r, &err), &err);
+    kinds[id] = kind;
+}
+
+static void ranges_become_a_bitmap(void **state)
+{
+    fixture *fx = *state;
+    gn_table_desc *t = table_by_place(fx);
+    static found f;
+    condition c;
+    float q[DIMENSIONS] = {3};
+    size_t n = 0;
+    for (int i = 0; i < ROWS; i++)
+        n += kinds[i] < KINDS / 2;
+    condition_init(&c, KINDS / 2);
+    c.whole = true;
+    gn_txn *txn = begin(fx);
+    search_until_told(txn, t, &c, KINDS / 2, &f);
+    assert_int_equal(f.stats.told, n);
+    search(txn, t, q, &c, true, false, 10, &f); /* nothing is read but the rows that are given */
+    check(&f, q, KINDS / 2, 10, false);
+    assert_int_equal(f.stats.way, GN_VECTOR_BY_WALK);
+    assert_int_equal(f.stats.fetched, 10);
+    gn_txn_abort(txn);
+    gn_buf_close(&c.key);
+
+    condition quarter, half; /* a filter of which the range is but a part: what is outside need not be read */
+    condition_init(&quarter, KINDS / 4);
+    condition_init(&half, KINDS / 2);
+    quarter.range = half.range;
+    txn = begin(fx);
+    for (int i = 0; i < 20; i++) {
+        random_vector(q);
+        search(txn, t, q, &quarter, true, false, 10, &f);
+        check(&f, q, KINDS / 4, 10, false);
+        assert_int_equal(f.stats.told, n);
+    }
+    gn_txn_abort(txn);
+    gn_buf_close(&quarter.key);
+    gn_buf_close(&half.key);
+    free_table(t);
+}
+
+/* A bitmap made by a reader of the past is right for it, and for readers of what came since; also once the rows that
+ * changed lie in segments, too. */
+static void a_bitmap_is_right_at_every_moment(void **state)
+{
+    enum { CHANGED = 600 };
+    fixture *fx = *state;
+    gn_error err = {0};
+    gn_table_desc *t = table_by_place(fx);
+    static found f;
+    static int64_t before[ROWS], after[ROWS];
+    condition c;
+    float q[DIMENSIONS] = {3};
+    condition_init(&c, KINDS / 2);
+    c.whole = true;
+    memcpy(before, kinds, sizeof kinds);
+    gn_txn *past = begin(fx), *txn = begin(fx);
+    for (int64_t id = 0; id < CHANGED; id++) {
+        if (id % 3 == 2) {
+            ASSERT_OK(erase(txn, t, id, &err), &err);
+            kinds[id] = -1;
+        } else {
+            set_kind(txn, t, id, id % 3 ? 0 : KINDS - 1);
+        }
+    }
+    assert_int_equal(commit(txn), GN_OK);
+    memcpy(after, kinds, sizeof kinds);
+    for (int built = 0; built < 2; built++) {
+        memcpy(kinds, before, sizeof kinds);
+        if (!built)
+            search_until_told(past, t, &c, KINDS / 2, &f);
+        for (int i = 0; i < 20; i++) {
+            random_vector(q);
+            memcpy(kinds, before, sizeof kinds);
+            search(past, t, q, &c, true, false, 40, &f);
+            check(&f, q, KINDS / 2, 40, false);
+            memcpy(kinds, after, sizeof kinds);
+            txn = begin(fx);
+            search(txn, t, q, &c, true, false, 40, &f);
+            check(&f, q, KINDS / 2, 40, false);
+            gn_txn_abort(txn);
+        }
+        ASSERT_OK(gn_shard_vindex_build(fx->shard, I_V, NULL, NULL, NULL, &err), &err);
+    }
+    txn = begin(fx);
+    search_until_told(txn, t, &c, KINDS / 2, &f);
+    gn_txn_abort(txn);
+    gn_txn_abort(past);
     gn_buf_close(&c.key);
     free_table(t);
 }
@@ -360,6 +481,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(own_writes_are_judged, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_filter_that_comes_again_is_remembered, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(rows_that_match_may_be_far, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(ranges_become_a_bitmap, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_bitmap_is_right_at_every_moment, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_search_ends_when_it_is_canceled, fixture_setup, fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
