@@ -131,7 +131,8 @@ bool gn_wire_run_read(gn_reader *in, gn_wire_run *out);
 bool gn_wire_range_read(gn_reader *in, gn_key_range *out);
 
 /* What follows a vector scan in GN_PART_VECTOR_RUN:
- *   has a radius (1)  radius (8)  index of the ranges (8)  the filter is true in all of them (1)  count (4)  range*  length (4)  fragment */
+ *   has a radius (1)  radius (8)  index of the ranges (8)  the filter is true in all of them (1)
+ *   count (4)  range*  length (4)  fragment */
 void gn_wire_vector_run_write(gn_buf *out, const gn_vector_scan_spec *spec, gn_bytes fragment);
 typedef struct gn_wire_vector_run {
     bool has_radius;
