@@ -62,8 +62,8 @@ asan: ## nearly all tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory sanitized KIND=address DIR=build/asan SKIP='^ops/(outcast|partial)'
 
 # What runs in one thread has no races to find, and takes twenty times as long. What an operator's tool says and does is
-# looked at in the other builds; races of several nodes are looked for in cluster/.
-ONE_THREAD := ^(sim/|index/(codes|vindex_codes|vindex_recall|vindex_search|segment|distance|neon)|shard/(groups|savepoint)|cluster/parts|coord/sql|raft/without|query/|jepsen/|ops/(gnomonctl|outcast|partial|recover))
+# looked at in the other builds; races of several nodes are looked for in cluster/, those of filters in index/ and shard/.
+ONE_THREAD := ^(sim/|index/(codes|vindex$$$$|vindex_codes|vindex_recall|vindex_search|segment|distance|neon)|shard/(groups|savepoint)|cluster/(parts|vector_filters)|coord/sql|raft/without|query/|jepsen/|ops/(gnomonctl|outcast|partial|recover))
 tsan: ## tests of code with threads under ThreadSanitizer
 	@$(MAKE) --no-print-directory sanitized KIND=thread DIR=build/tsan SKIP='$(ONE_THREAD)'
 
