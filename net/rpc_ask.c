@@ -175,14 +175,19 @@ static void note_asked(rpc_peer *peer, uint64_t now)
     peer->unreplied_ns = peer->unreplied_ns ? peer->unreplied_ns : now;
 }
 
-static void say_hello(gn_rpc *rpc, rpc_work *work, rpc_peer *peer, uint64_t now)
+static void greet(gn_rpc *rpc, rpc_work *work, rpc_peer *peer, uint64_t now)
 {
-    note_asked(peer, now);
     if (peer->hello_ns && now - peer->hello_ns < RPC_PING_EVERY)
         return;
     peer->hello_ns = now;
     peer->measuring = true;
     gn_rpc_say_hello(rpc, work, peer, true);
+}
+
+static void say_hello(gn_rpc *rpc, rpc_work *work, rpc_peer *peer, uint64_t now)
+{
+    note_asked(peer, now);
+    greet(rpc, work, peer, now);
 }
 
 /* A large request is added to its frame outside the lock; the call stays that long. */
@@ -279,6 +284,11 @@ static void begin(gn_rpc_call *call, uint64_t now)
     call->pending = call->confirmed = false;
 }
 
+static bool is_gone(const rpc_peer *peer, uint64_t now)
+{
+    return peer->gone_ns && now < peer->gone_ns + RPC_BELIEVED;
+}
+
 /* GN_OK: it may go. */
 static gn_code judge(gn_rpc *rpc, gn_rpc_call *call)
 {
@@ -292,7 +302,7 @@ static gn_code judge(gn_rpc *rpc, gn_rpc_call *call)
                             (unsigned long long)call->to);
     if (call->to == 0 || !(call->peer = gn_rpc_peer(rpc, call->to)))
         return gn_error_set(&call->error, GN_UNAVAILABLE, "too many nodes are being talked to");
-    if (call->peer->gone_ns && call->started_ns < call->peer->gone_ns + RPC_BELIEVED)
+    if (is_gone(call->peer, call->started_ns))
         return gn_error_set(&call->error, GN_UNAVAILABLE, "node %llu does not run: nobody listens at its address",
                             (unsigned long long)call->to);
     return GN_OK;
@@ -336,6 +346,8 @@ void gn_rpc_start(gn_rpc *rpc, gn_rpc_call *call)
         enlist(rpc, &work, call);
     else
         append_ended(&work, call);
+    if (call->peer && is_gone(call->peer, call->started_ns))
+        greet(rpc, &work, call->peer, call->started_ns); /* it may be back and have had nothing to say */
     gn_rpc_unlock(rpc, &work);
 }
 

@@ -277,6 +277,27 @@ static void calls_to_a_process_that_is_gone_end_at_once(void **state)
     fleet_destroy(f);
 }
 
+/* It started again at once and says nothing of itself. */
+static void a_process_that_is_back_is_asked_again_at_once(void **state)
+{
+    (void)state;
+    fleet *f = fleet_create(6, 2, 0);
+    meet(f);
+    gn_sim_run_for(f->sim, SECOND);
+    fleet_crash(f, 2);
+    gn_sim_tell_gone(f->sim, 2, GN_RPC_CHANNEL);
+    gn_sim_run_for(f->sim, 2 * MS);
+    fleet_restart(f, 2);
+    asked *refused = fleet_ask(f, 1, 2, ECHO, 8, 0);
+    assert_true(refused->done);
+    assert_int_equal(refused->code, GN_UNAVAILABLE);
+    gn_sim_run_for(f->sim, 20 * MS);
+    asked *back = fleet_ask(f, 1, 2, ECHO, 8, 0);
+    finish(f);
+    assert_int_equal(back->code, GN_OK);
+    fleet_destroy(f);
+}
+
 static void a_peer_that_others_do_not_hear_is_given_less_time(void **state)
 {
     (void)state;
@@ -713,6 +734,7 @@ int main(void)
         cmocka_unit_test(destroying_ends_what_waits),
         cmocka_unit_test(an_answer_that_is_too_large_is_an_error),
         cmocka_unit_test(calls_to_a_process_that_is_gone_end_at_once),
+        cmocka_unit_test(a_process_that_is_back_is_asked_again_at_once),
         cmocka_unit_test(a_peer_that_others_do_not_hear_is_given_less_time),
         cmocka_unit_test(a_live_peer_is_heard_through_any_loss),
         cmocka_unit_test(whatever_happens_requests_run_at_most_once_and_calls_end_once),

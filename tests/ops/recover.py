@@ -97,6 +97,7 @@ def test_two_of_three_are_lost(c):
     c.kill(2, 3)
     c.node(3).start()
     until(lambda: c.run("recover").returncode == OK, "a majority is there")
+    until(lambda: c.ask("recover", code=None)["silent"] == "2", "node 3 answers")
     c.ctl("recover", "--lost", "2", "--yes-i-lose-data", code=FAILED)  # a majority is left
     c.kill(3)
     until(lambda: all(g["fate"] == "forced" for g in c.ask("recover", code=None)["groups"]), "no leader thinks it leads")
