@@ -19,6 +19,7 @@ import psycopg
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import gnomond  # noqa: E402
+from expect import until  # noqa: E402
 
 DIMENSIONS, ROWS, CENTRES = 12, 3000, 15
 COLUMNS = f"id integer PRIMARY KEY, g integer, n integer, s text, e vector({DIMENSIONS}), c vector({DIMENSIONS}) NOT NULL"
@@ -164,6 +165,13 @@ def fill(connection, data):
         connection.execute(f"CREATE INDEX ON {table} (length(s)) WHERE n < 600")
 
 
+def await_indexes(connections):
+    """CREATE INDEX waits for the replicas of one node. Each of the others fills its own, and reads the rows until then."""
+    for connection in connections:
+        until(lambda c=connection: c.execute("SELECT count(*) FROM pg_vector_index_stats() WHERE state = 'filling'").fetchone() == (0,),
+              "the vector indexes of a node are filled")
+
+
 def told(connection, data):
     """EXPLAIN ANALYZE says which way was taken and what it cost."""
     def plan(text):
@@ -199,6 +207,7 @@ def main():
         connections = [psycopg.connect(node.uri(), autocommit=True) for node in cluster.nodes]
         data = Data(options.first)
         fill(connections[0], data)
+        await_indexes(connections)
         told(connections[1], data)
         for seed in range(options.first, options.first + options.seeds):
             data.rng.seed(seed)

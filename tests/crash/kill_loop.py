@@ -19,6 +19,7 @@ import psycopg
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import gnomond  # noqa: E402
+from expect import DEADLINE  # noqa: E402
 
 DIMENSIONS = 8
 KEYS_PER_WRITER = 1_000_000
@@ -94,7 +95,7 @@ class Acknowledgements:
             self.count += 1
             self.condition.notify()
 
-    def wait(self, target, timeout=60):
+    def wait(self, target, timeout=DEADLINE):
         with self.condition:
             if not self.condition.wait_for(lambda: self.count >= target, timeout):
                 raise SystemExit(f"only {self.count} of {target} transactions were acknowledged within {timeout} s")

@@ -5,7 +5,7 @@ import threading
 import time
 
 # Seconds until something must have come about; only a machine that hangs needs them.
-DEADLINE = int(os.environ.get("GNOMON_TEST_DEADLINE", "90"))
+DEADLINE = int(os.environ.get("GNOMON_TEST_DEADLINE", "180"))
 
 
 def expect(condition, text):
@@ -25,4 +25,17 @@ def until(condition, what):
         if found:
             return found
         expect(time.monotonic() < end, f"not within {DEADLINE} s: {what}")
+        threading.Event().wait(0.05)
+
+
+def eventually(check):
+    """Runs it again and again until it finds nothing wrong, and gives what it returned. For what a cluster reports of
+    itself: any one report may be of the moment in which a leader changes, or lack a node that was slow to answer."""
+    end = time.monotonic() + DEADLINE
+    while True:
+        try:
+            return check()
+        except AssertionError:
+            if time.monotonic() > end:
+                raise
         threading.Event().wait(0.05)

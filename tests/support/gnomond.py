@@ -3,11 +3,39 @@ the demos and the benchmarks."""
 
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
 import time
 import urllib.request
+
+
+_marks = []  # sockets that say which ports are taken
+
+
+def _ports():
+    """Of these the kernel gives none to who connects or listens at port 0."""
+    text = pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii")
+    low, high = map(int, text.split())
+    return max(range(10000, low), range(high + 1, 65536), key=len) or range(20000, 30000)
+
+
+def free_port():
+    """A port that is this process's until it ends, also while the node that listens there is down: another test beside this
+    one sees that the UDP port of that number is taken, and no connection begins at it."""
+    ports, rng = _ports(), random.SystemRandom()
+    while True:
+        port, mark = rng.choice(ports), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with socket.socket() as probe:
+            try:
+                mark.bind(("127.0.0.1", port))
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                mark.close()
+                continue
+        _marks.append(mark)
+        return port
 
 
 class StartError(Exception):
@@ -18,7 +46,7 @@ class Server:
     def __init__(self, program, directory, *options, env=None):
         self.program, self.directory, self.options = str(program), pathlib.Path(directory), list(options)
         self.env = env
-        self.process, self.port, self.http_port = None, None, None
+        self.process, self.port, self.http_port = None, free_port(), None
 
     @property
     def log(self):
@@ -29,7 +57,7 @@ class Server:
         ready_read, ready_write = os.pipe()
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [self.program, "--data-dir", str(self.directory / "data"), "--listen", f"127.0.0.1:{self.port or 0}",
+                [self.program, "--data-dir", str(self.directory / "data"), "--listen", f"127.0.0.1:{self.port}",
                  "--http-listen", "127.0.0.1:0", "--ready-fd", str(ready_write), *self.options],
                 stdout=log, stderr=log, pass_fds=[ready_write], start_new_session=True, env=self.env)
         os.close(ready_write)
@@ -76,12 +104,6 @@ class Server:
         return {name: float(value) for name, _, value in pairs}
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 class Cluster:
     """Nodes on one machine, each in a zone of its own, numbered from 1 as they say it themselves."""
 
@@ -101,6 +123,11 @@ class Cluster:
             server.options += ["--join", ",".join(node.address for node in self.nodes if node.process)]
         self.nodes.append(server)
         return server.start()
+
+    def votes(self, number):
+        """Whether the node was given a vote in the meta group, as the logs tell."""
+        words = f"membership change group=1 server={number} change=promote"
+        return any(words in node.log.read_text(errors="replace") for node in self.nodes)
 
     def running(self):
         return [node for node in self.nodes if node.process]

@@ -25,15 +25,7 @@ from psycopg.types.json import Jsonb
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import gnomond  # noqa: E402
-
-
-def expect(condition, text):
-    if not condition:
-        raise AssertionError(text)
-
-
-def equal(found, wanted, what):
-    expect(found == wanted, f"{what}: {found!r}, not {wanted!r}")
+from expect import DEADLINE, equal, expect, until  # noqa: E402
 
 
 def connect(server, **options):
@@ -44,7 +36,7 @@ class Raw:
     """A connection that sends what it is told."""
 
     def __init__(self, server):
-        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE)
         self.file = self.socket.makefile("rb")
 
     def start(self, user="raw"):
@@ -352,12 +344,13 @@ def test_too_many_connections_are_refused(server):
     finally:
         for connection in connections:
             connection.close()
+    until(lambda: server.metrics().get("gnomon_connections") == 0, "the server has seen them go")
 
 
 def test_http_tells_health_and_metrics(server):
     def get(path):
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{server.http_port}{path}", timeout=20) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{server.http_port}{path}", timeout=DEADLINE) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -367,7 +360,7 @@ def test_http_tells_health_and_metrics(server):
     status, metrics = get("/metrics")
     expect(status == 200 and "# TYPE gnomon_connections gauge" in metrics, "/metrics lacks gnomon_connections")
     equal(get("/nothing")[0], 404, "another path")
-    raw = socket.create_connection(("127.0.0.1", server.http_port), timeout=20)
+    raw = socket.create_connection(("127.0.0.1", server.http_port), timeout=DEADLINE)
     raw.sendall(b"NOT HTTP AT ALL\r\n\r\n")
     expect(raw.recv(100).startswith(b"HTTP/1.1 400"), "no HTTP is a bad request")
     raw.close()
@@ -375,7 +368,7 @@ def test_http_tells_health_and_metrics(server):
 
 def libpq_client(program, server):
     """A C program on libpq: both formats, prepared statements, pipelines, COPY, cancel, error fields."""
-    client = subprocess.run([program, server.uri()], capture_output=True, text=True, timeout=100)
+    client = subprocess.run([program, server.uri()], capture_output=True, text=True, timeout=2 * DEADLINE)
     print(client.stdout, end="")
     expect(client.returncode == 0, f"libpq_client ended with status {client.returncode}: {client.stderr}")
 
