@@ -31,7 +31,7 @@ function(gn_test name)
   target_link_libraries(${target} PRIVATE ${A_LIBS} PkgConfig::CMOCKA)
   add_test(NAME ${name} COMMAND ${target})
   if(NOT A_TIMEOUT)
-    set(A_TIMEOUT 600) # for a busy machine and the slowest sanitizer; a hang is still found
+    set(A_TIMEOUT 900) # for a busy machine and the slowest sanitizer; a hang is still found
   endif()
   set_tests_properties(${name} PROPERTIES TIMEOUT ${A_TIMEOUT})
 endfunction()

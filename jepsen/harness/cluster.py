@@ -17,7 +17,7 @@ from harness.netns import Unsupported
 from harness.proxy import Proxy
 
 SQL_PORT, HTTP_PORT, PEER_PORT, PEER_PROXY_PORT = 5433, 8433, 7433, 7434
-START_TIMEOUT = 60
+START_TIMEOUT = 180
 FAKETIME = "/usr/lib/*/faketime/libfaketimeMT.so.1"
 
 
@@ -109,7 +109,7 @@ class Node:
             self.process.wait()
             self.process = None
 
-    def stop(self, timeout=60):
+    def stop(self, timeout=180):
         """SIGTERM; returns the exit status. One that does not end in time counts as a death by itself."""
         if not self.running():
             return None
@@ -120,7 +120,7 @@ class Node:
         except subprocess.TimeoutExpired:
             self._signal(signal.SIGABRT)
             self.process.wait()
-            self.deaths.append("hung for a minute after SIGTERM")
+            self.deaths.append(f"hung for {timeout} s after SIGTERM")
             status = None
         self.process = None
         return status

@@ -203,7 +203,7 @@ class Test:
     def _compare_replicas(self):
         if len(self.cluster.nodes) == 1 or not self.cluster.gnomonctl:
             return
-        deadline = time.monotonic() + RECOVERY
+        deadline = time.monotonic() + 3 * RECOVERY  # replicas that were on their way go on after the healing
         while True:
             status, text = self.cluster.control("check", timeout=RECOVERY)
             self.recorder.add(INFO, "check", f"{status} {text}"[-2000:], NEMESIS)

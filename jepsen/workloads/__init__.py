@@ -19,7 +19,7 @@ class Workload:
 
     def setup(self, client, table_options=""):
         for sql in self.tables:
-            with client.operation(timeout=30):
+            with client.operation(timeout=120):
                 client.write(sql.format(options=table_options))
 
     def next(self, rng, worker):

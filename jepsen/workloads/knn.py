@@ -34,9 +34,9 @@ class Knn(Workload):
         super().setup(client, table_options)
         for first in range(0, self.preloaded, self.batch):
             rows = [f"({row}, 0, '{self._vector(row, 0)}')" for row in range(first, first + self.batch)]
-            with client.operation(timeout=30):
+            with client.operation(timeout=120):
                 client.write("INSERT INTO items VALUES " + ", ".join(rows))
-        with client.operation(timeout=60):
+        with client.operation(timeout=120):
             client.write("CREATE INDEX items_embedding ON items USING hnsw (embedding vector_l2_ops)")
 
     def _vector(self, row, version):

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define S 1000000000ull
+#define PATIENCE (120 * S) /* only what hangs needs it */
 
 /* ---- inboxes ---- */
 
@@ -66,7 +67,7 @@ bool inbox_wait(node *n, uint8_t channel, size_t frames)
     pthread_mutex_unlock(&in->lock);
     if (there)
         return true;
-    gn_code code = gn_event_wait(&in->event, gn_now_ns(n->world) + 30 * S);
+    gn_code code = gn_event_wait(&in->event, gn_now_ns(n->world) + PATIENCE);
     pthread_mutex_lock(&in->lock);
     in->waited_for = false;
     pthread_mutex_unlock(&in->lock);
@@ -175,7 +176,7 @@ bool eventually(node *n, bool (*holds)(node *n, void *ctx), void *ctx)
 {
     gn_event never;
     gn_event_init(&never, n->world);
-    for (uint64_t end = gn_now_ns(n->world) + 20 * S; gn_now_ns(n->world) < end;) {
+    for (uint64_t end = gn_now_ns(n->world) + PATIENCE; gn_now_ns(n->world) < end;) {
         if (holds(n, ctx))
             return true;
         gn_event_wait(&never, gn_now_ns(n->world) + S / 500);
@@ -203,7 +204,7 @@ uint64_t refusals(const char *by, const char *reason)
 gn_code contact(node *n, const char *address, gn_node_id *id, gn_error *err)
 {
     *err = (gn_error){0};
-    return gn_mesh_contact(n->mesh, address, gn_now_ns(n->world) + 20 * S, id, err);
+    return gn_mesh_contact(n->mesh, address, gn_now_ns(n->world) + PATIENCE, id, err);
 }
 
 /* ---- bare sockets ---- */
@@ -213,7 +214,7 @@ int raw_connect(const node *n)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     address.sin_port = htons((uint16_t)strtoul(strrchr(gn_mesh_address(n->mesh), ':') + 1, NULL, 10));
-    struct timeval patience = {.tv_sec = 10};
+    struct timeval patience = {.tv_sec = 60};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
     return fd;

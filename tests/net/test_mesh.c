@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define STRANGER (GN_MESH_STRANGER + 77)
+#define BRISK_MS 1000 /* soon over, and longer than a busy machine lets a thread wait */
 
 /* ---- frames ---- */
 
@@ -360,7 +361,7 @@ static void garbage_ends_a_connection_and_nothing_else(void **state)
     (void)state;
     node a, b;
     uint8_t garbage[8192], head[MESH_HEAD_BYTES], frame[MESH_HEAD_BYTES + 100];
-    node_open(&a, 1, &(gn_mesh_options){.cluster_id = CLUSTER, .hello_ms = 300});
+    node_open(&a, 1, &(gn_mesh_options){.cluster_id = CLUSTER, .hello_ms = BRISK_MS});
     node_open(&b, 2, NULL);
     introduce(&a, &b);
     send_number(&b, 1, 1, 1, 10);
@@ -370,7 +371,7 @@ static void garbage_ends_a_connection_and_nothing_else(void **state)
     is_hung_up_on(&a, false, garbage, sizeof garbage, false);
     is_hung_up_on(&a, true, garbage, sizeof garbage, false);
     is_hung_up_on(&a, false, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", 28, false);
-    is_hung_up_on(&a, false, "", 0, false); /* silence, for 300 ms */
+    is_hung_up_on(&a, false, "", 0, false); /* silence, for BRISK_MS */
     is_hung_up_on(&a, false, "", 0, true);
     /* A frame before the hello; one that is longer than any; one that ends early; one whose bytes have changed. */
     gn_mesh_head_write(head, MESH_DATA, 1, (gn_bytes){0});
@@ -412,7 +413,7 @@ static void half_open_connections_are_bounded(void **state)
     gn_node_id id;
     gn_error err;
     int fds[N];
-    node_open(&a, 1, &(gn_mesh_options){.cluster_id = CLUSTER, .hello_ms = 500});
+    node_open(&a, 1, &(gn_mesh_options){.cluster_id = CLUSTER, .hello_ms = BRISK_MS});
     node_open(&b, 2, NULL);
     for (int i = 0; i < N; i++)
         fds[i] = raw_connect(&a);
@@ -435,7 +436,7 @@ static void a_contact_that_says_nothing(void **state)
     gn_error err = {0};
     char address[64];
     int fd = raw_listen(address, sizeof address);
-    node_open(&a, 1, &(gn_mesh_options){.cluster_id = CLUSTER, .hello_ms = 300});
+    node_open(&a, 1, &(gn_mesh_options){.cluster_id = CLUSTER, .hello_ms = BRISK_MS});
     assert_int_equal(contact(&a, address, &id, &err), GN_CONNECTION_FAILURE);
     assert_non_null(strstr(err.message, "did not say hello in time"));
     assert_int_equal(gn_mesh_contact(a.mesh, address, gn_now_ns(a.world) + 20000000, &id, &err), GN_TIMEOUT);
@@ -518,7 +519,7 @@ static void an_idle_connection_stays_and_a_dead_one_goes(void **state)
 {
     (void)state;
     node a, b;
-    gn_mesh_options brisk = {.cluster_id = CLUSTER, .silence_ms = 200};
+    gn_mesh_options brisk = {.cluster_id = CLUSTER, .silence_ms = BRISK_MS};
     gn_node_id two = 2, seven = 7;
     node_open(&a, 1, &brisk);
     node_open(&b, 2, &brisk);
@@ -558,7 +559,7 @@ static void frames_for_a_peer_that_is_gone_are_dropped_in_time(void **state)
     uint64_t three = 3, four = 4;
     int fd = raw_listen(address, sizeof address);
     close(fd); /* now nobody listens there */
-    node_open(&a, 1, &(gn_mesh_options){.cluster_id = CLUSTER, .silence_ms = 200, .queue_bytes = 1000});
+    node_open(&a, 1, &(gn_mesh_options){.cluster_id = CLUSTER, .silence_ms = BRISK_MS, .queue_bytes = 1000});
     gn_mesh_peer(a.mesh, 2, address);
     send_number(&a, 2, 2, 1, 2000); /* alone: taken though it is more than the bound */
     send_number(&a, 2, 2, 2, 100);

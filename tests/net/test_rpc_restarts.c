@@ -92,7 +92,7 @@ static gn_code ask(node *from, gn_node_id to, uint16_t method, const void *data,
 {
     gn_error err = {0};
     gn_buf_init(response, NULL, GN_MAX_RPC);
-    gn_code code = gn_rpc_ask(from->rpc, to, method, gn_bytes_of(data, len), gn_now_ns(from->world) + 20 * S, NULL,
+    gn_code code = gn_rpc_ask(from->rpc, to, method, gn_bytes_of(data, len), gn_now_ns(from->world) + 60 * S, NULL,
                               response, &err);
     if (code != GN_OK)
         print_message("%zu bytes: %s\n", len, err.message);

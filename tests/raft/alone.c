@@ -39,7 +39,7 @@ void call_prepare(call *c, gn_world *world, const char *command)
 
 gn_code call_wait(call *c, gn_world *world)
 {
-    assert_int_equal(gn_event_wait(&c->done, gn_now_ns(world) + UINT64_C(20000000000)), GN_OK);
+    assert_int_equal(gn_event_wait(&c->done, gn_now_ns(world) + UINT64_C(120000000000)), GN_OK);
     return c->code;
 }
 

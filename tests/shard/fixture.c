@@ -21,7 +21,7 @@ void fixture_open(fixture *fx)
     gn_raft_options raft = {.log_dir = fx->log_dir, .election_timeout_ms = 50, .heartbeat_ms = 10};
     ASSERT_OK(gn_raft_host_open(fx->world, &raft, &fx->host, &err), &err);
     ASSERT_OK(gn_shard_open(fx->world, fx->host, &fx->options, &fx->shard, &err), &err);
-    ASSERT_OK(gn_shard_wait_ready(fx->shard, gn_now_ns(fx->world) + 20000000000ull, &err), &err);
+    ASSERT_OK(gn_shard_wait_ready(fx->shard, gn_now_ns(fx->world) + 120000000000ull, &err), &err);
 }
 
 void fixture_close(fixture *fx, bool clean)

@@ -139,7 +139,7 @@ void open_child(halves *h)
     o.members = NULL;
     o.n_members = 0;
     ASSERT_OK(gn_shard_open(h->fx->world, h->fx->host, &o, &h->child, &err), &err);
-    ASSERT_OK(gn_shard_wait_ready(h->child, gn_now_ns(h->fx->world) + 20000000000ull, &err), &err);
+    ASSERT_OK(gn_shard_wait_ready(h->child, gn_now_ns(h->fx->world) + 120000000000ull, &err), &err);
 }
 
 void adopt_child(halves *h)
