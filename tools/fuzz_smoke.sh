@@ -1,6 +1,6 @@
 #!/bin/bash
 # Runs every fuzz target of a fuzzing build for a few seconds, from the corpus in tests/fuzz/corpus/<target>; as many at a time as
-# there are processors.
+# there are processors. What takes longer than 120 s for one input hangs, on a slow machine, too.
 #
 #   tools/fuzz_smoke.sh BUILD_DIR [SECONDS_PER_TARGET]
 set -euo pipefail
@@ -17,7 +17,7 @@ smoke() {
     corpus=$root/tests/fuzz/corpus/${name#fuzz_}
     mkdir -p "$work/$name"
     [ ! -d "$corpus" ] || seeds=("$corpus")
-    if "$target" -max_total_time="$seconds" -max_len=65536 -timeout=10 -rss_limit_mb=2048 \
+    if "$target" -max_total_time="$seconds" -max_len=65536 -timeout=120 -rss_limit_mb=2048 \
         -artifact_prefix="$work/" "$work/$name" "${seeds[@]}" >"$work/$name.log" 2>&1; then
         runs=$(sed -n 's/^Done \([0-9]*\) runs.*/\1/p' "$work/$name.log")
         echo "fuzz: $name: ok, ${runs:-0} runs"

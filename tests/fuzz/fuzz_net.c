@@ -92,8 +92,12 @@ static void speak(gn_bytes bytes, bool after_hello)
     uint8_t head[MESH_HEAD_BYTES], answer[4096];
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof to) != 0)
-        abort();
+    if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof to) != 0) {
+        if (fd < 0 || errno != EADDRNOTAVAIL) /* so many ports may wait for the end of their last connections */
+            abort();
+        close(fd);
+        return;
+    }
     if (after_hello) {
         gn_buf hello;
         gn_buf_init(&hello, NULL, MESH_MAX_CONTROL);

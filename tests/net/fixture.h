@@ -41,12 +41,12 @@ void node_reopen(node *n, const gn_mesh_options *options); /* another incarnatio
 void introduce(node *a, node *b);                          /* each knows the other's address */
 
 void send_number(node *from, gn_node_id to, uint8_t channel, uint64_t number, size_t len);
-/* Until so many frames have come in all; false after 30 s. */
+/* Until so many frames have come in all; false after two minutes. */
 bool inbox_wait(node *n, uint8_t channel, size_t frames);
 void inbox_shut(node *n, uint8_t channel, bool shut);
 size_t inbox_frames(node *n, uint8_t channel);
 
-/* Asks again and again, up to 20 s. */
+/* Asks again and again, for up to two minutes. */
 bool eventually(node *n, bool (*holds)(node *n, void *ctx), void *ctx);
 gn_mesh_peer_status peer_status(node *n, gn_node_id id); /* id 0 in it: not known */
 
@@ -57,8 +57,9 @@ gn_code contact(node *n, const char *address, gn_node_id *id, gn_error *err);
 
 int raw_connect(const node *n);
 int raw_listen(char *address, size_t size);
+int raw_reserve(char *address, size_t size); /* nobody listens there, and nobody else can as long as it is open */
 void raw_write(int fd, const void *data, size_t len);
-/* Until the other side closes; false after 10 s. What came is in `out`. */
+/* Until the other side closes; false after two minutes without a byte. What came is in `out`. */
 bool raw_read_to_end(int fd, gn_buf *out);
 /* The refusal that is in these bytes; false: none. */
 bool find_refusal(gn_bytes bytes, unsigned *refusal, char *words);

@@ -99,11 +99,11 @@ static gn_code ask(node *from, gn_node_id to, uint16_t method, const void *data,
     return code;
 }
 
-/* A slow machine is soon taken for a silent one. */
+/* A slow machine is soon taken for a silent one, each time for a second. */
 static gn_code ask_patiently(node *from, gn_node_id to, const void *data, size_t len, gn_buf *response)
 {
     gn_code code = ask(from, to, ECHO, data, len, response);
-    for (unsigned tries = 0; tries < 10 && (code == GN_TIMEOUT || code == GN_UNAVAILABLE); tries++) {
+    for (unsigned tries = 0; tries < 60 && (code == GN_TIMEOUT || code == GN_UNAVAILABLE); tries++) {
         gn_buf_close(response);
         code = ask(from, to, ECHO, data, len, response);
     }
