@@ -462,6 +462,16 @@ static void read_on(void *arg)
         try_total();
 }
 
+/* True: it was done. What is about to commit may be in the way. */
+static bool try_split(uint64_t group, gn_split *made)
+{
+    gn_error err = {0};
+    gn_code code = gn_split_group(cluster, group, 0, made, &err);
+    if (code != GN_OK && code != GN_OBJECT_IN_USE && code != GN_UNAVAILABLE && code != GN_NOT_LEADER)
+        fail_msg("%s: %s", gn_code_name(code), err.message);
+    return code == GN_OK;
+}
+
 static void groups_are_split_while_transfers_go_on(void **state)
 {
     (void)state;
@@ -480,11 +490,7 @@ static void groups_are_split_while_transfers_go_on(void **state)
     for (int n = 0; n < SPLITS;) {
         gn_group_place g;
         gn_split made;
-        gn_error err = {0};
-        gn_code code = gn_split_group(cluster, widest_group(distribution, &g), 0, &made, &err);
-        if (code != GN_OK && code != GN_OBJECT_IN_USE && code != GN_UNAVAILABLE && code != GN_NOT_LEADER)
-            fail_msg("%s: %s", gn_code_name(code), err.message);
-        n += code == GN_OK;
+        n += try_split(widest_group(distribution, &g), &made);
     }
     for (int i = 0; i < WORKERS; i++)
         gn_strand_join(strands[i]);
@@ -529,7 +535,7 @@ static void a_split_is_finished_after_a_crash(void **state)
                       .child = 999,
                       .n_members = 1,
                       .members = {7}};
-    assert_int_equal(gn_shard_split(parent, &split, 1000000000, &err), GN_OK);
+    assert_int_equal(gn_shard_split(parent, &split, PATIENCE_NS, &err), GN_OK);
     cluster->warden = warden;
     assert_int_equal(count_groups(distribution), SHARDS);
     close_cluster(false);
@@ -699,7 +705,7 @@ static void take_steps(const steps *s, uint32_t n)
     gn_error err = {0};
     assert_int_equal(gn_shard_merge_reserve(s->survivor, &s->to_survivor, &err), GN_OK);
     if (n > 0)
-        assert_int_equal(gn_shard_merge_seal(s->other, &s->to_victim, 5000000000u, &err), GN_OK);
+        assert_int_equal(gn_shard_merge_seal(s->other, &s->to_victim, PATIENCE_NS, &err), GN_OK);
     if (n > 1) {
         gn_merge_rows rows;
         gn_buf at;
@@ -874,38 +880,38 @@ static void what_others_want_is_not_removed_with_a_group(void **state)
 {
     (void)state;
     char path[512], left[600];
-    gn_split split;
+    gn_split made;
     gn_slots own;
-    gn_error err = {0};
     gn_group_place widest;
     uint64_t parent = widest_group(make_table()->distribution_id, &widest);
     fill();
-    assert_int_equal(gn_split_group(cluster, parent, 0, &split, &err), GN_OK);
-    while (!merge(split.child, parent))
+    while (!try_split(parent, &made))
         ;
-    snprintf(path, sizeof path, "%s/groups/%d", dir, (int)split.child);
+    while (!merge(made.child, parent))
+        ;
+    snprintf(path, sizeof path, "%s/groups/%d", dir, (int)made.child);
     snprintf(left, sizeof left, "%s/split-1000001", path);
     assert_int_equal(mkdir(left, 0700), 0);
     for (int round = 0; round < 2; round++) {
-        hasten_end(split.child);
+        hasten_end(made.child);
         assert_true(gn_merges_remove_ended(cluster));
         assert_int_equal(access(left, F_OK), 0);
         close_cluster(round);
         open_cluster();
     }
-    gn_shard *shard = replica_of(split.child);
+    gn_shard *shard = replica_of(made.child);
     pthread_mutex_lock(&shard->view_lock); /* as if it had not applied anything of late */
     own = shard->slots;
     shard->slots.generation = shard->slots.into = 0;
     pthread_mutex_unlock(&shard->view_lock);
     assert_int_equal(rmdir(left), 0);
-    hasten_end(split.child);
+    hasten_end(made.child);
     assert_true(gn_merges_remove_ended(cluster));
     assert_int_equal(access(path, F_OK), 0);
     pthread_mutex_lock(&shard->view_lock);
     shard->slots = own;
     pthread_mutex_unlock(&shard->view_lock);
-    await_removed(split.child, path);
+    await_removed(made.child, path);
     assert_total();
 }
 
@@ -957,12 +963,11 @@ static void small_groups_are_merged_by_themselves(void **state)
 {
     (void)state;
     gn_split made;
-    gn_error err = {0};
     gn_group_place widest;
     uint64_t distribution = make_table()->distribution_id;
     fill();
-    for (int i = 0; i < 2; i++)
-        assert_int_equal(gn_split_group(cluster, widest_group(distribution, &widest), 0, &made, &err), GN_OK);
+    for (int n = 0; n < 2;)
+        n += try_split(widest_group(distribution, &widest), &made);
     assert_int_equal(count_groups(distribution), SHARDS + 2);
     close_cluster(true);
     merge_bytes = 1 << 20;
@@ -1061,10 +1066,11 @@ static gn_decision_state decided(uint64_t group, uint64_t txn_id)
     return state;
 }
 
-/* Its coordinator is asked first: who is at it is let be, for a while. */
+/* Its coordinator is asked first: who is at it is let be, for a while, which may be over on a machine that is slow. */
 static void an_orphan_is_not_waited_for(void **state)
 {
     (void)state;
+    static const uint64_t LET_BE_NS = 3000000000;
     gn_coordinating alive, dead;
     uint64_t ids[2];
     make_table();
@@ -1073,14 +1079,16 @@ static void an_orphan_is_not_waited_for(void **state)
     gn_resolver_coordinate(cluster->resolver, &dead);
     assert_int_not_equal(alive.txn_id, dead.txn_id);
     assert_int_equal(dead.txn_id & 0xffff, 7);
-    prepare(alive.txn_id, 1000, ids);
     prepare(dead.txn_id, 2000, ids);
+    uint64_t began = gn_now_ns(world);
+    prepare(alive.txn_id, 1000, ids);
     gn_resolver_coordinated(cluster->resolver, &dead);
     gn_resolver_unresolved(cluster, replica_of(ids[0]), alive.txn_id, ids[0], 0);
     gn_resolver_unresolved(cluster, replica_of(ids[1]), dead.txn_id, ids[0], 0);
     while (decided(ids[1], dead.txn_id) == GN_PREPARED)
         continue;
-    assert_int_equal(decided(ids[0], alive.txn_id), GN_PREPARED);
+    bool let_be = decided(ids[0], alive.txn_id) == GN_PREPARED;
+    assert_true(let_be || gn_now_ns(world) - began >= LET_BE_NS);
     gn_resolver_coordinated(cluster->resolver, &alive);
     assert_total();
 }

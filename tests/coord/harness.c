@@ -128,7 +128,7 @@ static void open_db(harness *h)
     h->world = gn_world_real_create(&(gn_world_options){.threads = 2, .node_id = 1});
     if (gn_db_open(h->world, &options, &h->db, &err) != GN_OK)
         fail_with("open", &err);
-    for (int i = 0; i < 20000 && !gn_db_ready(h->db); i++) {
+    for (int i = 0; i < 120000 && !gn_db_ready(h->db); i++) {
         gn_event never;
         gn_event_init(&never, h->world);
         gn_event_wait(&never, gn_now_ns(h->world) + 1000000);

@@ -24,7 +24,7 @@ static void *reader(void *arg)
     shared *s = arg;
     uint64_t n = 0;
     gn_arena *arena = gn_arena_create(NULL);
-    while (!atomic_load(&s->stop)) {
+    while (n == 0 || !atomic_load(&s->stop)) { /* once at least, whenever it comes to it */
         uint64_t scn = atomic_load(&s->written);
         if (scn == 0)
             continue;
