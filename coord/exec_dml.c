@@ -66,14 +66,16 @@ static gn_code keep_returning(gn_exec *x, const gn_value *row, gn_error *err)
 
 /* ---- INSERT ---- */
 
-/* The key of the row that stands in the way, as a range that holds it alone. */
-static gn_code conflict_key(gn_exec *x, const gn_value *values, gn_buf *key, gn_error *err)
+/* The key of the row that stands in the way, as a range that holds it alone. *none: the row would be in nobody's way.
+ */
+static gn_code conflict_key(gn_exec *x, const gn_value *values, gn_buf *key, bool *none, gn_error *err)
 {
     const gn_index_desc *index = x->plan->conflict.index;
-    bool has_null = false;
+    *none = false;
     if (!index)
         return gn_key_of_row(x->plan->table, values, key, err);
-    return gn_key_of_index(x->plan->table, index, values, key, &has_null, err);
+    *none = !gn_index_takes(x->plan->table, index, values);
+    return *none ? GN_OK : gn_key_of_index(x->plan->table, index, values, key, none, err);
 }
 
 static gn_code apply_set(gn_exec *x, const gn_assignment *set, uint32_t n, gn_value *row, gn_error *err)
@@ -119,7 +121,8 @@ static gn_code update_conflicting(gn_exec *x, const gn_value *refused, gn_batch 
     return code == GN_OK ? keep_returning(x, row, err) : code;
 }
 
-static gn_code resolve_conflict(gn_exec *x, const gn_value *values, gn_error *err)
+/* Does what ON CONFLICT says with the row in the way. *found false: the conflict that it names is not there. */
+static gn_code resolve_conflict(gn_exec *x, const gn_value *values, bool *found, gn_error *err)
 {
     const gn_table_desc *t = x->plan->table;
     gn_arena *bytes = gn_arena_create(x->account);
@@ -128,8 +131,9 @@ static gn_code resolve_conflict(gn_exec *x, const gn_value *values, gn_error *er
     gn_dscan *scan = NULL;
     gn_buf key;
     uint32_t n = 0;
+    bool none = false;
     gn_buf_init(&key, x->account, 2 * (size_t)GN_MAX_KEY * GN_MAX_INDEX_COLUMNS);
-    gn_code code = ordinals && keys ? conflict_key(x, values, &key, err) : gn_error_oom(err, x->account);
+    gn_code code = ordinals && keys ? conflict_key(x, values, &key, &none, err) : gn_error_oom(err, x->account);
     for (uint32_t i = 0; i < t->n_columns && code == GN_OK; i++) {
         if (!gn_column_is_shown(&t->columns[i]))
             continue;
@@ -142,13 +146,12 @@ static gn_code resolve_conflict(gn_exec *x, const gn_value *values, gn_error *er
                          .n_ordinals = n,
                          .limit_hint = 1};
     gn_batch batch = {.n_columns = n, .arena = bytes};
-    if (code == GN_OK)
+    if (code == GN_OK && !none)
         code = gn_dscan_open(x->txn, &spec, false, &scan, err);
-    if (code == GN_OK)
+    if (code == GN_OK && !none)
         code = gn_dscan_next(scan, &batch, keys, err);
-    if (code == GN_OK && batch.n_rows == 0)
-        code = gn_error_set(err, GN_SERIALIZATION, "could not serialize access due to concurrent update");
-    if (code == GN_OK)
+    *found = code == GN_OK && batch.n_rows > 0;
+    if (*found && x->plan->conflict.action == GN_CONFLICT_UPDATE)
         code = update_conflicting(x, values, &batch, keys[0], err);
     gn_dscan_close(scan);
     gn_buf_close(&key);
@@ -160,9 +163,25 @@ static gn_code resolve_conflict(gn_exec *x, const gn_value *values, gn_error *er
 static bool conflict_handled(const gn_plan *plan, const gn_error *violation)
 {
     const gn_conflict *c = &plan->conflict;
-    if (c->action == GN_CONFLICT_ERROR)
-        return false;
     return c->any_index || strcmp(violation->object[3], c->index ? c->index->name : plan->table->key_name) == 0;
+}
+
+/* The row is in the way of another. The conflict that the statement names counts before those of other indexes, though
+ * it may not be the one that was met first. */
+static gn_code insert_refused(gn_exec *x, const gn_value *values, const gn_error *violation, gn_error *err)
+{
+    const gn_plan *plan = x->plan;
+    bool named = conflict_handled(plan, violation), found = true;
+    if (named && plan->conflict.action == GN_CONFLICT_NOTHING)
+        return GN_OK;
+    gn_code code = resolve_conflict(x, values, &found, err);
+    if (code != GN_OK || found)
+        return code;
+    if (named)
+        return gn_error_set(err, GN_SERIALIZATION, "could not serialize access due to concurrent update");
+    if (err)
+        *err = *violation;
+    return GN_UNIQUE;
 }
 
 static gn_code insert_row(gn_exec *x, gn_value *values, gn_error *err)
@@ -179,12 +198,11 @@ static gn_code insert_row(gn_exec *x, gn_value *values, gn_error *err)
         code = gn_dtxn_flush(x->txn, &violation);
     if (code == GN_OK)
         return keep_returning(x, values, err);
-    if (code != GN_UNIQUE || !conflict_handled(plan, &violation)) {
-        if (err)
-            *err = violation;
-        return code;
-    }
-    return plan->conflict.action == GN_CONFLICT_NOTHING ? GN_OK : resolve_conflict(x, values, err);
+    if (code == GN_UNIQUE && plan->conflict.action != GN_CONFLICT_ERROR)
+        return insert_refused(x, values, &violation, err);
+    if (err)
+        *err = violation;
+    return code;
 }
 
 /* The columns that the statement does not give. */

@@ -188,28 +188,40 @@ static bool is_operator(const gn_expr *e)
     return !((first >= 'a' && first <= 'z') || first == '_');
 }
 
-/* Is c never true where x is NULL? Operators of a boolean result and casts are strict. */
-static bool needs(const gn_expr *c, const gn_expr *x)
+/* Is c NULL where x is? Operators of a boolean result and casts are strict. What is asked whether it IS something never
+ * is NULL, nor is ANY of no items. */
+static bool is_strict(const gn_expr *c, const gn_expr *x)
 {
     if (gn_expr_equal(c, x))
         return true;
     switch (c->kind) {
     case GN_E_NOT:
     case GN_E_CAST:
-    case GN_E_IS_TRUE:
-    case GN_E_IS_FALSE:
-    case GN_E_IS_NOT_NULL:
     case GN_E_IN:
-        return needs(c->args[0], x);
-    case GN_E_ANY:
-        return is_operator(c) && needs(c->args[0], x);
+        return is_strict(c->args[0], x);
     case GN_E_CALL:
         for (uint32_t i = 0; i < c->n_args && is_operator(c) && gn_type_is(c->type, GN_T_BOOL); i++)
-            if (needs(c->args[i], x))
+            if (is_strict(c->args[i], x))
                 return true;
         return false;
     default:
         return false;
+    }
+}
+
+/* Is c never true where x is NULL? */
+static bool needs(const gn_expr *c, const gn_expr *x)
+{
+    switch (c->kind) {
+    case GN_E_IS_TRUE:
+        return needs(c->args[0], x);
+    case GN_E_IS_FALSE:
+    case GN_E_IS_NOT_NULL:
+        return is_strict(c->args[0], x);
+    case GN_E_ANY:
+        return is_operator(c) && is_strict(c->args[0], x);
+    default:
+        return is_strict(c, x);
     }
 }
 

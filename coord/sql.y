@@ -535,6 +535,7 @@ typed_literal(A) ::= INTERVAL(N) LP INTEGER(P) RP string(S). {
 }
 
 %type func_expr {gn_ast_expr *}
+%type func_common {gn_ast_expr *}
 %type func_application {gn_ast_expr *}
 %type func_name {gn_ast_name}
 func_expr(A) ::= func_application(A).
@@ -574,48 +575,49 @@ func_application(A) ::= func_name(N) LP STAR RP. {
     gn_mk_call_extra(p, A)->star = true;
 }
 
-func_expr(A) ::= CURRENT_WORD(T). { A = gn_mk_call0(p, &T); }
-func_expr(A) ::= CURRENT_SCHEMA(T). { A = gn_mk_call0(p, &T); }
-func_expr(A) ::= CURRENT_TIME(T). { A = gn_mk_call0(p, &T); }
-func_expr(A) ::= CURRENT_TIME(T) LP INTEGER(P) RP. { A = gn_mk_call1(p, T.text, T.position, gn_mk_number(p, &P, false)); }
-func_expr(A) ::= CAST(T) LP expr(E) AS type(Y) RP. { A = gn_mk_cast(p, E, Y, T.position); }
-func_expr(A) ::= COALESCE(T) LP expr_list(L) RP. { A = gn_mk_list(p, GN_A_COALESCE, L, T.position); }
-func_expr(A) ::= GREATEST(T) LP expr_list(L) RP. { A = gn_mk_list(p, GN_A_GREATEST, L, T.position); }
-func_expr(A) ::= LEAST(T) LP expr_list(L) RP. { A = gn_mk_list(p, GN_A_LEAST, L, T.position); }
-func_expr(A) ::= NULLIF(T) LP expr(L) COMMA expr(R) RP. {
+func_expr(A) ::= func_common(A).
+func_common(A) ::= CURRENT_WORD(T). { A = gn_mk_call0(p, &T); }
+func_common(A) ::= CURRENT_SCHEMA(T). { A = gn_mk_call0(p, &T); }
+func_common(A) ::= CURRENT_TIME(T). { A = gn_mk_call0(p, &T); }
+func_common(A) ::= CURRENT_TIME(T) LP INTEGER(P) RP. { A = gn_mk_call1(p, T.text, T.position, gn_mk_number(p, &P, false)); }
+func_common(A) ::= CAST(T) LP expr(E) AS type(Y) RP. { A = gn_mk_cast(p, E, Y, T.position); }
+func_common(A) ::= COALESCE(T) LP expr_list(L) RP. { A = gn_mk_list(p, GN_A_COALESCE, L, T.position); }
+func_common(A) ::= GREATEST(T) LP expr_list(L) RP. { A = gn_mk_list(p, GN_A_GREATEST, L, T.position); }
+func_common(A) ::= LEAST(T) LP expr_list(L) RP. { A = gn_mk_list(p, GN_A_LEAST, L, T.position); }
+func_common(A) ::= NULLIF(T) LP expr(L) COMMA expr(R) RP. {
     gn_ast_exprs S;
     GN_LIST_START(p, S, L);
     GN_LIST_PUSH(p, S, R);
     A = gn_mk_list(p, GN_A_NULLIF, S, T.position);
 }
-func_expr(A) ::= EXTRACT(T) LP extract_field(F) FROM expr(E) RP. {
+func_common(A) ::= EXTRACT(T) LP extract_field(F) FROM expr(E) RP. {
     A = gn_mk_call2(p, "extract", T.position, gn_mk_string(p, &F), E);
 }
 %type extract_field {gn_token}
 extract_field(A) ::= IDENT(A).
 extract_field(A) ::= STRING(A).
-func_expr(A) ::= POSITION(T) LP b_expr(N) IN b_expr(H) RP. { A = gn_mk_call2(p, "strpos", T.position, H, N); }
-func_expr(A) ::= OVERLAY(T) LP expr(S) PLACING expr(N) FROM expr(F) RP. {
+func_common(A) ::= POSITION(T) LP b_expr(N) IN b_expr(H) RP. { A = gn_mk_call2(p, "strpos", T.position, H, N); }
+func_common(A) ::= OVERLAY(T) LP expr(S) PLACING expr(N) FROM expr(F) RP. {
     A = gn_mk_call3(p, "overlay", T.position, S, N, F);
 }
-func_expr(A) ::= OVERLAY(T) LP expr(S) PLACING expr(N) FROM expr(F) FOR expr(L) RP. {
+func_common(A) ::= OVERLAY(T) LP expr(S) PLACING expr(N) FROM expr(F) FOR expr(L) RP. {
     A = gn_mk_call4(p, "overlay", T.position, S, N, F, L);
 }
-func_expr(A) ::= OVERLAY(T) LP expr_list(L) RP. { A = gn_mk_call_list(p, "overlay", T.position, L); }
-func_expr(A) ::= SUBSTRING(T) LP expr_list(L) RP. { A = gn_mk_call_list(p, "substring", T.position, L); }
-func_expr(A) ::= SUBSTRING(T) LP expr(S) FROM expr(F) RP. { A = gn_mk_call2(p, "substring", T.position, S, F); }
-func_expr(A) ::= SUBSTRING(T) LP expr(S) FROM expr(F) FOR expr(L) RP. {
+func_common(A) ::= OVERLAY(T) LP expr_list(L) RP. { A = gn_mk_call_list(p, "overlay", T.position, L); }
+func_common(A) ::= SUBSTRING(T) LP expr_list(L) RP. { A = gn_mk_call_list(p, "substring", T.position, L); }
+func_common(A) ::= SUBSTRING(T) LP expr(S) FROM expr(F) RP. { A = gn_mk_call2(p, "substring", T.position, S, F); }
+func_common(A) ::= SUBSTRING(T) LP expr(S) FROM expr(F) FOR expr(L) RP. {
     A = gn_mk_call3(p, "substring", T.position, S, F, L);
 }
-func_expr(A) ::= SUBSTRING(T) LP expr(S) FOR expr(L) FROM expr(F) RP. {
+func_common(A) ::= SUBSTRING(T) LP expr(S) FOR expr(L) FROM expr(F) RP. {
     A = gn_mk_call3(p, "substring", T.position, S, F, L);
 }
-func_expr(A) ::= SUBSTRING(T) LP expr(S) FOR expr(L) RP. {
+func_common(A) ::= SUBSTRING(T) LP expr(S) FOR expr(L) RP. {
     A = gn_mk_call3(p, "substring", T.position, S, gn_mk_integer(p, 1, T.position), L);
 }
 %type trim_side {const char *}
 %type trim_args {gn_ast_exprs}
-func_expr(A) ::= TRIM(T) LP trim_side(N) trim_args(L) RP. { A = gn_mk_call_list(p, N, T.position, L); }
+func_common(A) ::= TRIM(T) LP trim_side(N) trim_args(L) RP. { A = gn_mk_call_list(p, N, T.position, L); }
 trim_side(A) ::= . { A = "btrim"; }
 trim_side(A) ::= BOTH. { A = "btrim"; }
 trim_side(A) ::= LEADING. { A = "ltrim"; }
@@ -1200,6 +1202,7 @@ index_key(A) ::= index_expr(E) COLLATE(T) qname(C) qname(O). {
 %type index_expr {gn_ast_expr *}
 index_expr(A) ::= colid(N). { A = gn_mk_column(p, NULL, NULL, &N); }
 index_expr(A) ::= func_application(A).
+index_expr(A) ::= func_common(A).
 index_expr(A) ::= LP expr(E) RP. { A = E; }
 
 %type reloptions {gn_ast_options}

@@ -52,6 +52,51 @@ CREATE UNIQUE INDEX two ON jobs (queue, attempt) WHERE state <> 'running' AND at
 DROP INDEX one_running;
 INSERT INTO jobs VALUES (9, 'a', 'running', 1);
 
+-- ---- what follows from a condition, and what does not, where NULLs are ----
+CREATE TABLE maybe (id int PRIMARY KEY, flag boolean, n int, s text);
+INSERT INTO maybe VALUES (1, true, 1, 'a'), (2, false, 2, 'B'), (3, NULL, NULL, NULL), (4, NULL, 4, 'd'), (5, true, NULL, NULL);
+CREATE INDEX maybe_flag ON maybe (id) WHERE flag IS NOT NULL;
+CREATE INDEX maybe_n ON maybe (id) WHERE n IS NOT NULL;
+CREATE INDEX maybe_lower ON maybe (id) WHERE lower(s) IS NOT NULL OR n > 100;
+SELECT id FROM maybe WHERE flag IS NOT TRUE ORDER BY id;
+SELECT id FROM maybe WHERE flag IS NOT FALSE ORDER BY id;
+SELECT id FROM maybe WHERE NOT (flag IS NOT NULL) ORDER BY id;
+SELECT id FROM maybe WHERE (flag IS NOT NULL) = false ORDER BY id;
+SELECT id FROM maybe WHERE (flag IS NOT NULL) IN (false) ORDER BY id;
+SELECT id FROM maybe WHERE (flag IS TRUE) IS FALSE ORDER BY id;
+SELECT id FROM maybe WHERE (flag IS NOT NULL) <> flag ORDER BY id;
+SELECT id FROM maybe WHERE NOT (n = ANY ('{}'::int[])) ORDER BY id;
+SELECT id FROM maybe WHERE (n = ANY ('{}'::int[])) = false ORDER BY id;
+SELECT id FROM maybe WHERE n <> ALL ('{}'::int[]) ORDER BY id;
+SELECT id FROM maybe WHERE NOT (lower(s) IS NOT NULL) ORDER BY id;
+SELECT id FROM maybe WHERE (n IS NOT NULL) = flag ORDER BY id;
+SELECT id FROM maybe WHERE NOT flag ORDER BY id;
+SELECT id FROM maybe WHERE n NOT IN (1, 2) ORDER BY id;
+SELECT id FROM maybe WHERE n > ANY ('{1,2}'::int[]) ORDER BY id;
+SELECT id FROM maybe WHERE flag = true OR flag IS FALSE ORDER BY id;
+DROP TABLE maybe;
+
+-- ---- the conflict that is named comes before those of other indexes ----
+CREATE TABLE upsert (id int PRIMARY KEY, name text, code int, live boolean);
+CREATE UNIQUE INDEX upsert_code ON upsert (code);
+CREATE UNIQUE INDEX upsert_name ON upsert (lower(name)) WHERE live;
+INSERT INTO upsert VALUES (1, 'Ann', 10, true), (2, 'Bob', 20, true), (3, 'Cat', 30, false);
+INSERT INTO upsert VALUES (1, 'BOB', 99, true) ON CONFLICT (lower(name)) WHERE live DO UPDATE SET code = upsert.code + 1 RETURNING *;
+INSERT INTO upsert VALUES (1, 'Dan', 21, true) ON CONFLICT (code) DO UPDATE SET name = excluded.name RETURNING *;
+INSERT INTO upsert VALUES (1, 'ann', 21, true) ON CONFLICT (code) DO NOTHING RETURNING *;
+INSERT INTO upsert VALUES (1, 'Eve', 50, true) ON CONFLICT (lower(name)) WHERE live DO NOTHING;
+INSERT INTO upsert VALUES (1, 'CAT', 50, true) ON CONFLICT (lower(name)) WHERE live DO UPDATE SET code = 0;
+INSERT INTO upsert VALUES (1, 'dan', 50, false) ON CONFLICT (lower(name)) WHERE live DO UPDATE SET code = 0;
+INSERT INTO upsert VALUES (1, NULL, 50, true) ON CONFLICT (lower(name)) WHERE live DO UPDATE SET code = 0;
+INSERT INTO upsert VALUES (1, 'Fay', NULL, true) ON CONFLICT (code) DO NOTHING;
+INSERT INTO upsert VALUES (9, 'Ann', 21, true) ON CONFLICT (id) DO NOTHING;
+BEGIN;
+INSERT INTO upsert VALUES (7, 'Gus', 70, true);
+INSERT INTO upsert VALUES (1, 'GUS', 21, true) ON CONFLICT (lower(name)) WHERE live DO UPDATE SET name = 'gus' RETURNING *;
+ROLLBACK;
+SELECT * FROM upsert ORDER BY id;
+DROP TABLE upsert;
+
 -- ---- what rows look like is as before ----
 SELECT * FROM jobs WHERE id = 9;
 INSERT INTO jobs VALUES (10, 'c', 'done', 1) RETURNING *;
@@ -119,7 +164,8 @@ CREATE INDEX ON n (lower(b));
 CREATE INDEX ON n ((a + 1));
 CREATE INDEX ON n (a, (a + 1), upper(b));
 CREATE INDEX ON n ((b::varchar(10)));
-DROP INDEX n_lower_idx, n_expr_idx, n_a_expr_upper_idx, n_b_idx;
+CREATE INDEX ON n (coalesce(b, ''), nullif(a, 0) DESC, greatest(a, 1), trim(b), substring(b FROM 2));
+DROP INDEX n_lower_idx, n_expr_idx, n_a_expr_upper_idx, n_b_idx, n_coalesce_nullif_greatest_btrim_substring_idx;
 
 -- ---- types of columns that expressions name ----
 CREATE TABLE typed (a varchar(5), b int);
