@@ -1,7 +1,8 @@
 /* Planning, on a copy of the placement's rows. A replica weighs what it holds, what it is written, and something for
- * being there at all, so that small idle groups are spread by their number. A move is worth while when it brings two
- * nodes closer to each other without turning them round, and they are far enough apart for the estimates that sizes and
- * loads are. */
+ * being there at all, so that small idle groups are spread by their number. A move is worth while when two nodes are
+ * far enough apart for the estimates that sizes and loads are, and it brings them closer to each other without turning
+ * them round; or turns them round and leaves them even, so that nothing goes back: of replicas of nearly one size, the
+ * last that should go is a little more than half of what is between the nodes. */
 #include "cluster/balance_private.h"
 
 #include <stdlib.h>
@@ -18,6 +19,7 @@ typedef struct draft {
     uint64_t *weights, *rates; /* of a replica, and of leading, by the group's place */
     uint64_t *carried, *led;   /* by the node's place in p->nodes */
     uint64_t all_carried, all_led;
+    uint64_t even_carried, even_led; /* nodes that are no farther apart are even */
 } draft;
 
 static bool is_active(const gn_node_place *node)
@@ -68,6 +70,8 @@ static draft draft_of(const gn_placement *p, const gn_loads *loads)
         if (d.groups[g].distribution_id)
             weigh(&d, g, loads ? loads : &none);
     }
+    d.even_carried = d.all_carried / n_active(p) / SPREAD_SHARE;
+    d.even_led = d.all_led / n_active(p) / LEADERS_SHARE;
     return d;
 }
 
@@ -169,29 +173,39 @@ static bool may_go(const draft *d, const gn_group_place *g, uint32_t from, uint3
            zone_mates(d, g, a->id, b->zone) <= zone_mates(d, g, a->id, a->zone);
 }
 
-/* The heaviest that may go without making the receiver the fuller one. */
-static bool heaviest(const draft *d, uint32_t from, uint32_t to, uint64_t apart, uint32_t *which)
+/* How far two nodes are apart when so much of it has gone over; UINT64_MAX: it is not worth while. */
+static uint64_t left_apart(uint64_t apart, uint64_t weight, uint64_t even)
 {
-    uint64_t best = 0;
-    for (uint32_t i = 0; i < d->p->n_groups; i++)
-        if (d->weights[i] > best && d->weights[i] <= apart / 2 && may_go(d, &d->groups[i], from, to)) {
-            best = d->weights[i];
+    if (weight <= apart / 2)
+        return apart - 2 * weight;
+    return weight < apart && 2 * weight - apart <= even ? 2 * weight - apart : UINT64_MAX;
+}
+
+/* The one that leaves the two least apart. */
+static bool best_to_go(const draft *d, uint32_t from, uint32_t to, uint64_t apart, uint32_t *which)
+{
+    uint64_t least = UINT64_MAX;
+    for (uint32_t i = 0; i < d->p->n_groups; i++) {
+        uint64_t left = left_apart(apart, d->weights[i], d->even_carried);
+        if (left < least && d->weights[i] > 0 && may_go(d, &d->groups[i], from, to)) {
+            least = left;
             *which = i;
         }
-    return best > 0;
+    }
+    return least < UINT64_MAX;
 }
 
 /* Between the two nodes that are farthest apart and between which something may go. */
 static bool plan_spread(draft *d, gn_balance_move *out)
 {
-    uint64_t most = d->all_carried / n_active(d->p) / SPREAD_SHARE;
+    uint64_t most = d->even_carried;
     uint32_t from = 0, to = 0, which = UINT32_MAX;
     for (uint32_t a = 0; a < d->p->n_nodes; a++)
         for (uint32_t b = 0; b < d->p->n_nodes; b++) {
             uint64_t apart = d->carried[a] > d->carried[b] ? d->carried[a] - d->carried[b] : 0;
             uint32_t group;
             if (!is_active(&d->p->nodes[a]) || !is_active(&d->p->nodes[b]) || apart <= most ||
-                !heaviest(d, a, b, apart, &group))
+                !best_to_go(d, a, b, apart, &group))
                 continue;
             most = apart;
             from = a;
@@ -206,7 +220,7 @@ static bool plan_spread(draft *d, gn_balance_move *out)
 /* The same with who should lead, among the members that a group has. */
 static bool plan_leaders(draft *d, gn_balance_move *out)
 {
-    uint64_t most = d->all_led / n_active(d->p) / LEADERS_SHARE;
+    uint64_t most = d->even_led;
     uint32_t which = UINT32_MAX;
     gn_node_id heir = 0;
     for (uint32_t i = 0; i < d->p->n_groups; i++) {
@@ -220,7 +234,7 @@ static bool plan_leaders(draft *d, gn_balance_move *out)
                 !is_active(&d->p->nodes[b]) || d->led[a] <= d->led[b])
                 continue;
             uint64_t apart = d->led[a] - d->led[b];
-            if (apart <= most || d->rates[i] > apart / 2)
+            if (apart <= most || left_apart(apart, d->rates[i], d->even_led) == UINT64_MAX)
                 continue;
             most = apart;
             which = i;

@@ -238,6 +238,27 @@ static void sizes_are_spread(void **state)
     }
 }
 
+/* As the parts of one table are: the last one that should go is a little more than half of what is between two nodes.
+ */
+static void groups_of_nearly_one_size_are_spread_by_their_number(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        model *m = make(3, 8, 3, 3);
+        give_loads(m, seed);
+        for (uint32_t g = 0; g < 8; g++)
+            m->loads.items[g] =
+                (gn_group_load){.group = m->groups[g].id, .bytes = 156 * MIB + m->loads.items[g].bytes / 250};
+        m->nodes[3] = (gn_node_place){.id = 4, .state = "active", .zone = "z3"};
+        m->p.n_nodes = 4;
+        assert_int_equal(run(m), 6);
+        for (gn_node_id id = 1; id <= 4; id++)
+            assert_int_equal(count(m, id), 6);
+        assert_int_equal(run(m), 0);
+        make_free(m);
+    }
+}
+
 static void who_leads_a_busy_group_leads_fewer(void **state)
 {
     (void)state;
@@ -276,6 +297,7 @@ int main(void)
                                        cmocka_unit_test(zones_are_kept_apart),
                                        cmocka_unit_test(one_large_group_is_worth_many_small_ones),
                                        cmocka_unit_test(sizes_are_spread),
+                                       cmocka_unit_test(groups_of_nearly_one_size_are_spread_by_their_number),
                                        cmocka_unit_test(who_leads_a_busy_group_leads_fewer),
                                        cmocka_unit_test(without_knowing_the_sizes_nodes_are_emptied_only)};
     return cmocka_run_group_tests(tests, NULL, NULL);
