@@ -12,7 +12,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum { REQUEST_VERSION = GN_FORMAT_CLOCK, REQUEST_BYTES = 1 + 4 + 8 };
+enum { REQUEST_VERSION = GN_FORMAT_CLOCK, REQUEST_BYTES = 1 + 4 + 8 + 8 };
 #define BLOCK_SCNS ((int64_t)3000 << GN_SCN_COUNTER_BITS) /* three seconds */
 #define PATIENCE_NS 3000000000u
 #define ASK_NS 1500000000u
@@ -221,6 +221,7 @@ static void ask_leader(gn_clock *c, gn_node_id leader)
     gn_buf_append_u8(&c->request, REQUEST_VERSION);
     gn_buf_append_be32(&c->request, c->n);
     gn_buf_append_be64(&c->request, c->above);
+    gn_buf_append_be64(&c->request, c->term); /* this node's voucher, which a program before 0.2 does not read */
     c->call = (gn_rpc_call){.to = leader,
                             .method = GN_METHOD_CLOCK,
                             .request = gn_buf_bytes(&c->request),
@@ -228,6 +229,15 @@ static void ask_leader(gn_clock *c, gn_node_id leader)
                             .done = heard};
     c->asked_ns = gn_now_ns(c->world);
     gn_rpc_start(c->rpc, &c->call);
+}
+
+/* One that is good for the whole batch. */
+static gn_raft_voucher voucher_of(const gn_scn_request *batch)
+{
+    for (const gn_scn_request *r = batch->next; r; r = r->next)
+        if (r->voucher.node != batch->voucher.node || r->voucher.term != batch->voucher.term)
+            return (gn_raft_voucher){0};
+    return batch->voucher;
 }
 
 /* False: nobody can be asked now. */
@@ -240,7 +250,7 @@ static bool ask(gn_clock *c)
     atomic_store(&c->phase, PHASE_ASKING);
     c->asked = true;
     if (c->own) {
-        c->read = (gn_raft_request){.done = confirmed};
+        c->read = (gn_raft_request){.done = confirmed, .voucher = voucher_of(c->batch)};
         gn_raft_read_index(c->group, &c->read);
     } else {
         ask_leader(c, leader);
@@ -482,6 +492,7 @@ void gn_clock_serve(gn_clock *c, gn_rpc_request *request)
     bool known = gn_read_u8(&r) == REQUEST_VERSION;
     uint32_t n = gn_read_be32(&r);
     gn_scn above = gn_read_be64(&r);
+    uint64_t vouched = gn_reader_left(&r) ? gn_read_be64(&r) : 0;
     gn_code code = !known || r.failed || n == 0 || n > MAX_BATCH              ? GN_PROTOCOL
                    : gn_raft_leader(c->group, &term) != gn_net_self(c->world) ? GN_NOT_LEADER
                                                                               : GN_OK;
@@ -491,5 +502,6 @@ void gn_clock_serve(gn_clock *c, gn_rpc_request *request)
     }
     serving *s = gn_xcalloc(1, sizeof *s);
     *s = (serving){.request = {.n = n, .above = above, .done = served}, .rpc = request, .world = c->world};
+    s->request.voucher = (gn_raft_voucher){.node = request->from, .term = vouched};
     next(c, &s->request);
 }

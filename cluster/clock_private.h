@@ -2,8 +2,9 @@
  *
  * The leader of the meta group hands them out from blocks. A block is a reserved range of a sequence in the meta
  * group's log, so no two leaders ever have the same; it is used in the term in which it was reserved only, and each
- * batch of requests is answered after the group has confirmed (ReadIndex) that this node still leads that term. So what
- * is handed out is above everything that anybody was given before the request was made. Other nodes ask the leader;
+ * batch of requests is answered after the group has confirmed (ReadIndex) that this node still leads that term; the
+ * term that another node sends with its request may be all the confirmation that it needs (gn_raft_voucher). So what is
+ * handed out is above everything that anybody was given before the request was made. Other nodes ask the leader;
  * what is asked for while an answer is on its way is asked for at once, in one batch. A database on one node is its own
  * leader, and answers from memory.
  *

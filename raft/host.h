@@ -14,6 +14,12 @@
 typedef struct gn_raft_host gn_raft_host;
 typedef struct gn_raft_group gn_raft_group;
 
+/* What another node said of a group of which it has a replica: that this is its term. See gn_raft_read_index. */
+typedef struct gn_raft_voucher {
+    gn_node_id node; /* 0: nobody said anything */
+    uint64_t term;
+} gn_raft_voucher;
+
 /* A caller's operation on a group, in caller-owned memory that stays until `done` has run. `done` runs exactly once, on
  * any thread, and must not block. Codes: GN_OK; GN_NOT_LEADER (nothing happened; `leader` tells who may);
  * GN_UNAVAILABLE; GN_OUTCOME_UNKNOWN (it was handed to Raft and leadership was lost: it may or may not commit);
@@ -26,6 +32,7 @@ typedef struct gn_raft_request {
     gn_bytes command;  /* in, for submit: borrowed until done */
     /* in, for submit: 0, or refuse it with GN_NOT_LEADER unless this node leads in this very term. */
     uint64_t only_term;
+    gn_raft_voucher voucher; /* in, for a read: of what came with it from elsewhere */
     /* the host's from here on */
     gn_task task;
     struct gn_raft_request *next;
@@ -149,7 +156,11 @@ gn_code gn_raft_erase(gn_raft_host *host, uint64_t id, gn_error *err);
  * ever: when no majority has stored anything for 10 s, GN_OUTCOME_UNKNOWN, or GN_UNAVAILABLE if it was not proposed. */
 void gn_raft_submit(gn_raft_group *group, gn_raft_request *request);
 /* Linearizable read: done(GN_OK) when this leader has confirmed its term and request->index is applied here. A sole
- * voter calls done before this returns. */
+ * voter calls done before this returns.
+ *
+ * Who asks for another node can spare the leader its round: that node's term (gn_raft_leader there), looked up after
+ * the read had come and sent along, is as good as its answer to the leader's question. If it is the leader's own term
+ * still, and the two are a majority, nobody else is asked. */
 void gn_raft_read_index(gn_raft_group *group, gn_raft_request *request);
 /* The same for several groups of one host: what is asked of one node for all of them goes in one frame. */
 void gn_raft_read_index_all(gn_raft_group *const *groups, gn_raft_request *const *requests, size_t n);

@@ -8,6 +8,11 @@
  * group of the host that was last. That is done now and then, and again at the next heartbeat if no answer has come. To
  * wake a node for an answer that is not needed costs more than the answer.
  *
+ * Nobody is asked for a read that comes from another voter with a word of its own that is as good (gn_raft_voucher):
+ * it was in our term after the read came, and so had sent no vote for a newer one, nor had we, and without one of
+ * us, of three, there is no newer leader. A node's term is published before the turn's messages leave, so that none of
+ * them says more than it.
+ *
  * Questions and answers are messages of our own beside libraft's: its heartbeats do not say what they answer. */
 #include "raft/raft_private.h"
 
@@ -60,6 +65,13 @@ bool gn_raft_answers_alone(gn_raft_group *group)
     return group->reads_alone;
 }
 
+static bool is_vouched(const gn_raft_group *group, const gn_raft_voucher *voucher)
+{
+    size_t agree = votes(group, group->host->self) + votes(group, voucher->node);
+    return voucher->node != 0 && voucher->node != group->host->self && voucher->term == group->term &&
+           agree > voters(group) / 2 && gn_raft_can_read(group);
+}
+
 static bool majority(const gn_raft_group *group)
 {
     size_t acks = votes(group, group->host->self);
@@ -80,10 +92,15 @@ static void ask(gn_raft_group *group, gn_node_id only)
 
 void gn_raft_read_add(gn_raft_group *group, gn_raft_request *request)
 {
-    if (group->reads.n + group->round.reads.n + group->reads_done.n >= GN_RAFT_PENDING_REQUESTS)
+    if (group->reads.n + group->round.reads.n + group->reads_done.n >= GN_RAFT_PENDING_REQUESTS) {
         gn_raft_finish(request, GN_UNAVAILABLE);
-    else
+    } else if (is_vouched(group, &request->voucher)) {
+        request->index = group->raft.commit_index;
+        gn_raft_fifo_push(&group->reads_done, request);
+        gn_counter_add(group->host->metrics.reads, 1);
+    } else {
         gn_raft_fifo_push(&group->reads, request);
+    }
 }
 
 /* Whose answer is enough; 0: nobody's. The host's choice before the group's: what several groups ask one node leaves

@@ -116,13 +116,15 @@ static void confirmed(gn_raft_request *request, gn_code code)
     gn_event_signal(&c->event);
 }
 
-static void confirm_begin(gn_shard *shard, gn_confirmation *c)
+static void confirm_begin(gn_shard *shard, gn_raft_voucher voucher, gn_confirmation *c)
 {
-    *c = (gn_confirmation){.request.done = confirmed, .lost = gn_proposer_lost(&shard->proposer)};
+    *c = (gn_confirmation){.request = {.done = confirmed, .voucher = voucher},
+                           .lost = gn_proposer_lost(&shard->proposer)};
     gn_event_init(&c->event, shard->world);
 }
 
-void gn_shards_confirm_start(gn_shard *const *shards, gn_confirmation *confirmations, uint32_t n)
+void gn_shards_confirm_start(gn_shard *const *shards, const gn_raft_voucher *vouchers, gn_confirmation *confirmations,
+                             uint32_t n)
 {
     gn_raft_group **groups = gn_xcalloc(n + 1, sizeof *groups);
     gn_raft_request **requests = gn_xcalloc(n + 1, sizeof *requests);
@@ -130,7 +132,7 @@ void gn_shards_confirm_start(gn_shard *const *shards, gn_confirmation *confirmat
     for (uint32_t i = 0; i < n; i++) {
         if (!shards[i])
             continue;
-        confirm_begin(shards[i], &confirmations[i]);
+        confirm_begin(shards[i], vouchers ? vouchers[i] : (gn_raft_voucher){0}, &confirmations[i]);
         groups[m] = shards[i]->group;
         requests[m++] = &confirmations[i].request;
     }
@@ -157,10 +159,10 @@ gn_code gn_shard_confirm_await(gn_shard *shard, gn_confirmation *c, const _Atomi
                               &(gn_patience){.deadline_ns = gn_now_ns(shard->world) + ASK_NS, .cancel = cancel}, err);
 }
 
-static gn_code catch_up_here(gn_shard *shard, const gn_patience *patience, gn_error *err)
+static gn_code catch_up_here(gn_shard *shard, gn_raft_voucher voucher, const gn_patience *patience, gn_error *err)
 {
     gn_confirmation c;
-    confirm_begin(shard, &c);
+    confirm_begin(shard, voucher, &c);
     gn_raft_read_index(shard->group, &c.request);
     return await_confirmation(shard, &c, patience, err);
 }
@@ -189,6 +191,14 @@ void gn_shard_stays(gn_shard *shard)
     shard->leaves = false;
 }
 
+uint64_t gn_shard_has_applied(gn_shard *shard)
+{
+    pthread_mutex_lock(&shard->applied.lock);
+    uint64_t index = shard->applied_seen;
+    pthread_mutex_unlock(&shard->applied.lock);
+    return index;
+}
+
 static gn_code await_applied(gn_shard *shard, uint64_t index, const gn_patience *patience)
 {
     gn_code code = GN_OK;
@@ -205,11 +215,15 @@ gn_code gn_shard_await_applied(gn_shard *shard, uint64_t index, const _Atomic bo
                          &(gn_patience){.deadline_ns = gn_now_ns(shard->world) + ASK_NS, .cancel = cancel});
 }
 
+/* The request's term is this node's voucher. Its applied index may spare the leader to tell what is committed. */
 static gn_code catch_up_there(const quest *q, gn_error *err)
 {
-    gn_buf answer;
+    gn_buf applied, answer;
+    gn_buf_init(&applied, NULL, 8);
     gn_buf_init(&answer, NULL, 64);
-    gn_code code = ask(q, REQUEST_CATCH_UP, gn_bytes_of(NULL, 0), &answer, err);
+    gn_buf_append_be64(&applied, gn_shard_has_applied(q->shard));
+    gn_code code = ask(q, REQUEST_CATCH_UP, gn_buf_bytes(&applied), &answer, err);
+    gn_buf_close(&applied);
     gn_reader r = gn_reader_of(gn_buf_bytes(&answer));
     uint64_t index = gn_read_be64(&r);
     if (code == GN_OK && r.failed)
@@ -223,14 +237,15 @@ static gn_code catch_up_there(const quest *q, gn_error *err)
 gn_code gn_shard_catch_up(gn_shard *shard, const gn_patience *patience, gn_error *err)
 {
     if (!shard->leader.ask)
-        return catch_up_here(shard, patience, err);
+        return catch_up_here(shard, (gn_raft_voucher){0}, patience, err);
     quest q = quest_begin(shard, patience);
     gn_error why = {0};
     gn_code code;
     do {
         code = find_leader(&q);
         if (code == GN_OK)
-            code = leads_here(&q) ? catch_up_here(shard, patience, &why) : catch_up_there(&q, &why);
+            code =
+                leads_here(&q) ? catch_up_here(shard, (gn_raft_voucher){0}, patience, &why) : catch_up_there(&q, &why);
     } while (code != GN_OK && !shard->leaves && !ends_here(&q, code) && look_again(&q, code));
     if (code == GN_OK)
         return code;
@@ -367,25 +382,26 @@ gn_code gn_shard_run_command(gn_shard *shard, gn_bytes command, const gn_patienc
 
 /* ---- answering others ---- */
 
-gn_code gn_shard_tell_applied(gn_shard *shard, gn_node_id to, uint64_t *index, gn_error *err)
+gn_code gn_shard_tell_applied(gn_shard *shard, gn_node_id to, uint64_t known, uint64_t *index, gn_error *err)
 {
     if (!gn_raft_is_member(shard->group, to)) /* it would wait for what it never gets */
         return gn_error_set(err, GN_NO_OBJECT, "node %llu has no replica of group %llu any more",
                             (unsigned long long)to, (unsigned long long)shard->group_id);
-    gn_raft_tell_commit(shard->group, to);
     pthread_mutex_lock(&shard->view_lock);
     *index = shard->applied_index;
     pthread_mutex_unlock(&shard->view_lock);
+    if (known < *index)
+        gn_raft_tell_commit(shard->group, to);
     return GN_OK;
 }
 
-static gn_code serve_catch_up(gn_shard *shard, gn_node_id from, gn_buf *answer, gn_error *err)
+static gn_code serve_catch_up(gn_shard *shard, gn_raft_voucher voucher, gn_reader *in, gn_buf *answer, gn_error *err)
 {
     gn_patience patience = {.deadline_ns = gn_now_ns(shard->world) + ASK_NS};
-    uint64_t index = 0;
-    gn_code code = catch_up_here(shard, &patience, err);
+    uint64_t index = 0, known = gn_reader_left(in) ? gn_read_be64(in) : 0; /* no program before 0.2 says it */
+    gn_code code = catch_up_here(shard, voucher, &patience, err);
     if (code == GN_OK)
-        code = gn_shard_tell_applied(shard, from, &index, err);
+        code = gn_shard_tell_applied(shard, voucher.node, known, &index, err);
     gn_buf_append_be64(answer, index);
     return code;
 }
@@ -475,7 +491,7 @@ gn_code gn_shard_serve(gn_shard *shard, gn_node_id from, gn_bytes request, gn_bu
     if (r.failed || !known || term == 0)
         return malformed(err);
     if (kind == REQUEST_CATCH_UP)
-        return serve_catch_up(shard, from, answer, err);
+        return serve_catch_up(shard, (gn_raft_voucher){.node = from, .term = term}, &r, answer, err);
     if (kind == REQUEST_COMMAND)
         return serve_command(shard, term, gn_read_bytes(&r, gn_reader_left(&r)), answer, err);
     return malformed(err);

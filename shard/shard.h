@@ -27,6 +27,7 @@ enum { GN_BRANCH_MAIN = 1 };
 typedef struct gn_scn_request {
     uint32_t n;
     gn_scn above;
+    gn_raft_voucher voucher; /* of another node for which it is asked, about the group that keeps the clock */
     void (*done)(struct gn_scn_request *request, gn_code code, gn_scn first);
     struct gn_scn_request *next; /* the source's */
 } gn_scn_request;
@@ -98,13 +99,18 @@ typedef struct gn_confirmation {
     gn_code code;
     uint64_t lost;
 } gn_confirmation;
-/* All at once, of shards of one node; NULL among them is left out. */
-void gn_shards_confirm_start(gn_shard *const *shards, gn_confirmation *confirmations, uint32_t n);
+/* All at once, of shards of one node; NULL among them is left out. vouchers: what came with the question from another
+ * node (raft/host.h); NULL: it is this node's own. */
+void gn_shards_confirm_start(gn_shard *const *shards, const gn_raft_voucher *vouchers, gn_confirmation *confirmations,
+                             uint32_t n);
 /* From a strand; always, after a start. GN_NOT_LEADER: another node leads. */
 gn_code gn_shard_confirm_await(gn_shard *shard, gn_confirmation *confirmation, const _Atomic bool *cancel,
                                gn_error *err);
-/* At the leader, after that: what the replica on `to` has to apply. GN_NO_OBJECT: there is none. */
-gn_code gn_shard_tell_applied(gn_shard *shard, gn_node_id to, uint64_t *index, gn_error *err);
+/* At the leader, after that: what the replica on `to` has to apply. It is told what is committed, so that it need not
+ * wait for a heartbeat to apply it, unless it had applied as much when it asked (`known`). GN_NO_OBJECT: there is none.
+ */
+gn_code gn_shard_tell_applied(gn_shard *shard, gn_node_id to, uint64_t known, uint64_t *index, gn_error *err);
+uint64_t gn_shard_has_applied(gn_shard *shard); /* at the replica: to be known there */
 /* At the replica. From a strand. */
 gn_code gn_shard_await_applied(gn_shard *shard, uint64_t index, const _Atomic bool *cancel);
 /* This replica is none of its group's any more, and is to be closed: it hears of no leader and of no entry. Who waits

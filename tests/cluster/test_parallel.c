@@ -63,16 +63,18 @@ static void work_within_work_ends(void **state)
 static void what_is_no_request_is_refused(void **state)
 {
     (void)state;
-    static const uint64_t groups[] = {7, 9, UINT64_MAX};
+    static const gn_catch_up_item items[] = {{7, 1, 2}, {9, 0, 0}, {UINT64_MAX, UINT64_MAX, 3}};
     gn_buf buf;
     gn_reader r;
     uint32_t n;
     gn_buf_init(&buf, NULL, 1 << 16);
-    gn_catch_up_request_write(&buf, groups, 3);
+    gn_catch_up_request_write(&buf, items, 3);
     assert_true(gn_catch_up_request_read(gn_buf_bytes(&buf), &r, &n));
     assert_int_equal(n, 3);
-    for (uint32_t i = 0; i < n; i++)
-        assert_int_equal(gn_read_be64(&r), groups[i]);
+    for (uint32_t i = 0; i < n; i++) {
+        gn_catch_up_item item = gn_catch_up_item_read(&r);
+        assert_memory_equal(&item, &items[i], sizeof item);
+    }
     for (size_t len = 0; len < buf.len; len++)
         assert_false(gn_catch_up_request_read(gn_bytes_of(buf.data, len), &r, &n));
     buf.data[1] = 0xff; /* so many that nobody has them */

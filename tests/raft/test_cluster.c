@@ -193,6 +193,55 @@ static void reads_in_a_row_share_rounds(void **state)
     cluster_stop(&c);
 }
 
+static uint64_t term_at(cluster *c, unsigned id)
+{
+    uint64_t term;
+    gn_raft_leader(c->node[id].group, &term);
+    return term;
+}
+
+/* Gives how many rounds it took. */
+static uint64_t read_with(cluster *c, unsigned leader, gn_raft_voucher voucher)
+{
+    cluster_call read;
+    gn_metric *rounds = gn_counter("gnomon_raft_read_rounds_total", NULL, NULL);
+    uint64_t before = gn_counter_value(rounds);
+    cluster_prepare(c, leader, &read, "");
+    read.request.voucher = voucher;
+    gn_raft_read_index(c->node[leader].group, &read.request);
+    assert_int_equal(cluster_wait(c, &read), GN_OK);
+    return gn_counter_value(rounds) - before;
+}
+
+static void a_read_that_another_voter_vouches_for_asks_nobody(void **state)
+{
+    (void)state;
+    cluster c;
+    cluster_start(&c, 6, 3, 3, NULL);
+    write_many(&c, "w", 1);
+    unsigned leader = cluster_leader(&c);
+    for (unsigned id = 1; id <= 3; id++) {
+        uint64_t term = term_at(&c, id);
+        assert_int_equal(read_with(&c, leader, (gn_raft_voucher){id, term}), id == leader);
+        assert_int_equal(read_with(&c, leader, (gn_raft_voucher){id, term - 1}), 1);
+        assert_int_equal(read_with(&c, leader, (gn_raft_voucher){id, term + 1}), 1);
+    }
+    assert_int_equal(read_with(&c, leader, (gn_raft_voucher){0, term_at(&c, leader)}), 1);
+    assert_int_equal(read_with(&c, leader, (gn_raft_voucher){9, term_at(&c, leader)}), 1); /* no voter */
+    cluster_stop(&c);
+}
+
+static void one_voucher_of_five_voters_is_not_enough(void **state)
+{
+    (void)state;
+    cluster c;
+    cluster_start(&c, 6, 5, 5, NULL);
+    write_many(&c, "w", 1);
+    unsigned leader = cluster_leader(&c), other = 1 + leader % 5;
+    assert_int_equal(read_with(&c, leader, (gn_raft_voucher){other, term_at(&c, other)}), 1);
+    cluster_stop(&c);
+}
+
 static void reads_given_together_need_one_round(void **state)
 {
     (void)state;
@@ -692,6 +741,8 @@ int main(void)
         cmocka_unit_test(a_write_of_a_leader_that_lost_its_place_has_an_unknown_outcome),
         cmocka_unit_test(reads_in_a_row_share_rounds),
         cmocka_unit_test(reads_given_together_need_one_round),
+        cmocka_unit_test(a_read_that_another_voter_vouches_for_asks_nobody),
+        cmocka_unit_test(one_voucher_of_five_voters_is_not_enough),
         cmocka_unit_test(reads_wait_for_no_single_follower),
         cmocka_unit_test(a_follower_far_behind_gets_a_snapshot),
         cmocka_unit_test(an_install_that_is_put_off_gives_way_to_a_newer_snapshot),

@@ -7,7 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-const char *const canary_names[N_CANARIES] = {"none", "disk-lies", "wrong-apply", "skips", "stale-read", "early-ack"};
+const char *const canary_names[N_CANARIES] = {"none",       "disk-lies",   "wrong-apply", "skips",
+                                              "stale-read", "any-voucher", "early-ack"};
 
 /* ---- violations ---- */
 
@@ -343,17 +344,58 @@ bool fleet_write(fleet *f, gn_node_id node, unsigned group, size_t len)
     return true;
 }
 
-bool fleet_read(fleet *f, gn_node_id node, unsigned group)
+static gn_raft_voucher some_voucher(fleet *f, gn_node_id to, unsigned group)
 {
-    op *o = take_op(f, node, group, OP_READ);
+    gn_raft_voucher voucher = {.node = 1 + gn_sim_random(f->sim, f->options.n_nodes)};
+    program *p = fleet_up(f, voucher.node);
+    if (!p || voucher.node == to)
+        return (gn_raft_voucher){0};
+    gn_raft_leader(p->groups[group], &voucher.term);
+    return voucher;
+}
+
+/* Who leads without knowing of newer leaders is asked, if there is somebody, and told what it wants to hear. */
+static void plant_any_voucher(fleet *f, asked_read *read)
+{
+    uint64_t oldest = UINT64_MAX;
+    for (gn_node_id id = 1; id <= f->options.n_nodes; id++) {
+        gn_raft_status status = fleet_status(f, id, read->group);
+        if (status.leads && status.term < oldest && id != read->voucher.node) {
+            oldest = read->voucher.term = status.term;
+            read->to = id;
+        }
+    }
+}
+
+static bool read_arrives(fleet *f, asked_read *read)
+{
+    if (f->options.canary == CANARY_ANY_VOUCHER && read->voucher.node)
+        plant_any_voucher(f, read);
+    op *o = take_op(f, read->to, read->group, OP_READ);
     if (!o)
         return false;
-    o->floor = check_read_begins(f->checks[group]);
+    o->floor = read->floor;
+    o->request.voucher = read->voucher;
     if (f->options.canary == CANARY_STALE_READ)
         op_done(&o->request, GN_OK);
     else
-        gn_raft_read_index(o->program->groups[group], &o->request);
+        gn_raft_read_index(o->program->groups[read->group], &o->request);
     return true;
+}
+
+/* What comes from another node may be on its way until the next one comes. */
+bool fleet_read(fleet *f, gn_node_id node, unsigned group)
+{
+    asked_read read = {.to = node,
+                       .group = group,
+                       .floor = check_read_begins(f->checks[group]),
+                       .voucher = some_voucher(f, node, group)};
+    if (read.voucher.node && gn_sim_chance(f->sim, 0.5)) {
+        asked_read before = f->underway;
+        f->underway = read;
+        read = before;
+    }
+    return read.to != 0 && read_arrives(f, &read);
 }
 
 bool fleet_admin(fleet *f, gn_node_id node, unsigned group, void (*fn)(gn_raft_group *, gn_node_id, gn_raft_request *),

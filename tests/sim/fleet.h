@@ -21,6 +21,7 @@ typedef enum canary {
     CANARY_WRONG_APPLY, /* a state machine now and then applies something else */
     CANARY_SKIPS,       /* a state machine now and then leaves a command out */
     CANARY_STALE_READ,  /* reads ask any node and no leader */
+    CANARY_ANY_VOUCHER, /* whatever another node says of its term, the leader takes it for its own */
     CANARY_EARLY_ACK,   /* a command counts as acknowledged when it is handed over */
     N_CANARIES,
 } canary;
@@ -77,6 +78,14 @@ typedef struct op {
     size_t len;
 } op;
 
+/* A read that another node asks for: what it says of itself (0: nothing), and how much it must see. */
+typedef struct asked_read {
+    gn_node_id to;
+    unsigned group;
+    uint64_t floor;
+    gn_raft_voucher voucher;
+} asked_read;
+
 typedef struct fleet_options {
     uint64_t seed;
     unsigned n_nodes, n_voters, n_groups;
@@ -99,6 +108,7 @@ struct fleet {
     op ops[FLEET_OPS];
     op *free_ops;
     size_t n_busy;
+    asked_read underway; /* has been asked and not arrived; to == 0: none */
     uint64_t n_commands;
     bool acknowledged[FLEET_COMMANDS], applied[FLEET_COMMANDS]; /* by a write's id */
     fleet_counts counts;

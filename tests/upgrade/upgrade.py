@@ -230,6 +230,47 @@ def roll(c, load, numbers, release, tools):
         until(lambda: len(load.acknowledged) > before + 20 or load.wrong, "the load goes on")
 
 
+# What the release before cannot read, and a question that it answers once it is there.
+NEWER = [("CREATE TABLE half (id bigint PRIMARY KEY, h halfvec(4)) WITH (shards = 4)", "SELECT count(*) FROM half"),
+         ("CREATE TABLE bits (id bigint PRIMARY KEY, b bit(8), s sparsevec(9))", "SELECT count(*) FROM bits"),
+         ("CREATE INDEX entry_lower ON entry (lower(note))", "SELECT id FROM entry WHERE lower(note) = 'entry 3' ORDER BY id"),
+         ("CREATE INDEX entry_first ON entry (note) WHERE worker = 1",
+          "SELECT count(*), min(id) FROM entry WHERE worker = 1 AND note < 'entry 2'"),
+         ("CREATE INDEX entry_half ON entry USING hnsw ((v::halfvec(4)) halfvec_l2_ops)",
+          "SELECT id FROM entry ORDER BY v::halfvec(4) <-> '[1,2,3,4]', id LIMIT 5"),
+         ("CREATE INDEX entry_l1 ON entry USING hnsw (v vector_l1_ops)",
+          "SELECT id FROM entry ORDER BY v <+> '[1,2,3,4]', id LIMIT 5")]
+
+
+def newer_is_refused(c, node):
+    """By a node that can, as long as others cannot."""
+    for statement, _ in NEWER:
+        try:
+            c.sql(statement, node)
+            raise AssertionError(f"{statement}: it was done in a cluster with nodes that cannot read it")
+        except psycopg.errors.FeatureNotSupported as error:
+            expect("cannot be used before the cluster is at version 2" in str(error), error)
+            expect("gnomonctl upgrade --finish" in (error.diag.message_hint or ""), error.diag.message_hint)
+
+
+def newer_is_done(c):
+    """Statements of the load may come between: who changes a table meanwhile is told to try again."""
+    for statement, _ in NEWER:
+        while True:
+            try:
+                c.sql(statement, 2)
+                break
+            except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected):
+                pass
+
+
+def newer_is_the_same_everywhere(c):
+    for statement, question in NEWER:
+        first = c.sql(question, 1)
+        for node in range(2, len(c.nodes.nodes) + 1):
+            equal(c.sql(question, node), first, f"after {statement}, node {node}: {question}")
+
+
 # ---- tests ----
 
 def test_upgrade_under_load(old, new, directory):
@@ -244,6 +285,7 @@ def test_upgrade_under_load(old, new, directory):
             group = next(g["group"] for g in json.loads(c.ctl(new, "shards", "--json").stdout) if g["distribution"])
             refused = c.ctl(new, "split", str(group), code=FAILED).stderr  # by an entry that the older one cannot read
             expect("older version" in refused or "not know" in refused or "no such" in refused, refused)
+            newer_is_refused(c, 1)
             roll(c, load, [3], new, [old, new])
         check(c, load, "after the upgrade")
         status = c.ctl(new, "status").stdout
@@ -255,8 +297,10 @@ def test_upgrade_under_load(old, new, directory):
             done = c.ctl(new, "upgrade", "--finish", "--yes", node=2).stdout
             expect("so is every node" in done, done)
             c.ctl(new, "split", str(group), node=2)
+            newer_is_done(c)
             c.await_well(new)
         check(c, load_again, "after the end of the upgrade")
+        newer_is_the_same_everywhere(c)
         programs = until(lambda: [row[0] for row in c.sql("SELECT version FROM gnomon_nodes ORDER BY id", 3)
                                   if row[0] == new.version], "the nodes say what they run")
         expect(programs, programs)
