@@ -164,6 +164,7 @@ void gn_raft_group_stop(gn_raft_group *group, gn_code code, const char *why)
     group->stop_code = code;
     gn_raft_deadline_remove(group);
     abdicate(group);
+    gn_raft_group_publish(group); /* before anybody hears of it */
     fail_requests(group, GN_CRASH_SHUTDOWN);
     if (group->opened && !group->closing) {
         group->open_code = code;
@@ -171,7 +172,6 @@ void gn_raft_group_stop(gn_raft_group *group, gn_code code, const char *why)
         group->opened = NULL;
         gn_event_signal(opened);
     }
-    gn_raft_group_publish(group);
     gn_raft_group_touch(group);
 }
 
@@ -238,9 +238,10 @@ void gn_raft_group_advance(gn_raft_group *group)
         gn_raft_wishes_advance(group);
         gn_raft_outbox_flush(group);
         gn_raft_deadline_update(group);
-        report_open(group);
     }
     gn_raft_group_publish(group);
+    if (!group->stopped && group->started)
+        report_open(group); /* whoever waits for it may ask at once how it is */
 }
 
 /* ---- opening ---- */

@@ -351,6 +351,26 @@ static void one_group_is_not_opened_twice(void **state)
     gn_raft_host_close(host);
 }
 
+/* Though it has no leader, and has done nothing but to be opened. */
+static void a_group_that_is_open_tells_its_members(void **state)
+{
+    (void)state;
+    static const gn_raft_member THREE[] = {{1, GN_RAFT_VOTER}, {2, GN_RAFT_VOTER}, {3, GN_RAFT_VOTER}};
+    gn_error err = {0};
+    open_host(NULL);
+    for (uint64_t id = 1; id <= 20; id++)
+        for (int again = 0; again < 5; again++) { /* of a new log, then of one that is there */
+            gn_raft_group *group;
+            gn_raft_status status;
+            assert_int_equal(gn_raft_group_open(host, id, &my.rec.fsm, again > 0, THREE, 3, &group, &err), GN_OK);
+            gn_raft_status_get(group, &status);
+            assert_int_equal(status.id, id);
+            assert_int_equal(status.n_members, 3);
+            gn_raft_group_close(group);
+        }
+    gn_raft_host_close(host);
+}
+
 static void an_entry_beyond_the_limit_is_refused(void **state)
 {
     (void)state;
@@ -418,6 +438,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_failing_state_machine_stops_its_group_alone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_group_is_not_opened_twice, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_group_that_is_open_tells_its_members, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_entry_beyond_the_limit_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_log_larger_than_its_cache_is_applied_from_the_disk, set_up, tear_down),
         cmocka_unit_test_setup_teardown(another_nodes_log_is_refused, set_up, tear_down),
