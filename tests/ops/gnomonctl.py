@@ -20,12 +20,9 @@ import psycopg
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import gnomond  # noqa: E402
-from expect import DEADLINE, equal, eventually, expect, until  # noqa: E402
+from expect import DEADLINE, equal, eventually, expect, insist, until  # noqa: E402
 
 OK, FAILED, USAGE, UNREACHABLE, UNHEALTHY = range(5)
-# What is said of a change that has to wait for another one: of the balancer, which is at work, too, or of the leader's.
-BUSY = ("changing", "has just", "could not take over", "does not lead", "no leader of group", "not finished", "to finish",
-        "somebody else", "about to commit", "could not serialize")
 
 
 class Cluster:
@@ -57,13 +54,7 @@ class Cluster:
         return json.loads(self.ctl(*arguments, "--json", code=code, node=node).stdout)
 
     def insist(self, *arguments, node=1):
-        """Again while something else is under way."""
-        def attempt():
-            done = self.ctl(*arguments, code=None, node=node)
-            return done if done.returncode == OK or not any(words in done.stderr for words in BUSY) else None
-        done = until(attempt, f"gnomonctl {' '.join(arguments)} is not refused any more")
-        equal(done.returncode, OK, f"gnomonctl {' '.join(arguments)}: {done.stdout}{done.stderr}")
-        return done
+        return insist(lambda: self.ctl(*arguments, code=None, node=node), f"gnomonctl {' '.join(arguments)}")
 
     def compared(self, *arguments):
         """What gnomonctl check says when all that there is can be compared: a vector index may still be filled."""

@@ -7,6 +7,10 @@ import time
 # Seconds until something must have come about; only a machine that hangs needs them.
 DEADLINE = int(os.environ.get("GNOMON_TEST_DEADLINE", "180"))
 
+# What is said of a change that has to wait for another one: of the balancer, which is at work, too, or of the leader's.
+BUSY = ("changing", "has just", "could not take over", "does not lead", "no leader of group", "not finished", "to finish",
+        "somebody else", "about to commit", "could not serialize")
+
 
 def expect(condition, text):
     if not condition:
@@ -39,3 +43,13 @@ def eventually(check):
             if time.monotonic() > end:
                 raise
         threading.Event().wait(0.05)
+
+
+def insist(command, what):
+    """Runs gnomonctl again while it is refused because something else is under way, as an operator would."""
+    def attempt():
+        done = command()
+        return done if done.returncode == 0 or not any(words in done.stderr for words in BUSY) else None
+    done = until(attempt, f"{what} is not refused any more")
+    equal(done.returncode, 0, f"{what}: {done.stdout}{done.stderr}")
+    return done

@@ -25,7 +25,7 @@ import psycopg
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 import gnomond  # noqa: E402
-from expect import DEADLINE, equal, expect, until  # noqa: E402
+from expect import DEADLINE, equal, eventually, expect, insist, until  # noqa: E402
 
 OK, FAILED, USAGE, UNREACHABLE, UNHEALTHY = range(5)
 ACCOUNTS, BALANCE = 64, 1000
@@ -93,7 +93,7 @@ class Cluster:
     def ctl(self, release, *arguments, code=OK, node=1):
         clean = {k: v for k, v in os.environ.items() if not k.startswith("GNOMON_")}
         done = subprocess.run([str(release.gnomonctl), *arguments, "--address", self.nodes.nodes[node - 1].address,
-                               "--timeout", "30"], text=True, capture_output=True, check=False, env=clean,
+                               "--timeout", str(DEADLINE)], text=True, capture_output=True, check=False, env=clean,
                               timeout=2 * DEADLINE, stdin=subprocess.DEVNULL)
         if code is not None:
             equal(done.returncode, code, f"gnomonctl {' '.join(arguments)}: {done.stdout}{done.stderr}")
@@ -279,24 +279,22 @@ def test_upgrade_under_load(old, new, directory):
         make_tables(c)
         with Load(c) as load:
             roll(c, load, [1, 2], new, [old, new])
-            refused = c.ctl(new, "upgrade", "--finish", "--yes", code=FAILED).stderr
-            expect("node 3 still runs a program that cannot" in refused, refused)
-            expect("runs version" in c.ctl(new, "status").stdout, "a note on two releases")
+            until(lambda: "node 3 still runs a program that cannot" in finish_early(c, new), "node 3 holds the upgrade up")
+            eventually(lambda: expect("runs version" in c.ctl(new, "status").stdout, "a note on two releases"))
             group = next(g["group"] for g in json.loads(c.ctl(new, "shards", "--json").stdout) if g["distribution"])
             refused = c.ctl(new, "split", str(group), code=FAILED).stderr  # by an entry that the older one cannot read
             expect("older version" in refused or "not know" in refused or "no such" in refused, refused)
             newer_is_refused(c, 1)
             roll(c, load, [3], new, [old, new])
         check(c, load, "after the upgrade")
-        status = c.ctl(new, "status").stdout
-        expect("an upgrade is not finished" in status, status)
+        eventually(lambda: expect("an upgrade is not finished" in c.ctl(new, "status").stdout, "a note on the upgrade"))
         expect(load.failed < len(load.acknowledged), "more failures than commits")
         print(f"    {len(load.acknowledged)} rows and {load.transfers} transfers acknowledged, {load.failed} failed, "
               f"{len(load.unknown)} unknown", flush=True)
         with Load(c, after=load) as load_again:
             done = c.ctl(new, "upgrade", "--finish", "--yes", node=2).stdout
             expect("so is every node" in done, done)
-            c.ctl(new, "split", str(group), node=2)
+            insist(lambda: c.ctl(new, "split", str(group), code=None, node=2), "a split under load")
             newer_is_done(c)
             c.await_well(new)
         check(c, load_again, "after the end of the upgrade")
@@ -310,6 +308,10 @@ def test_upgrade_under_load(old, new, directory):
         old_program_is_refused(c, old)
     finally:
         c.stop()
+
+
+def finish_early(c, release):
+    return c.ctl(release, "upgrade", "--finish", "--yes", code=FAILED).stderr
 
 
 def old_program_is_refused(c, old):
@@ -360,8 +362,7 @@ def test_nodes_join_a_mixed_cluster(old, new, directory):
             until(lambda: len(load.acknowledged) > 200, "the load gets on")
         check(c, load, "with nodes of both that joined")
         c.nodes.nodes[2].stop()
-        refused = c.ctl(new, "upgrade", "--finish", "--yes", code=FAILED).stderr
-        expect("node 3 does not answer" in refused, refused)
+        until(lambda: "node 3 does not answer" in finish_early(c, new), "a silent node holds the upgrade up")
     finally:
         c.stop()
 
