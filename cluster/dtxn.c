@@ -368,6 +368,11 @@ static gn_code in_table_groups(gn_dtxn *txn, uint64_t distribution_id, uint64_t 
     return code;
 }
 
+bool gn_dtxn_defines(const gn_dtxn *txn)
+{
+    return gn_txn_defines(meta_of(txn));
+}
+
 gn_code gn_dtxn_put_table(gn_dtxn *txn, const gn_table_desc *desc, gn_error *err)
 {
     gn_code code = gn_txn_put_table(meta_of(txn), desc, err);

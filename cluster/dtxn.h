@@ -58,6 +58,7 @@ const gn_table_desc *gn_dtxn_table_named(gn_dtxn *txn, gn_bytes name);
 const gn_table_desc *gn_dtxn_index_named(gn_dtxn *txn, gn_bytes name, const gn_index_desc **index);
 gn_code gn_dtxn_tables(gn_dtxn *txn, gn_arena *arena, const gn_table_desc ***out, size_t *n, gn_error *err);
 gn_code gn_dtxn_put_table(gn_dtxn *txn, const gn_table_desc *desc, gn_error *err);
+bool gn_dtxn_defines(const gn_dtxn *txn); /* as gn_txn_defines */
 gn_code gn_dtxn_drop_table(gn_dtxn *txn, uint64_t table_id, gn_error *err);
 
 /* ---- rows: as gn_txn_insert and its kin ---- */

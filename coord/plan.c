@@ -53,6 +53,7 @@ gn_code gn_plan_create(const gn_plan_context *context, const gn_ast_statement *s
     plan->arena = arena;
     plan->refs = 1;
     plan->plan_epoch = context->plan_epoch;
+    plan->provisional = gn_dtxn_defines(context->txn);
     gn_plan_context here = *context;
     here.by_values = &plan->by_values;
     code = gn_binder_init(&b, arena, context->format, statement->n_params, types, n_types, err);
@@ -90,18 +91,18 @@ void gn_plan_release(gn_plan *plan)
     gn_arena_destroy(plan->arena);
 }
 
-static bool is_still(gn_dtxn *txn, const gn_table_desc *table)
+static bool is_still(const gn_plan *plan, gn_dtxn *txn, const gn_table_desc *table)
 {
     const gn_table_desc *now = gn_dtxn_table(txn, table->id);
-    return now == table || (now && now->version == table->version);
+    return now == table || (now && now->version == table->version && !plan->provisional && !gn_dtxn_defines(txn));
 }
 
 bool gn_plan_valid(const gn_plan *plan, gn_dtxn *txn, uint32_t plan_epoch)
 {
-    if (plan->plan_epoch != plan_epoch || (plan->table && !is_still(txn, plan->table)))
+    if (plan->plan_epoch != plan_epoch || (plan->table && !is_still(plan, txn, plan->table)))
         return false;
     for (uint32_t i = 0; i < plan->n_tables; i++)
-        if (plan->tables[i] != plan->table && !is_still(txn, plan->tables[i]))
+        if (plan->tables[i] != plan->table && !is_still(plan, txn, plan->tables[i]))
             return false;
     return true;
 }

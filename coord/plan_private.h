@@ -158,6 +158,7 @@ typedef struct gn_plan {
     uint32_t n_params;
     const gn_type *params;
     uint32_t plan_epoch; /* of the settings that it was made under */
+    bool provisional;    /* made where definitions had been changed: their versions may come again */
     bool by_values;      /* one made for the parameters' values may be better: they decide about a partial index */
     gn_query *query;     /* SELECT; INSERT ... SELECT and VALUES; the rows that UPDATE and DELETE change */
     /* INSERT: position in the source row of each table column, -1 = its default */

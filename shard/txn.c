@@ -199,7 +199,7 @@ bool gn_txn_unconfirmed(const gn_txn *txn)
 
 bool gn_txn_has_writes(const gn_txn *txn)
 {
-    if (txn->n_own_tables > 0)
+    if (gn_txn_defines(txn))
         return true;
     for (size_t i = 0; i < txn->n_sets; i++)
         if (!gn_write_set_empty(txn->sets[i]))

@@ -116,6 +116,8 @@ gn_code gn_txn_tables(gn_txn *txn, gn_arena *arena, const gn_table_desc ***out, 
 /* Creates or replaces (same id). Indexes that are new are filled when the commit is applied; those gone are dropped.
  * A unique index over rows that are not unique fails the commit with GN_UNIQUE. */
 gn_code gn_txn_put_table(gn_txn *txn, const gn_table_desc *desc, gn_error *err);
+/* It has changed definitions. Their versions are its own: once it is rolled back, others get the same. */
+bool gn_txn_defines(const gn_txn *txn);
 gn_code gn_txn_drop_table(gn_txn *txn, uint64_t table_id, gn_error *err);
 /* Fresh ids for tables, indexes, sequences; unique for ever, not transactional. */
 gn_code gn_shard_new_ids(gn_shard *shard, uint64_t n, uint64_t *first, gn_error *err);

@@ -48,6 +48,11 @@ static const gn_table_desc *used(gn_txn *txn, const gn_schema_table *t)
     return t->desc;
 }
 
+bool gn_txn_defines(const gn_txn *txn)
+{
+    return txn->n_own_tables > 0;
+}
+
 const gn_table_desc *gn_txn_table(gn_txn *txn, uint64_t table_id)
 {
     const gn_own_table *own = own_table(txn, table_id);

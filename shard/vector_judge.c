@@ -40,7 +40,8 @@ void gn_vector_open_memo(gn_vector_scan *s)
 {
     const gn_vector_scan_spec *spec = s->spec;
     gn_buf name;
-    if (!s->feed || !spec->filter || spec->exact || s->txn->chain.n != 1 || !is_lasting(spec->filter))
+    if (!s->feed || !spec->filter || spec->exact || s->txn->chain.n != 1 || gn_txn_defines(s->txn) ||
+        !is_lasting(spec->filter))
         return;
     gn_buf_init(&name, NULL, GN_VECTOR_FILTER_MOST);
     gn_buf_append_be64(&name, spec->table->version);

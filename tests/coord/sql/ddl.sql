@@ -103,3 +103,38 @@ create temporary table tt (id int);
 create table fk (id int references tx);
 create extension if not exists vector;
 create extension nosuch;
+
+-- ---- definitions that were rolled back: the next ones have their versions ----
+CREATE TABLE again (id int PRIMARY KEY);
+INSERT INTO again VALUES (1);
+BEGIN;
+ALTER TABLE again ADD COLUMN c int DEFAULT 2;
+INSERT INTO again (id, c) VALUES (2, 2);
+SELECT id, c FROM again ORDER BY id;
+ROLLBACK;
+ALTER TABLE again ADD COLUMN d text DEFAULT 'x';
+--! differs: the position
+INSERT INTO again (id, c) VALUES (2, 2);
+SELECT id, c FROM again ORDER BY id;
+--! same
+SELECT id, d FROM again ORDER BY id;
+BEGIN;
+ALTER TABLE again RENAME COLUMN d TO e;
+SELECT id, e FROM again;
+ROLLBACK;
+ALTER TABLE again ADD COLUMN e int DEFAULT 5;
+SELECT id, e FROM again;
+BEGIN;
+ALTER TABLE again ADD COLUMN f int DEFAULT 7;
+PREPARE of_f AS SELECT f FROM again;
+EXECUTE of_f;
+PREPARE to_f AS INSERT INTO again (id, f) VALUES ($1, $2);
+EXECUTE to_f (8, 9);
+ROLLBACK;
+ALTER TABLE again ADD COLUMN f text DEFAULT 'seven';
+EXECUTE of_f;
+EXECUTE to_f (8, 9);
+SELECT * FROM again ORDER BY id;
+DEALLOCATE of_f;
+DEALLOCATE to_f;
+DROP TABLE again;

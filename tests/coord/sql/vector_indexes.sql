@@ -95,3 +95,17 @@ SELECT count(*) FROM spread WHERE lower(name) = 'n7';
 UPDATE spread SET kind = 1, name = 'n7' WHERE id IN (3, 24, 60);
 SELECT count(*) FROM spread WHERE lower(name) = 'n7';
 SELECT id, v FROM spread WHERE kind = 1 ORDER BY v <-> '[3,3]' LIMIT 1;
+
+-- ---- what was learnt of a column that was rolled back is not said of the next ----
+CREATE TABLE learnt (id int PRIMARY KEY, v vector(2));
+INSERT INTO learnt SELECT i, ARRAY[i, i]::vector FROM generate_series(1, 3000) i;
+CREATE INDEX learnt_v ON learnt USING hnsw (v vector_l2_ops);
+BEGIN;
+ALTER TABLE learnt ADD COLUMN c int DEFAULT 2;
+SELECT id FROM learnt WHERE c = 1 ORDER BY v <-> '[0,0]' LIMIT 3;
+SELECT id FROM learnt WHERE c = 1 ORDER BY v <-> '[0,0]' LIMIT 3;
+ROLLBACK;
+ALTER TABLE learnt ADD COLUMN d int DEFAULT 1;
+SELECT id FROM learnt WHERE d = 1 ORDER BY v <-> '[0,0]' LIMIT 3;
+SELECT id FROM learnt WHERE d = 1 ORDER BY v <-> '[0,0]' LIMIT 3;
+DROP TABLE learnt;
