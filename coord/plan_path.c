@@ -244,8 +244,12 @@ typedef struct candidate {
     double selectivity;
 } candidate;
 
+/* Once, also where the index has the column twice. */
 static void use(candidate *c, conjunct *used)
 {
+    for (uint32_t i = 0; i < c->n_used; i++)
+        if (c->used[i] == used)
+            return;
     c->used[c->n_used++] = used;
     c->selectivity *= used->selectivity;
 }
@@ -360,9 +364,11 @@ static void price(planner *p, const key_columns *k, candidate *c)
     const gn_query *q = p->q;
     bool needs_order = q->n_sort && !q->grouped && !q->sort_projected;
     double points = 1;
-    for (uint32_t i = 0; i < path->n_parts; i++)
-        points *= n_points(&path->parts[i]);
     path->unique = path->n_parts == k->n && k->n && (!path->index || path->index->unique);
+    for (uint32_t i = 0; i < path->n_parts; i++) {
+        points *= n_points(&path->parts[i]);
+        path->unique &= !path->parts[i].is_null; /* NULLs are not equal */
+    }
     path->rows_estimate = path->unique ? fmin(points, p->table_rows) : p->table_rows * c->selectivity;
     path->rows_estimate = fmax(1, path->rows_estimate);
     bool keeps_order = !path->index || !path->table->distribution_id || /* groups are merged by primary key, or: */

@@ -81,9 +81,16 @@ static bool constants_equal(const gn_expr *a, const gn_expr *b)
 {
     if (a->value.is_null || b->value.is_null)
         return a->value.is_null && b->value.is_null;
-    if (gn_type_physical(a->type) == GN_P_BYTES) /* numeric 1.0 and 1.00 print differently */
+    switch (gn_type_physical(a->type)) {
+    case GN_P_BYTES: /* numeric 1.0 and 1.00 print differently */
         return gn_bytes_eq(a->value.as.bytes, b->value.as.bytes);
-    return gn_value_compare(&a->value, &b->value) == 0;
+    case GN_P_F32: /* 0 and -0 as well */
+        return memcmp(&a->value.as.f32, &b->value.as.f32, sizeof a->value.as.f32) == 0;
+    case GN_P_F64:
+        return memcmp(&a->value.as.f64, &b->value.as.f64, sizeof a->value.as.f64) == 0;
+    default:
+        return gn_value_compare(&a->value, &b->value) == 0;
+    }
 }
 
 bool gn_expr_equal(const gn_expr *a, const gn_expr *b)

@@ -76,6 +76,18 @@ SELECT id FROM maybe WHERE n > ANY ('{1,2}'::int[]) ORDER BY id;
 SELECT id FROM maybe WHERE flag = true OR flag IS FALSE ORDER BY id;
 DROP TABLE maybe;
 
+-- ---- unique, but of NULLs there may be many ----
+CREATE TABLE several (id int PRIMARY KEY, a int, b int, f float8);
+CREATE UNIQUE INDEX several_a ON several (a);
+CREATE INDEX several_angle ON several (atan2(f, '0'::float8));
+INSERT INTO several VALUES (1, NULL, 3, 0), (2, NULL, 1, 0), (3, NULL, 2, 0), (4, 4, 0, 0);
+SELECT id, b FROM several WHERE a IS NULL ORDER BY b;
+SELECT id, b FROM several WHERE a IS NULL ORDER BY b DESC LIMIT 1;
+SELECT id, b FROM several WHERE a = 4 ORDER BY b;
+SELECT id FROM several WHERE atan2(f, '-0'::float8) = 0 ORDER BY id;
+SELECT id FROM several WHERE atan2(f, '0'::float8) = 0 ORDER BY id;
+DROP TABLE several;
+
 -- ---- the conflict that is named comes before those of other indexes ----
 CREATE TABLE upsert (id int PRIMARY KEY, name text, code int, live boolean);
 CREATE UNIQUE INDEX upsert_code ON upsert (code);
