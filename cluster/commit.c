@@ -53,12 +53,14 @@ typedef struct committing {
     uint32_t n;
 } committing;
 
-/* A part that surely did not prepare need not hear of the abort; any other must. */
-static void abort_prepared(const committing *c)
+/* A part that surely did not prepare need not hear of the abort; any other must. The first group's word counts: should
+ * it have committed, all hear of that, and the SCN comes back; else 0. */
+static gn_scn abort_prepared(const committing *c)
 {
     gn_cluster *cluster = c->txn->cluster;
     uint64_t *told = gn_xcalloc(c->n, sizeof *told);
     uint32_t n_told = 1;
+    gn_decision decision = {0};
     bool any = false;
     told[0] = c->groups[0];
     for (uint32_t i = 0; i < c->n; i++) {
@@ -69,9 +71,15 @@ static void abort_prepared(const committing *c)
             told[n_told++] = c->groups[i];
     }
     gn_error err = {0};
-    if (any && gn_group_decide(cluster, told[0], c->txn_id, false, 0, NULL, &err) == GN_OK)
+    gn_code code = any ? gn_group_decide(cluster, told[0], c->txn_id, false, 0, &decision, &err) : GN_NO_DATA;
+    gn_scn scn = code == GN_OK && decision.state == GN_COMMITTED ? decision.scn : 0;
+    if (scn)
+        gn_resolver_finish(cluster->resolver, c->txn_id, c->groups, c->n, true, scn);
+    else if (code == GN_OK)
         gn_resolver_finish(cluster->resolver, c->txn_id, told, n_told, false, 0);
+    gn_decision_close(&decision);
     free(told); /* without the first group's word the others will ask for it themselves */
+    return scn;
 }
 
 /* The first group's part is all that is left, and its commit is the decision. */
@@ -91,11 +99,14 @@ static gn_code commit_last(const committing *c, gn_scn *scn, gn_error *err)
         part->txn = NULL;
     }
     if (code == GN_OK) {
-        *scn = at;
         gn_resolver_finish(c->txn->cluster->resolver, c->txn_id, c->groups, c->n, true, at);
-    } else if (code != GN_OUTCOME_UNKNOWN) {
-        abort_prepared(c);
+    } else if (code != GN_OUTCOME_UNKNOWN && (at = abort_prepared(c)) != 0) {
+        if (err)
+            gn_error_clear(err);
+        code = GN_OK;
     }
+    if (code == GN_OK)
+        *scn = at;
     return code;
 }
 

@@ -369,8 +369,9 @@ gn_code gn_shard_run_command(gn_shard *shard, gn_bytes command, const gn_patienc
             *op = (gn_commit_op){.code = code};
             gn_error_set(&op->err, code, "%s", gn_code_text(code));
         }
+        /* This replica has stopped: others may go on with what it has proposed. */
         if (ends_here(&q, code))
-            return code;
+            return tried_term || op->request.done ? finish(op, shard->group_id, true) : code;
         bool nothing = code == GN_NOT_LEADER || code == GN_UNAVAILABLE;
         if (code != GN_OK && !may_heal(code))
             return finish(op, shard->group_id, tried_term == q.term);

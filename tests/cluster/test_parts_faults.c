@@ -120,6 +120,44 @@ static void a_commit_that_nobody_answers_is_unknown(void **state)
     assert_rows(r, NULL, "t", &(look){.limit = 1}, "1:-:1 ");
 }
 
+/* Its log cannot be written just when it is to decide: what it has appended may come to be committed yet. */
+static void a_decision_of_a_replica_that_fails_is_unknown(void **state)
+{
+    remote *r = *state;
+    gn_error err = {0};
+    gn_code code;
+    int64_t id = 0;
+    gn_dtxn *txn = NULL;
+    make_table(r, "t", r->both);
+    while (parts_at(r, B) == 0) { /* the first row decides: one whose group is there */
+        gn_dtxn_abort(txn);
+        txn = begin(r);
+        put(r, txn, "t", ++id, 0);
+        ASSERT_OK(gn_dtxn_flush(txn, &err), &err);
+    }
+    for (int64_t other = 100; other < 110; other++)
+        put(r, txn, "t", other, 0);
+    ASSERT_OK(gn_dtxn_flush(txn, &err), &err);
+    gn_sim_disk_faults broken = gn_sim_disk_good;
+    broken.fail_write = 1;
+    broken.fail_code = GN_DISK_FULL;
+    gn_sim_disk_set(r->sim, B, &broken);
+    ASSERT_CODE(commit(txn, &err), GN_OUTCOME_UNKNOWN, &err);
+    gn_sim_disk_set(r->sim, B, &gn_sim_disk_good);
+    half_crash(r, B);
+    half_restart(r, B);
+    gn_sim_run_for(r->sim, 20 * SECOND);
+    txn = begin_with(r, &(gn_dtxn_options){.several = true, .read_only = true});
+    char *text = rows(txn, "t", NULL, &code, &err);
+    ASSERT_OK(code, &err);
+    int n = 0;
+    for (const char *at = text; (at = strchr(at, ' ')); at++)
+        n++;
+    assert_true(n == 0 || n == 11);
+    free(text);
+    gn_dtxn_abort(txn);
+}
+
 static void nobody_there_is_unavailable(void **state)
 {
     remote *r = *state;
@@ -592,6 +630,7 @@ int main(void)
         TEST(a_part_whose_node_dies_is_refused),
         TEST(nothing_done_yet_goes_to_another_replica),
         TEST(a_commit_that_nobody_answers_is_unknown),
+        TEST(a_decision_of_a_replica_that_fails_is_unknown),
         TEST(nobody_there_is_unavailable),
         TEST(what_its_coordinator_forgets_is_aborted),
         TEST(an_idle_transaction_is_kept),
