@@ -89,7 +89,8 @@ static gn_code (*const COMMANDS[GN_ADMIN_N_COMMANDS])(gn_admin_job *job, gn_erro
 static gn_code hand_on(gn_cluster *c, const gn_admin_request *request, gn_bytes bytes, gn_buf *answer, gn_error *err)
 {
     gn_placement *p = gn_meta_placement(c);
-    bool known = gn_placement_node(p, request->node) != NULL;
+    bool known = gn_placement_node(p, request->node) ||
+                 gn_raft_is_member(gn_shard_raft_group(c->meta), request->node); /* the placement may be old */
     gn_placement_release(p);
     if (!known)
         return gn_error_set(err, GN_NO_OBJECT, "there is no node %" PRIu64, request->node);

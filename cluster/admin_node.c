@@ -183,6 +183,11 @@ gn_code gn_admin_node(gn_admin_job *job, gn_error *err)
 static void write_place(gn_json_writer *j, const gn_placement *p)
 {
     gn_jw_open(j, "placement", '[');
+    if (!gn_placement_group(p, GN_META_GROUP)) { /* known whatever is */
+        gn_jw_open(j, NULL, '{');
+        gn_jw_u64(j, "group", GN_META_GROUP);
+        gn_jw_close(j, '}');
+    }
     for (uint32_t i = 0; i < p->n_groups; i++) {
         const gn_group_place *g = &p->groups[i];
         gn_jw_open(j, NULL, '{');
@@ -217,27 +222,47 @@ static void write_node_answer(gn_json_writer *j, const gn_node_place *node, gn_a
     gn_jw_close(j, '}');
 }
 
+/* Those of the placement, and those that only the log of the meta group names, which all have a replica of: a node that
+ * was cut short has an old placement, or none, as long as that group has no leader. */
+static gn_node_place *list_nodes(gn_cluster *c, const gn_placement *p, uint32_t *n)
+{
+    gn_raft_status *s = gn_xcalloc(1, sizeof *s);
+    gn_raft_status_get(gn_shard_raft_group(c->meta), s);
+    gn_node_place *nodes = gn_xcalloc(p->n_nodes + s->n_members + 1, sizeof *nodes);
+    *n = p->n_nodes;
+    if (p->n_nodes)
+        memcpy(nodes, p->nodes, p->n_nodes * sizeof *nodes);
+    for (size_t i = 0; i < s->n_members; i++)
+        if (!gn_placement_node(p, s->members[i].id))
+            nodes[(*n)++] = (gn_node_place){.id = s->members[i].id, .state = "unknown"};
+    free(s);
+    return nodes;
+}
+
 /* Asks all that are not gone at once, then writes what they said in their order. */
 static void write_nodes(gn_json_writer *j, gn_cluster *c, const gn_placement *p, uint64_t wait_ms)
 {
-    gn_admin_ask *asks = gn_xcalloc(p->n_nodes + 1, sizeof *asks);
-    bool *asked = gn_xcalloc(p->n_nodes + 1, sizeof *asked);
+    uint32_t n;
+    gn_node_place *nodes = list_nodes(c, p, &n);
+    gn_admin_ask *asks = gn_xcalloc(n + 1, sizeof *asks);
+    bool *asked = gn_xcalloc(n + 1, sizeof *asked);
     uint64_t deadline = gn_now_ns(c->world) + wait_ms * 1000000;
-    for (uint32_t i = 0; i < p->n_nodes; i++) {
-        asked[i] = strcmp(p->nodes[i].state, "gone") != 0;
-        gn_admin_request request = {.node = p->nodes[i].id, .command = GN_ADMIN_NODE};
+    for (uint32_t i = 0; i < n; i++) {
+        asked[i] = strcmp(nodes[i].state, "gone") != 0;
+        gn_admin_request request = {.node = nodes[i].id, .command = GN_ADMIN_NODE};
         if (asked[i])
             gn_admin_send(c, &asks[i], &request, deadline);
     }
     gn_jw_open(j, "nodes", '[');
-    for (uint32_t i = 0; i < p->n_nodes; i++) {
-        write_node_answer(j, &p->nodes[i], asked[i] ? &asks[i] : NULL);
+    for (uint32_t i = 0; i < n; i++) {
+        write_node_answer(j, &nodes[i], asked[i] ? &asks[i] : NULL);
         if (asked[i])
             gn_admin_ask_close(&asks[i]);
     }
     gn_jw_close(j, ']');
     free(asks);
     free(asked);
+    free(nodes);
 }
 
 gn_code gn_admin_cluster(gn_admin_job *job, gn_error *err)

@@ -9,8 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_LIST = 3 };
+enum { FIRST_LIST = 4 };
 #define PING_NS 1500000000u
+#define MOST_SCN ((gn_scn)INT64_MAX / 2)
+/* What is in the logs and not applied yet, and is committed now, may have so much more: ten seconds. */
+#define UNAPPLIED_SCNS ((gn_scn)10000 << GN_SCN_COUNTER_BITS)
 
 /* "2,3" or "5:7:120,6:7:11": the next item's numbers; false: the end, or *wrong. */
 static bool next_item(const char **at, uint64_t *numbers, unsigned n, bool *wrong)
@@ -92,7 +95,12 @@ static gn_code note(gn_admin_job *job, gn_error *err)
     gn_recovery r = {0};
     memcpy(r.from, c->identity.cluster, sizeof r.from);
     memcpy(r.to, q->args[1], sizeof r.to);
-    gn_code code = all_are_silent(c, q->args[2], err);
+    gn_code code = gn_admin_number(job, 3, "an SCN", &r.above, err);
+    if (code == GN_OK && r.above > MOST_SCN)
+        code = gn_error_set(err, GN_INVALID_PARAMETER, "%" PRIu64 " is no SCN of our time", r.above);
+    r.above += UNAPPLIED_SCNS;
+    if (code == GN_OK)
+        code = all_are_silent(c, q->args[2], err);
     for (unsigned i = FIRST_LIST; i < q->n_args && code == GN_OK; i++)
         code = take_groups(c, q->args[i], &r, err);
     if (code == GN_OK)
@@ -117,14 +125,24 @@ gn_code gn_admin_recover(gn_admin_job *job, gn_error *err)
 {
     const gn_admin_request *q = job->request;
     bool notes = strcmp(q->args[0], "note") == 0, starts = strcmp(q->args[0], "start") == 0;
-    if ((!notes && !starts) || !gn_cluster_id_is_valid(q->args[1]) || (notes && q->n_args < FIRST_LIST))
-        return gn_error_set(err, GN_INVALID_PARAMETER, "it is note CLUSTER NODES [GROUPS...], or start CLUSTER");
-    gn_code code = notes ? note(job, err) : start_again(job, err);
+    bool finishes = strcmp(q->args[0], "finish") == 0;
+    gn_redefined tables = {0};
+    if ((!notes && !starts && !finishes) || !gn_cluster_id_is_valid(q->args[1]) || (notes && q->n_args < FIRST_LIST))
+        return gn_error_set(err, GN_INVALID_PARAMETER,
+                            "it is note CLUSTER NODES SCN [GROUPS...], or start or finish CLUSTER");
+    gn_code code = notes      ? note(job, err)
+                   : finishes ? gn_recovery_redefine(job->cluster, &tables, err)
+                              : start_again(job, err);
     if (code != GN_OK)
         return code;
     gn_jw_open(job->json, NULL, '{');
     gn_jw_u64(job->json, "node", gn_net_self(job->cluster->world));
     gn_jw_str(job->json, "done", q->args[0]);
+    if (finishes) {
+        gn_jw_u64(job->json, "tables_redefined", tables.redefined);
+        gn_jw_u64(job->json, "tables_dropped", tables.dropped);
+        gn_jw_u64(job->json, "tables_lost", tables.lost);
+    }
     gn_jw_close(job->json, '}');
     return GN_OK;
 }

@@ -5,6 +5,7 @@
 #include "cluster/merges_private.h"
 #include "cluster/parts_private.h"
 #include "cluster/pool_private.h"
+#include "cluster/recover.h"
 #include "index/vector_index.h"
 #include "shard/txn.h"
 
@@ -60,6 +61,7 @@ static gn_code open_parts(gn_cluster *c, gn_error *err)
     gn_code code = gn_make_directory(c->data_dir, err);
     gn_nodes_recall_peers(c);
     bool postponed;
+    gn_scn floor = 0;
     c->clocked = !c->identity.founder || gn_clock_is_used(c);
     if (code == GN_OK)
         code = gn_raft_host_open(c->world, &raft, &c->host, err);
@@ -67,6 +69,10 @@ static gn_code open_parts(gn_cluster *c, gn_error *err)
         code = gn_groups_open_meta(c, err);
     if (code == GN_OK && !(c->clock = gn_clock_create(c->world, c->meta, c->rpc)))
         code = gn_error_set(err, GN_RESOURCES, "could not start the clock's thread");
+    if (code == GN_OK)
+        code = gn_recovery_floor(c->data_dir, &floor, err);
+    if (code == GN_OK)
+        gn_clock_raise(c->clock, floor);
     if (code == GN_OK)
         code = gn_meta_bootstrap(c, err);
     if (code == GN_OK)

@@ -1,5 +1,5 @@
-/* The file RECOVER: "gnomondb-recover 1\nfrom ID\nto ID\ngroup 5\n...check 89ab...\n"; the last is of all lines before.
- */
+/* The file RECOVER: "gnomondb-recover 1\nfrom ID\nto ID\nabove 12\ngroup 5\n...check 89ab...\n"; the last is of all
+ * lines before. The file SCN, which stays: "above 12\ncheck 89ab...\n". */
 #include "cluster/recover.h"
 
 #include "base/log.h"
@@ -15,7 +15,7 @@
 #include <xxhash.h>
 
 enum { MAX_FILE = 1 << 20 };
-static const char FILE_NAME[] = "RECOVER", HEAD[] = "gnomondb-recover 1\n";
+static const char FILE_NAME[] = "RECOVER", HEAD[] = "gnomondb-recover 1\n", FLOOR_NAME[] = "SCN";
 
 static uint64_t checksum_of(gn_bytes text)
 {
@@ -26,7 +26,7 @@ gn_code gn_recovery_note(const char *data_dir, const gn_recovery *r, gn_error *e
 {
     gn_buf text;
     gn_buf_init(&text, NULL, MAX_FILE);
-    gn_buf_printf(&text, "%sfrom %s\nto %s\n", HEAD, r->from, r->to);
+    gn_buf_printf(&text, "%sfrom %s\nto %s\nabove %" PRIu64 "\n", HEAD, r->from, r->to, r->above);
     for (size_t i = 0; i < r->n; i++)
         gn_buf_printf(&text, "group %" PRIu64 "\n", r->groups[i]);
     gn_buf_printf(&text, "check %016" PRIx64 "\n", checksum_of(gn_buf_bytes(&text)));
@@ -53,13 +53,16 @@ static bool take_line(char **at, const char *name, char **value)
 
 static bool parse(char *text, gn_recovery *out)
 {
-    char *at = text + strlen(HEAD), *from, *to, *group, *end, check[24];
+    char *at = text + strlen(HEAD), *from, *to, *above, *group, *end, check[24];
     const char *last = strstr(text, "\ncheck ");
     if (strncmp(text, HEAD, strlen(HEAD)) != 0 || !last)
         return false;
     snprintf(check, sizeof check, "%016" PRIx64, checksum_of(gn_bytes_of(text, (size_t)(last + 1 - text))));
     if (strncmp(last + 7, check, 16) != 0 || !take_line(&at, "from ", &from) || !take_line(&at, "to ", &to) ||
-        !gn_cluster_id_is_valid(from) || !gn_cluster_id_is_valid(to))
+        !gn_cluster_id_is_valid(from) || !gn_cluster_id_is_valid(to) || !take_line(&at, "above ", &above))
+        return false;
+    out->above = strtoull(above, &end, 10);
+    if (*end)
         return false;
     memcpy(out->from, from, sizeof out->from);
     memcpy(out->to, to, sizeof out->to);
@@ -105,6 +108,34 @@ static gn_code force(const char *data_dir, const gn_identity *identity, const gn
     return code;
 }
 
+static gn_code write_floor(const char *data_dir, gn_scn above, gn_error *err)
+{
+    char text[80];
+    int n = snprintf(text, sizeof text, "above %" PRIu64 "\n", above);
+    snprintf(text + n, sizeof text - (size_t)n, "check %016" PRIx64 "\n", checksum_of(gn_bytes_of(text, (size_t)n)));
+    return gn_put_file(data_dir, FLOOR_NAME, text, err);
+}
+
+gn_code gn_recovery_floor(const char *data_dir, gn_scn *out, gn_error *err)
+{
+    char path[4096], text[80] = "", again[80];
+    *out = 0;
+    if ((size_t)snprintf(path, sizeof path, "%s/%s", data_dir, FLOOR_NAME) >= sizeof path)
+        return gn_error_set(err, GN_CONFIGURATION, "the data directory's name is too long");
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return errno == ENOENT ? GN_OK : gn_error_errno(err, GN_IO, errno, "could not read \"%s\"", path);
+    size_t got = fread(text, 1, sizeof text - 1, f);
+    fclose(f);
+    gn_scn above = strncmp(text, "above ", 6) == 0 ? strtoull(text + 6, NULL, 10) : 0;
+    int n = snprintf(again, sizeof again, "above %" PRIu64 "\n", above);
+    snprintf(again + n, sizeof again - (size_t)n, "check %016" PRIx64 "\n", checksum_of(gn_bytes_of(again, (size_t)n)));
+    if (got != strlen(again) || strcmp(text, again) != 0)
+        return gn_error_set(err, GN_CORRUPT, "\"%s\" is corrupt", path);
+    *out = above;
+    return GN_OK;
+}
+
 /* First the groups, then the name, then the note goes: whoever is cut off does it again. */
 static gn_code carry_out(const char *data_dir, const char *path, gn_identity *identity, const gn_recovery *r,
                          gn_error *err)
@@ -114,6 +145,8 @@ static gn_code carry_out(const char *data_dir, const char *path, gn_identity *id
     if (!done && strcmp(identity->cluster, r->from) != 0)
         return gn_error_set(err, GN_CONFIGURATION, "\"%s\" is of another cluster than this node's", path);
     if (!done)
+        code = write_floor(data_dir, r->above, err);
+    if (!done && code == GN_OK)
         code = force(data_dir, identity, r, err);
     if (!done && code == GN_OK) {
         memcpy(identity->cluster, r->to, sizeof identity->cluster);

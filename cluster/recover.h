@@ -14,6 +14,7 @@
 
 typedef struct gn_recovery {
     char from[33], to[33]; /* ids of the clusters */
+    gn_scn above;          /* the clock goes on above this, which groups that are left may have: it lost its own mark */
     size_t n;
     uint64_t *groups; /* that go on with this node's replica; to be freed */
 } gn_recovery;
@@ -24,5 +25,15 @@ gn_code gn_recovery_note(const char *data_dir, const gn_recovery *recovery, gn_e
 /* Does what is noted, if anything is, and changes the identity, on disk too. May be cut off anywhere and done again.
  * The node must not run. From the main thread. */
 gn_code gn_recovery_do(const char *data_dir, gn_identity *identity, gn_error *err);
+/* What the clock goes on above, from the last recovery on; 0: there was none. GN_CORRUPT. */
+gn_code gn_recovery_floor(const char *data_dir, gn_scn *out, gn_error *err);
+
+/* When the groups go on: definitions that are there in part are made the same again. Numbers of tables. */
+typedef struct gn_redefined {
+    uint64_t redefined; /* as the meta group has them, in groups that had them otherwise */
+    uint64_t dropped;   /* by groups: the meta group does not know them */
+    uint64_t lost;      /* not looked at: nothing is left of a group of theirs */
+} gn_redefined;
+gn_code gn_recovery_redefine(gn_cluster *cluster, gn_redefined *out, gn_error *err); /* from a strand */
 
 #endif

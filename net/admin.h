@@ -37,7 +37,8 @@ enum {
     X(CHECKSUM, "checksum", 4, 6, "group, table id, SCN, rows, [from, [to]]: of this node's replica")              \
     X(CHECK_INDEX, "check-index", 4, 4, "group, table id, index id, SCN: this node's replica, rows against index") \
     X(UPGRADE, "upgrade", 0, 1, "[finish]: which cluster versions the nodes can do; raises the cluster's")         \
-    X(RECOVER, "recover", 2, 8, "note CLUSTER NODES [GROUP:TERM:INDEX,...]..., start CLUSTER: see cluster/recover.h")
+    X(RECOVER, "recover", 2, 8,                                                                                    \
+      "note CLUSTER NODES SCN [GROUP:TERM:INDEX,...]..., start|finish CLUSTER: see cluster/recover.h")
 
 typedef enum gn_admin_command {
 #define GN_ADMIN_ENUM(name, wire, least, most, what) GN_ADMIN_##name,

@@ -4,6 +4,7 @@
  *   note    every node that is left agrees, and keeps what it is to do
  *   start   each starts again and does it, the one that we talk to last
  *   settle  all are there, each group has a leader; the lost nodes are gone for ever; what may be lost is told */
+#include "net/remains.h"
 #include "ops/commands.h"
 #include "ops/text.h"
 
@@ -13,19 +14,25 @@
 #include <string.h>
 #include <time.h>
 
-enum { MAX_TEXT = 16 << 20, LOOK_MS = 500, PATIENCE_S = 300, LIST_BYTES = 15000, LISTS = 5 };
-
-/* WAITS: replicas that would make up a majority are on nodes that answer, but are not open, or not whole. */
-typedef enum fate { FATE_WELL, FATE_FORCED, FATE_LOST, FATE_WAITS } fate;
+enum {
+    MAX_TEXT = 16 << 20,
+    LOOK_MS = 500,
+    PATIENCE_S = 300,
+    LIST_BYTES = 15000,
+    LISTS = 4,
+    META_GROUP = 1,
+    OPENING_S = 20
+};
 
 /* A group, and the replica of it that is to go on. */
 typedef struct subject {
     uint64_t id;
-    fate fate;
-    unsigned voters, left, up; /* of the group as that replica knows it; with a whole replica; on a node that answers */
+    gn_fate fate;
+    unsigned voters, left; /* of the group as that replica knows it; with a whole replica */
     const json_t *chosen;
     gn_node_id node;
-    uint64_t scn; /* what was applied there */
+    uint64_t scn;      /* what was applied there */
+    uint64_t complete; /* nothing up to there is missing: an SCN below it may yet be given to what is prepared */
 } subject;
 
 typedef struct recovery {
@@ -35,6 +42,7 @@ typedef struct recovery {
     json_t *document;
     subject *subjects;
     unsigned n, n_forced, n_lost, n_waits;
+    uint64_t above;   /* no replica that is left has applied a higher SCN */
     char cluster[33]; /* the new one's id */
 } recovery;
 
@@ -49,70 +57,72 @@ static const json_t *replica_on(const gn_model_node *node, uint64_t group)
     return NULL;
 }
 
-static bool votes_in(const json_t *replica, gn_node_id node, bool *member)
+/* Its members are to be freed. */
+static gn_remains_replica describe(const json_t *replica, gn_node_id node)
 {
     const json_t *members = json_object_get(replica, "members");
-    *member = false;
-    for (size_t i = 0; i < json_array_size(members); i++)
-        if (gn_json_u64(json_array_get(members, i), "node") == node) {
-            *member = true;
-            return gn_json_true(json_array_get(members, i), "votes");
-        }
-    return false;
-}
-
-/* Whole, and a member by its own account. */
-static bool can_go_on(const json_t *replica, gn_node_id node)
-{
-    bool member = false;
-    if (!replica || strcmp(gn_json_str(replica, "role"), "stopped") == 0 || json_object_get(replica, "install"))
-        return false;
-    votes_in(replica, node, &member);
-    return member;
-}
-
-static bool has_more(const json_t *a, const json_t *b)
-{
-    uint64_t a_term = gn_json_u64(a, "last_term"), b_term = gn_json_u64(b, "last_term");
-    return a_term != b_term ? a_term > b_term : gn_json_u64(a, "last_index") > gn_json_u64(b, "last_index");
-}
-
-static void count_voters(const recovery *r, subject *s)
-{
-    const json_t *members = json_object_get(s->chosen, "members");
-    for (size_t i = 0; i < json_array_size(members); i++) {
-        const json_t *m = json_array_get(members, i);
-        gn_node_id node = gn_json_u64(m, "node");
-        bool votes = gn_json_true(m, "votes");
-        s->voters += votes;
-        const gn_model_node *there = gn_model_node_of(&r->model, node);
-        s->left += votes && can_go_on(replica_on(there, s->id), node);
-        s->up += votes && there && there->answers;
+    bool leads = strcmp(gn_json_str(replica, "role"), "leader") == 0;
+    gn_remains_replica out = {.node = node,
+                              .whole = strcmp(gn_json_str(replica, "role"), "stopped") != 0 &&
+                                       !json_object_get(replica, "install"),
+                              .serves = leads && gn_json_true(replica, "serves"),
+                              .last_term = gn_json_u64(replica, "last_term"),
+                              .last_index = gn_json_u64(replica, "last_index"),
+                              .members = gn_xcalloc(json_array_size(members) + 1, sizeof *out.members)};
+    for (; out.n_members < json_array_size(members); out.n_members++) {
+        const json_t *m = json_array_get(members, out.n_members);
+        out.members[out.n_members] = (gn_remains_member){gn_json_u64(m, "node"), gn_json_true(m, "votes")};
     }
+    return out;
+}
+
+static bool can_go_on(const json_t *json, gn_node_id node)
+{
+    gn_remains_replica replica = describe(json, node);
+    bool can = gn_remains_can_go_on(&replica);
+    free(replica.members);
+    return can;
+}
+
+static void take_chosen(const recovery *r, subject *s, const gn_remains *found)
+{
+    s->fate = found->fate;
+    s->voters = found->voters;
+    s->left = found->left;
+    if (!found->chosen)
+        return;
+    s->node = found->chosen->node;
+    s->chosen = replica_on(gn_model_node_of(&r->model, s->node), s->id);
+    s->scn = s->complete = gn_json_u64(s->chosen, "last_scn");
+    if (json_object_get(s->chosen, "closed_scn"))
+        s->complete = gn_json_u64(s->chosen, "closed_scn");
 }
 
 static void judge(recovery *r, subject *s)
 {
-    bool led = false;
+    gn_remains_replica *replicas = gn_xcalloc(r->model.n_nodes + 1, sizeof *replicas);
+    gn_node_id *answering = gn_xcalloc(r->model.n_nodes + 1, sizeof *answering);
+    size_t n = 0, n_answering = 0;
     for (uint32_t i = 0; i < r->model.n_nodes; i++) {
         const gn_model_node *node = &r->model.nodes[i];
         const json_t *replica = replica_on(node, s->id);
-        led |= replica && strcmp(gn_json_str(replica, "role"), "leader") == 0 && gn_json_true(replica, "serves");
-        if (!can_go_on(replica, node->id) || (s->chosen && !has_more(replica, s->chosen)))
-            continue;
-        s->chosen = replica;
-        s->node = node->id;
-        s->scn = gn_json_u64(replica, "last_scn");
+        if (node->answers)
+            answering[n_answering++] = node->id;
+        if (replica)
+            replicas[n++] = describe(replica, node->id);
+        uint64_t scn = replica ? gn_json_u64(replica, "last_scn") : 0;
+        r->above = scn > r->above ? scn : r->above;
     }
-    if (s->chosen)
-        count_voters(r, s);
-    s->fate = !s->chosen                       ? FATE_LOST
-              : led || s->left > s->voters / 2 ? FATE_WELL
-              : s->up > s->voters / 2          ? FATE_WAITS
-                                               : FATE_FORCED;
-    r->n_waits += s->fate == FATE_WAITS;
-    r->n_forced += s->fate == FATE_FORCED;
-    r->n_lost += s->fate == FATE_LOST;
+    gn_remains found;
+    gn_remains_judge(replicas, n, answering, n_answering, &found);
+    take_chosen(r, s, &found);
+    r->n_waits += s->fate == GN_FATE_WAITS;
+    r->n_forced += s->fate == GN_FATE_FORCED;
+    r->n_lost += s->fate == GN_FATE_LOST;
+    for (size_t i = 0; i < n; i++)
+        free(replicas[i].members);
+    free(replicas);
+    free(answering);
 }
 
 /* A node of the release before does not say how its log ends. */
@@ -129,6 +139,16 @@ static gn_code know_all(const recovery *r, gn_error *err)
     return GN_OK;
 }
 
+static void judge_all(recovery *r)
+{
+    r->subjects = gn_xcalloc(r->model.n_groups + 1, sizeof *r->subjects);
+    for (uint32_t i = 0; i < r->model.n_groups; i++) {
+        subject *s = &r->subjects[r->n++];
+        s->id = r->model.groups[i].id;
+        judge(r, s);
+    }
+}
+
 static bool look(recovery *r, int *status)
 {
     gn_error err = {0};
@@ -140,12 +160,7 @@ static bool look(recovery *r, int *status)
         *status = GN_EXIT_FAILED;
         return false;
     }
-    r->subjects = gn_xcalloc(r->model.n_groups + 1, sizeof *r->subjects);
-    for (uint32_t i = 0; i < r->model.n_groups; i++) {
-        subject *s = &r->subjects[r->n++];
-        s->id = r->model.groups[i].id;
-        judge(r, s);
-    }
+    judge_all(r);
     return true;
 }
 
@@ -184,9 +199,9 @@ static void add_rows(gn_text_table *t, const recovery *r, const subject *s)
 {
     static const char *const FATES[] = {"has a majority", "GOES ON ALONE", "LOST", "WAITS"};
     char when[40];
-    if (s->fate == FATE_LOST) {
+    if (s->fate == GN_FATE_LOST) {
         gn_text_cell(t, "%" PRIu64, s->id);
-        gn_text_cell(t, "%s", FATES[FATE_LOST]);
+        gn_text_cell(t, "%s", FATES[GN_FATE_LOST]);
         for (int i = 0; i < 5; i++)
             gn_text_cell(t, "-");
     }
@@ -195,9 +210,9 @@ static void add_rows(gn_text_table *t, const recovery *r, const subject *s)
         const json_t *replica = replica_on(node, s->id);
         if (!replica)
             continue;
-        bool chosen = s->fate == FATE_FORCED && node->id == s->node;
+        bool chosen = s->fate == GN_FATE_FORCED && node->id == s->node;
         gn_text_cell(t, "%" PRIu64, s->id);
-        gn_text_cell(t, "%s", s->fate == FATE_FORCED && !chosen ? "follows" : FATES[s->fate]);
+        gn_text_cell(t, "%s", s->fate == GN_FATE_FORCED && !chosen ? "follows" : FATES[s->fate]);
         gn_text_cell(t, "%" PRIu64 "%s", node->id, can_go_on(replica, node->id) ? "" : " (not whole)");
         gn_text_cell(t, "%" PRIu64, gn_json_u64(replica, "last_term"));
         gn_text_cell(t, "%" PRIu64, gn_json_u64(replica, "last_index"));
@@ -214,7 +229,7 @@ static void print_survey(const recovery *r)
     gn_buf text;
     gn_text_table_init(&t, HEADS, sizeof HEADS / sizeof *HEADS);
     for (unsigned i = 0; i < r->n; i++)
-        if (r->subjects[i].fate != FATE_WELL)
+        if (r->subjects[i].fate != GN_FATE_WELL)
             add_rows(&t, r, &r->subjects[i]);
     gn_buf_init(&text, NULL, MAX_TEXT);
     gn_buf_printf(&text, "%u of %u groups have a majority of their replicas\n",
@@ -241,10 +256,33 @@ static json_t *survey_json(const recovery *r)
             json_object_set(g, "last_term", json_object_get(s->chosen, "last_term"));
             json_object_set(g, "last_index", json_object_get(s->chosen, "last_index"));
             json_object_set_new(g, "applied_scn", json_integer((json_int_t)s->scn));
+            json_object_set_new(g, "complete_scn", json_integer((json_int_t)s->complete));
         }
         json_array_append_new(groups, g);
     }
     return groups;
+}
+
+/* Then a replica may not be open because its node does not know that it has it, having been cut short: that is not
+ * waited for, since it does not come before the meta group goes on. What waits then is looked at again afterwards. */
+static bool is_meta_forced(const recovery *r)
+{
+    for (unsigned i = 0; i < r->n; i++)
+        if (r->subjects[i].id == META_GROUP)
+            return r->subjects[i].fate == GN_FATE_FORCED;
+    return false;
+}
+
+/* What is known is from before the end of the log. */
+static bool knows_little(const recovery *r)
+{
+    for (unsigned i = 0; i < r->n; i++) {
+        const subject *s = &r->subjects[i];
+        if (s->id == META_GROUP && s->fate == GN_FATE_FORCED &&
+            gn_json_u64(s->chosen, "applied_index") < gn_json_u64(s->chosen, "last_index"))
+            return true;
+    }
+    return false;
 }
 
 static void explain(const recovery *r, const char *silent)
@@ -260,6 +298,9 @@ static void explain(const recovery *r, const char *silent)
                  "recover.");
         return;
     }
+    if (knows_little(r))
+        puts("\nThe nodes that are left were cut short: they may not know yet of groups that were made lately, which "
+             "are recovered\nwith the others, nor have applied all that their logs have.");
     printf("\n%u of %u groups have lost their majority as long as nodes %s are down", r->n_forced + r->n_lost, r->n,
            silent);
     printf(r->n_lost ? "; of %u of them NOTHING is left.\n" : ".\n", r->n_lost);
@@ -364,7 +405,7 @@ static gn_code list_groups(const recovery *r, gn_node_id node, char lists[LISTS]
     *n = 0;
     for (unsigned i = 0; i < r->n; i++) {
         const subject *s = &r->subjects[i];
-        if (s->fate != FATE_FORCED || s->node != node)
+        if (s->fate != GN_FATE_FORCED || s->node != node)
             continue;
         if (*n == 0 || at >= LIST_BYTES) {
             if (*n == LISTS)
@@ -384,10 +425,12 @@ static bool note_on(const recovery *r, gn_node_id node, const char *lost, int *s
     char(*lists)[LIST_BYTES + 80] = gn_xcalloc(LISTS, sizeof *lists);
     unsigned n;
     gn_error err = {0};
-    const char *args[4 + LISTS] = {"note", r->cluster, lost};
+    char above[24];
+    const char *args[5 + LISTS] = {"note", r->cluster, lost, above};
+    snprintf(above, sizeof above, "%" PRIu64, r->above);
     gn_code code = list_groups(r, node, lists, &n, &err);
     for (unsigned i = 0; i < n && code == GN_OK; i++)
-        args[3 + i] = lists[i];
+        args[4 + i] = lists[i];
     json_t *answer = code == GN_OK ? gn_ctl_ask(r->client, node, GN_ADMIN_RECOVER, args, status) : NULL;
     if (code != GN_OK) {
         gn_ctl_complain(r->ctl, &err);
@@ -439,7 +482,8 @@ static bool has_settled(const recovery *before, const recovery *now, unsigned *d
     }
     for (unsigned i = 0; i < before->n; i++) {
         const gn_model_group *g = gn_model_group_of(&now->model, before->subjects[i].id);
-        *done += before->subjects[i].fate == FATE_LOST || (g && g->leader);
+        gn_fate fate = before->subjects[i].fate;
+        *done += fate == GN_FATE_LOST || fate == GN_FATE_WAITS || (g && g->leader);
     }
     return all && *done == before->n;
 }
@@ -480,23 +524,47 @@ static bool give_up_nodes(const recovery *r, const char *lost, int *status)
     return true;
 }
 
-static void print_outcome(const recovery *before, const char *lost)
+/* Definitions that are there in part are made the same again. */
+static void make_same(const recovery *r, int *status)
+{
+    const char *args[] = {"finish", r->model.cluster, NULL};
+    json_t *answer = gn_ctl_ask_long(r->client, 0, GN_ADMIN_RECOVER, args, PATIENCE_S, status);
+    uint64_t redefined = gn_json_u64(answer, "tables_redefined"), dropped = gn_json_u64(answer, "tables_dropped");
+    if (redefined + dropped && !gn_ctl_has(r->ctl, GN_OPT_JSON))
+        printf("\nA change of definitions was there in part: of %" PRIu64
+               " tables the one before it is valid again, %" PRIu64 " half-made ones are gone.\n",
+               redefined, dropped);
+    json_decref(answer);
+}
+
+/* last: what is lost or waits now does so for good. */
+static void print_groups(const recovery *r, bool last, uint64_t *earliest)
+{
+    char when[40];
+    for (unsigned i = 0; i < r->n; i++) {
+        const subject *s = &r->subjects[i];
+        if (s->fate == GN_FATE_FORCED)
+            printf("  group %" PRIu64 ": after SCN %" PRIu64 " (%s), from node %" PRIu64 "\n", s->id, s->complete,
+                   time_of(s->complete, when), s->node);
+        else if (s->fate == GN_FATE_LOST && last)
+            printf("  group %" PRIu64 ": EVERYTHING. No replica is left; statements that need it fail\n", s->id);
+        else if (s->fate == GN_FATE_WAITS && last)
+            printf("  group %" PRIu64 ": WAITS. It was not recovered: look again, gnomonctl recover\n", s->id);
+        if (s->fate == GN_FATE_FORCED && s->complete < *earliest)
+            *earliest = s->complete;
+    }
+}
+
+/* then: after the first round, with what turned up and was recovered in the second. */
+static void print_outcome(const recovery *first, const recovery *then, const char *cluster, const char *lost)
 {
     char when[40];
     uint64_t earliest = UINT64_MAX;
     printf("\nThe cluster goes on without nodes %s, as cluster %s.\n\n"
            "WHAT MAY BE LOST: acknowledged commits to these groups\n",
-           lost, before->cluster);
-    for (unsigned i = 0; i < before->n; i++) {
-        const subject *s = &before->subjects[i];
-        if (s->fate == FATE_FORCED)
-            printf("  group %" PRIu64 ": after SCN %" PRIu64 " (%s), from node %" PRIu64 "\n", s->id, s->scn,
-                   time_of(s->scn, when), s->node);
-        else if (s->fate == FATE_LOST)
-            printf("  group %" PRIu64 ": EVERYTHING. No replica is left; statements that need it fail\n", s->id);
-        if (s->fate == FATE_FORCED && s->scn < earliest)
-            earliest = s->scn;
-    }
+           lost, cluster);
+    print_groups(first, false, &earliest);
+    print_groups(then, true, &earliest);
     if (earliest != UINT64_MAX)
         printf("\nEverything up to SCN %" PRIu64 " (%s) is there in all groups but those that are lost. A transaction "
                "over several groups\nthat was committed later may be there in part.\n",
@@ -505,33 +573,111 @@ static void print_outcome(const recovery *before, const char *lost)
          "`gnomonctl status`\nis well, then run `gnomonctl check`. Never start a lost node with its old data.");
 }
 
+/* Each group once, with what was decided about it. */
+static json_t *all_groups(const recovery *first, const recovery *then)
+{
+    json_t *groups = survey_json(first), *later = survey_json(then);
+    for (size_t i = 0; i < json_array_size(later); i++) {
+        json_t *g = json_array_get(later, i);
+        size_t at = 0;
+        while (at < json_array_size(groups) &&
+               gn_json_u64(json_array_get(groups, at), "group") != gn_json_u64(g, "group"))
+            at++;
+        if (at == json_array_size(groups))
+            json_array_append(groups, g);
+        else if (strcmp(gn_json_str(json_array_get(groups, at), "fate"), "forced") != 0)
+            json_array_set(groups, at, g);
+    }
+    json_decref(later);
+    return groups;
+}
+
+static void tell(const recovery *first, const recovery *then, const char *cluster, const char *lost)
+{
+    if (!gn_ctl_has(first->ctl, GN_OPT_JSON)) {
+        print_outcome(first, then, cluster, lost);
+        return;
+    }
+    json_t *document = json_pack("{s:s,s:s,s:o}", "cluster", cluster, "gone", lost, "groups", all_groups(first, then));
+    gn_json_print(document);
+    json_decref(document);
+}
+
+static void name_cluster(recovery *r)
+{
+    snprintf(r->cluster, sizeof r->cluster, "%016" PRIx64 "%016" PRIx64, gn_random_u64(gn_ctl_world(r->client)),
+             gn_random_u64(gn_ctl_world(r->client)));
+}
+
+/* Until all groups that were seen have a leader. */
+static bool go_on(recovery *r, const char *lost, recovery *now, int *status)
+{
+    if (!note_everywhere(r, lost, status)) {
+        *status = *status ? *status : GN_EXIT_FAILED;
+        return false;
+    }
+    start_again(r);
+    if (settle(r, now))
+        return true;
+    gn_error err = {0};
+    gn_error_set(&err, GN_TIMEOUT, "not all nodes that are left came back within %d s", PATIENCE_S);
+    gn_error_hint(&err,
+                  "Look at their logs. When they run: gnomonctl recover, then `gnomonctl decommission --force NODE` "
+                  "for each lost one.");
+    gn_ctl_complain(r->ctl, &err);
+    *status = GN_EXIT_FAILED;
+    return false;
+}
+
+/* The node that is asked has not the placement that the meta group has, or its replicas are not open yet. */
+static bool is_behind(const recovery *before, const recovery *now)
+{
+    const json_t *meta = replica_on(gn_model_node_of(&now->model, now->model.asked), META_GROUP);
+    for (unsigned i = 0; i < before->n; i++)
+        if (before->subjects[i].id == META_GROUP && before->subjects[i].fate == GN_FATE_FORCED &&
+            gn_json_u64(meta, "applied_index") <= gn_json_u64(before->subjects[i].chosen, "last_index"))
+            return true;
+    return now->n_waits + now->n_lost > 0; /* what is not open yet looks lost */
+}
+
+/* A node that was cut short has an old placement, or none, until the meta group goes on: only then are groups seen that
+ * came later. */
+static bool finds_more(const recovery *before, recovery *now)
+{
+    time_t end = time(NULL) + OPENING_S;
+    bool behind;
+    do {
+        struct timespec pause = {.tv_nsec = LOOK_MS * 1000000L};
+        nanosleep(&pause, NULL);
+        forget(now);
+        now->document = gn_ctl_try_look(now->client, &now->model);
+        if (now->document)
+            judge_all(now);
+        behind = !now->document || is_behind(before, now);
+    } while (behind && time(NULL) < end);
+    return now->n_forced > 0;
+}
+
 static int recover(recovery *r, const char *lost)
 {
     int status = GN_EXIT_OK;
-    recovery now = {.ctl = r->ctl};
-    if (!note_everywhere(r, lost, &status))
-        return status ? status : GN_EXIT_FAILED;
-    start_again(r);
-    bool settled = settle(r, &now);
-    if (!settled) {
-        gn_error err = {0};
-        gn_error_set(&err, GN_TIMEOUT, "not all nodes that are left came back within %d s", PATIENCE_S);
-        gn_error_hint(&err, "Look at their logs. When they run: gnomonctl status, then `gnomonctl decommission --force "
-                            "NODE` for each lost one.");
-        gn_ctl_complain(r->ctl, &err);
-        status = GN_EXIT_FAILED;
-    } else if (give_up_nodes(&now, lost, &status)) {
-        if (gn_ctl_has(r->ctl, GN_OPT_JSON)) {
-            json_t *document =
-                json_pack("{s:s,s:s,s:o}", "cluster", r->cluster, "gone", lost, "groups", survey_json(r));
-            gn_json_print(document);
-            json_decref(document);
-        } else {
-            print_outcome(r, lost);
-        }
+    recovery now = {.ctl = r->ctl}, then = {.ctl = r->ctl};
+    bool more = false, done = go_on(r, lost, &now, &status);
+    if (done && (more = finds_more(r, &now))) {
+        if (!gn_ctl_has(r->ctl, GN_OPT_JSON))
+            print_survey(&now);
+        name_cluster(&now);
+        done = go_on(&now, lost, &then, &status);
+    }
+    const recovery *last = more ? &then : &now;
+    if (done && give_up_nodes(last, lost, &status)) {
+        make_same(last, &status);
+        tell(r, &now, last->model.cluster, lost);
     }
     forget(&now);
     gn_ctl_disconnect(now.client);
+    forget(&then);
+    gn_ctl_disconnect(then.client);
     return status;
 }
 
@@ -542,14 +688,13 @@ int gn_cmd_recover(gn_ctl *ctl)
     const char *lost = ctl->values[GN_OPT_LOST];
     recovery r = {.ctl = ctl, .client = gn_ctl_connect(ctl, &status)};
     if (r.client && look(&r, &status)) {
-        snprintf(r.cluster, sizeof r.cluster, "%016" PRIx64 "%016" PRIx64, gn_random_u64(gn_ctl_world(r.client)),
-                 gn_random_u64(gn_ctl_world(r.client)));
+        name_cluster(&r);
         if (!lost) {
             status = show_survey(&r);
         } else if (check_lost(&r, lost, &err) != GN_OK) {
             gn_ctl_complain(ctl, &err);
             status = GN_EXIT_USAGE;
-        } else if (r.n_waits) {
+        } else if (r.n_waits && !is_meta_forced(&r)) {
             gn_error_set(&err, GN_NOT_IN_STATE, "%u groups wait for replicas on nodes that answer", r.n_waits);
             gn_error_hint(&err, "Look again in a moment; `gnomonctl recover` shows which.");
             gn_ctl_complain(ctl, &err);

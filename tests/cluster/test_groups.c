@@ -5,6 +5,7 @@
 #include "cluster/dtxn.h"
 #include "cluster/merges_private.h"
 #include "cluster/part_private.h"
+#include "cluster/recover.h"
 #include "cluster/resolver_private.h"
 #include "cluster/splits_private.h"
 #include "cluster/system_tables_private.h"
@@ -1127,6 +1128,96 @@ static void the_past_can_be_read(void **state)
     assert_true(seen);
 }
 
+/* ---- what a recovery leaves ---- */
+
+static void put_in_group(uint64_t group, const gn_table_desc *desc)
+{
+    gn_txn *txn;
+    gn_scn scn;
+    gn_error err = {0};
+    assert_int_equal(gn_txn_begin(replica_of(group), NULL, &txn, &err), GN_OK);
+    assert_int_equal(gn_txn_put_table(txn, desc, &err), GN_OK);
+    assert_int_equal(gn_txn_commit(txn, &scn, &err), GN_OK);
+}
+
+static bool is_in_group(uint64_t group, const char *name)
+{
+    gn_txn *txn;
+    gn_error err = {0};
+    assert_int_equal(gn_txn_begin(replica_of(group), &(gn_txn_options){.read_only = true}, &txn, &err), GN_OK);
+    bool there = gn_txn_table_named(txn, gn_bytes_str(name)) != NULL;
+    gn_txn_abort(txn);
+    return there;
+}
+
+/* The meta group has lost a change that one group has, and a table that another has. */
+static void definitions_that_are_there_in_part_are_made_whole(void **state)
+{
+    (void)state;
+    sum all;
+    gn_error err = {0};
+    gn_redefined made;
+    uint64_t id;
+    gn_table_desc changed = *make_table(), stranger = changed;
+    fill();
+    gn_placement *p = gn_meta_placement(cluster);
+    const gn_group_place *groups = &p->groups[gn_placement_distribution(p, changed.distribution_id)->first];
+    uint64_t first = groups[0].id, second = groups[1].id;
+    gn_placement_release(p);
+    assert_int_equal(gn_recovery_redefine(cluster, &made, &err), GN_OK);
+    assert_int_equal(made.redefined + made.dropped + made.lost, 0);
+    changed.version = 5;
+    put_in_group(first, &changed);
+    stranger.id = changed.id + 1;
+    snprintf(stranger.name, sizeof stranger.name, "stranger");
+    snprintf(stranger.key_name, sizeof stranger.key_name, "stranger_pkey");
+    put_in_group(second, &stranger);
+    gn_dtxn *txn = begin(true);
+    assert_int_not_equal(add_up(txn, NULL, &all, &err), GN_OK);
+    gn_dtxn_abort(txn);
+    assert_true(is_in_group(second, "stranger"));
+    assert_int_equal(gn_recovery_redefine(cluster, &made, &err), GN_OK);
+    assert_int_equal(made.redefined, 1);
+    assert_int_equal(made.dropped, 1);
+    assert_total();
+    assert_false(is_in_group(second, "stranger"));
+    assert_int_equal(gn_cluster_new_ids(cluster, 1, &id, &err), GN_OK);
+    assert_true(id > stranger.id); /* its number is not given again */
+}
+
+static void what_a_recovery_notes_is_read_again(void **state)
+{
+    (void)state;
+    char path[300];
+    gn_scn floor;
+    gn_error err = {0};
+    gn_identity identity = {.node = 7};
+    gn_recovery r = {.above = UINT64_C(470629049520357376)};
+    snprintf(r.from, sizeof r.from, "%032x", 1u);
+    snprintf(r.to, sizeof r.to, "%032x", 2u);
+    memcpy(identity.cluster, r.from, sizeof r.from);
+    assert_int_equal(gn_recovery_floor(dir, &floor, &err), GN_OK);
+    assert_int_equal(floor, 0);
+    assert_int_equal(gn_recovery_note(dir, &r, &err), GN_OK);
+    close_cluster(true);
+    assert_int_equal(gn_recovery_do(dir, &identity, &err), GN_OK);
+    assert_string_equal(identity.cluster, r.to);
+    assert_int_equal(gn_recovery_floor(dir, &floor, &err), GN_OK);
+    assert_int_equal(floor, r.above);
+    open_cluster();
+    make_table(); /* so that there is a clock */
+    gn_dtxn *txn = begin(true);
+    assert_true(gn_clock_newest(cluster->clock) > r.above);
+    gn_dtxn_abort(txn);
+    snprintf(path, sizeof path, "%s/SCN", dir);
+    FILE *f = fopen(path, "r+");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, 8, SEEK_SET), 0);
+    assert_int_equal(fputc('1', f), '1');
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(gn_recovery_floor(dir, &floor, &err), GN_CORRUPT);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -1154,6 +1245,8 @@ int main(void)
         TEST(what_nobody_decides_is_aborted),
         TEST(an_orphan_is_not_waited_for),
         TEST(the_past_can_be_read),
+        TEST(definitions_that_are_there_in_part_are_made_whole),
+        TEST(what_a_recovery_notes_is_read_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

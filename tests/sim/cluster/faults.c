@@ -346,6 +346,8 @@ void faults_run(trial *t, uint64_t ns)
                 .splits = t->seed % 2 == 0,
                 .merges = t->seed % 8 == 0,
                 .one_in = 4u << draw(t, 4)};
+    if (t->disaster) /* who is there and which groups there are stays the same until then */
+        m.joins = m.loses = m.splits = m.merges = false;
     t->splits = m.splits;
     while (gn_sim_now_ns(t->sim) < end && !t->problems) {
         if (draw(t, m.one_in) == 0)

@@ -14,7 +14,7 @@
 typedef struct arguments {
     uint64_t first, seeds, seconds;
     canary canary;
-    bool verbose, until;
+    bool verbose, until, disaster;
 } arguments;
 
 typedef struct totals {
@@ -23,9 +23,11 @@ typedef struct totals {
 } totals;
 
 static const char usage[] =
-    "usage: gn_sim_cluster [--seeds N] [--first S] [--seconds V] [--canary NAME [--until-found]] [--verbose]\n"
+    "usage: gn_sim_cluster [--seeds N] [--first S] [--seconds V] [--disaster] [--canary NAME [--until-found]]\n"
+    "                      [--verbose]\n"
     "  Runs N seeds of a simulated cluster under faults for V virtual seconds each, lets everything heal, and checks\n"
     "  what clients were told against what is stored. GN_SEEDS=n and GN_SEED=s stand for --seeds and --first.\n"
+    "  --disaster: then a majority is lost for ever, the others go on, and so do the faults, for a second.\n"
     "  Exit status: 0 all is well; 1 a check failed; 2 wrong usage.\n"
     "  --verbose prints the trace; --canary plants a bug that must be found; --until-found stops at the first.\n";
 
@@ -57,6 +59,8 @@ static void remember(const arguments *a, uint64_t seed)
 {
     int n = snprintf(again, sizeof again, "  again: gn_sim_cluster --first %" PRIu64 " --seeds 1 --seconds %" PRIu64,
                      seed, a->seconds);
+    if (a->disaster)
+        n += snprintf(again + n, sizeof again - (size_t)n, " --disaster");
     if (a->canary)
         n += snprintf(again + n, sizeof again - (size_t)n, " --canary %s", canary_names[a->canary]);
     snprintf(again + n, sizeof again - (size_t)n, " --verbose\n");
@@ -74,10 +78,14 @@ static bool run_seed(const arguments *a, uint64_t seed, totals *sum)
 {
     remember(a, seed);
     gn_metric *raised = gn_counter("gnomon_shard_scns_raised_total", NULL, "");
-    trial *t = trial_start(seed, a->canary, a->verbose ? stdout : NULL);
+    trial *t = trial_start(seed, a->canary, a->disaster, a->verbose ? stdout : NULL);
     uint64_t before = gn_counter_value(raised);
     if (!t->problems)
         faults_run(t, a->seconds * SECOND);
+    if (!t->problems && a->disaster)
+        disaster(t);
+    if (!t->problems && a->disaster)
+        faults_run(t, SECOND);
     if (!t->problems)
         trial_heal(t);
     if (!t->problems)
@@ -125,13 +133,10 @@ static bool parse_canary(const char *text, canary *out)
 static bool parse(int argc, char **argv, arguments *a)
 {
     static const struct option names[] = {
-        {"seeds", required_argument, NULL, 's'},
-        {"first", required_argument, NULL, 'f'},
-        {"seconds", required_argument, NULL, 't'},
-        {"canary", required_argument, NULL, 'c'},
-        {"until-found", no_argument, NULL, 'u'},
-        {"verbose", no_argument, NULL, 'v'},
-        {0},
+        {"seeds", required_argument, NULL, 's'},   {"first", required_argument, NULL, 'f'},
+        {"seconds", required_argument, NULL, 't'}, {"canary", required_argument, NULL, 'c'},
+        {"until-found", no_argument, NULL, 'u'},   {"disaster", no_argument, NULL, 'd'},
+        {"verbose", no_argument, NULL, 'v'},       {0},
     };
     const char *seed = getenv("GN_SEED"), *seeds = getenv("GN_SEEDS");
     bool good = (!seed || parse_number(seed, &a->first)) && (!seeds || parse_number(seeds, &a->seeds));
@@ -142,9 +147,10 @@ static bool parse(int argc, char **argv, arguments *a)
                : c == 'f' ? seed || parse_number(optarg, &a->first)
                : c == 't' ? parse_number(optarg, &a->seconds)
                : c == 'c' ? parse_canary(optarg, &a->canary)
-                          : c == 'v' || c == 'u';
+                          : c == 'v' || c == 'u' || c == 'd';
         a->verbose |= c == 'v';
         a->until |= c == 'u';
+        a->disaster |= c == 'd';
     }
     return good && optind == argc;
 }
@@ -157,9 +163,11 @@ static void print_totals(const arguments *a, const totals *sum, double seconds)
     printf("committed %lu (%lu definitions), refused %lu, unknown %lu, reads %lu\n", c->committed, c->definitions,
            c->refused, c->unknown, c->reads);
     printf("crashes %lu, clean stops %lu, failed disks %lu, partitions %lu, pauses %lu, clock jumps %lu, transfers of "
-           "leadership %lu, joined %lu, lost disks %lu, splits %lu, merges %lu, hedges %lu\n",
+           "leadership %lu, joined %lu, lost disks %lu, splits %lu, merges %lu, hedges %lu, disasters %lu (%lu "
+           "transactions torn)\n",
            c->crashes, c->stops, c->disk_failures, c->partitions, c->pauses, c->jumps, c->transfers, c->joins,
-           c->losses, c->splits, c->merges, gn_counter_value(gn_counter("gnomon_hedges_total", NULL, "")));
+           c->losses, c->splits, c->merges, gn_counter_value(gn_counter("gnomon_hedges_total", NULL, "")), c->disasters,
+           c->torn);
 }
 
 int main(int argc, char **argv)

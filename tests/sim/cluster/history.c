@@ -193,12 +193,63 @@ static void load_table(trial *t, table which, const gn_table_desc *desc, const g
             group = gn_placement_owner(p, d, slot)->id;
         node *leader = group_leader(t, group);
         gn_store *store = gn_shard_store(replica_of(leader, group));
+        t->owners[which][id] = group;
         load_row(&t->versions[which][id], store, desc, gn_buf_bytes(&key), arena);
         gn_store_release(store);
         gn_buf_close(&key);
         gn_arena_reset(arena);
     }
     gn_arena_destroy(arena);
+}
+
+/* ---- what a recovery may lose ---- of each group that went on from one replica, what was committed after all of
+ * which it had the whole; and of a transaction of which one part may be lost, any other: the decision may be with it */
+
+static bool was_before(const trial *t, const event *e)
+{
+    return t->recovered && (size_t)e->tag <= t->n_before;
+}
+
+static const struct torn *torn_group(const trial *t, uint64_t group)
+{
+    for (size_t i = 0; i < t->n_torn; i++)
+        if (t->torn[i].group == group)
+            return &t->torn[i];
+    return NULL;
+}
+
+static gn_scn complete_everywhere(const trial *t)
+{
+    gn_scn least = UINT64_MAX;
+    for (size_t i = 0; i < t->n_torn; i++)
+        if (t->torn[i].complete < least)
+            least = t->torn[i].complete;
+    return least;
+}
+
+/* What it has read or heard by then may be of what was lost. */
+static bool may_be_of_lost(const trial *t, const event *e, gn_scn at)
+{
+    return was_before(t, e) && at > complete_everywhere(t);
+}
+
+/* An entry that a leader gave up, after its client had been refused, may be one of the log that goes on. */
+static bool has_tails(const trial *t)
+{
+    bool any = false;
+    for (size_t i = 0; i < t->n_torn; i++)
+        any |= t->torn[i].tail;
+    return any;
+}
+
+static uint64_t lost_definitions(const trial *t)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < t->n_history; i++) {
+        const event *e = t->history[i];
+        n += e->defines && e->outcome == COMMITTED && may_be_of_lost(t, e, e->at);
+    }
+    return n;
 }
 
 static bool load_versions(trial *t)
@@ -214,7 +265,8 @@ static bool load_versions(trial *t)
         load_table(t, (table)k, gn_txn_table_named(meta, gn_bytes_str(names[k])), p);
     const gn_table_desc *changing = gn_txn_table_named(meta, gn_bytes_str("changing"));
     uint64_t changes = changing->version - 1;
-    if (changes < t->definition_changes || changes > t->definition_changes + t->definitions_unknown)
+    if (changes < t->definition_changes - lost_definitions(t) ||
+        (changes > t->definition_changes + t->definitions_unknown + t->recovered && !has_tails(t)))
         problem(t, "a definition was changed %d times, clients were told of %d", (int)changes,
                 (int)t->definition_changes);
     gn_placement_release(p);
@@ -245,6 +297,8 @@ static size_t first_from(const versions *v, gn_scn at)
 
 static void check_item_at(trial *t, const event *e, const item *r, gn_scn at)
 {
+    if (may_be_of_lost(t, e, at - 1))
+        return;
     const versions *v = versions_of(t, r);
     size_t next = first_from(v, at);
     const version *last = next ? &v->items[next - 1] : NULL;
@@ -347,8 +401,60 @@ static void check_removed(trial *t, const event *e, const item *w, gn_scn at)
         problem(t, "%s %lld is in pieces", e->what, (long long)e->tag);
 }
 
+static gn_scn written_at(trial *t, const event *e)
+{
+    gn_scn at = 0;
+    for (int i = 0; i < e->n_writes; i++) {
+        const version *v = e->writes[i].absent ? NULL : find_written(t, e, &e->writes[i]);
+        if (v && v->scn > at)
+            at = v->scn;
+    }
+    return at;
+}
+
+/* One of its groups may have lost it. */
+static bool may_be_torn(trial *t, const event *e)
+{
+    gn_scn at = e->outcome == COMMITTED ? e->at : written_at(t, e);
+    bool may = false;
+    for (int i = 0; i < e->n_writes && was_before(t, e); i++) {
+        const struct torn *group = torn_group(t, t->owners[e->writes[i].table][e->writes[i].id]);
+        may |= group && at > group->complete;
+    }
+    return may;
+}
+
+/* What is there of it is what it wrote, and nothing that was refused comes back but from the end of a log. */
+static void check_torn(trial *t, const event *e)
+{
+    int n = 0, lives = 0;
+    bool tail = false;
+    for (int i = 0; i < e->n_writes; i++) {
+        const item *w = &e->writes[i];
+        const struct torn *group = torn_group(t, t->owners[w->table][w->id]);
+        const version *v = w->absent ? NULL : find_written(t, e, w);
+        lives += !w->absent;
+        tail |= group && group->tail;
+        if (!v)
+            continue;
+        n++;
+        if (v->n != w->n)
+            problem(t, "%s %lld is not what it was", e->what, (long long)e->tag);
+        if (e->outcome == COMMITTED && v->scn != e->at && !tail)
+            problem(t, "%s %lld was committed at %llu, and is there at %llu", e->what, (long long)e->tag,
+                    (unsigned long long)e->at, (unsigned long long)v->scn);
+    }
+    if (e->outcome == REFUSED && n > 0 && !tail)
+        problem(t, "%s %lld was refused, and is there since others were lost", e->what, (long long)e->tag);
+    t->counts.torn += n < lives;
+}
+
 static void check_writer(trial *t, const event *e)
 {
+    if (may_be_torn(t, e)) {
+        check_torn(t, e);
+        return;
+    }
     gn_scn at = 0;
     int n = 0, lives = 0;
     for (int i = 0; i < e->n_writes; i++) {
@@ -396,13 +502,13 @@ void check_history(trial *t)
         event *e = t->history[i];
         if (e->n_writes)
             check_writer(t, e);
-        else if (e->read_only && e->outcome == COMMITTED && e->newest)
+        else if (e->read_only && e->outcome == COMMITTED && e->newest && !may_be_of_lost(t, e, e->answered))
             check_newest(t, e);
-        else if (e->read_only && e->outcome == COMMITTED)
+        else if (e->read_only && e->outcome == COMMITTED && !e->newest)
             check_reads_at(t, e, e->at + 1);
         if (e->read_only && !e->newest && e->outcome == COMMITTED && (e->at <= e->invoked || e->at > e->answered))
             problem(t, "%s %lld reads at %llu, not of its time", e->what, (long long)e->tag, (unsigned long long)e->at);
-        if (e->taken >= 0)
+        if (e->taken >= 0 && !may_be_of_lost(t, e, e->answered))
             check_taken(t, e);
     }
 }
@@ -415,11 +521,19 @@ static int by_first(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+static void check_spans(trial *t, struct span *spans, size_t n)
+{
+    if (n)
+        qsort(spans, n, sizeof *spans, by_first);
+    for (size_t i = 1; i < n; i++)
+        if (spans[i - 1].first + spans[i - 1].n > spans[i].first)
+            problem(t, "the clock gave %llu to two", (unsigned long long)spans[i].first);
+}
+
 void check_clock(trial *t)
 {
-    if (t->n_spans)
-        qsort(t->spans, t->n_spans, sizeof *t->spans, by_first);
-    for (size_t i = 1; i < t->n_spans; i++)
-        if (t->spans[i - 1].first + t->spans[i - 1].n > t->spans[i].first)
-            problem(t, "the clock gave %llu to two", (unsigned long long)t->spans[i].first);
+    /* What only those got who were lost may be given again. */
+    size_t n_before = t->recovered ? t->n_spans_before : 0;
+    check_spans(t, t->spans, n_before);
+    check_spans(t, t->spans + n_before, t->n_spans - n_before);
 }

@@ -3,6 +3,8 @@
  * is shipped. */
 #include "cluster/methods_private.h"
 #include "cluster/part_private.h"
+#include "net/remains.h"
+#include "raft/force.h"
 #include "shard/apply_private.h"
 #include "shard/command_private.h"
 #include "shard/shard_private.h"
@@ -15,7 +17,7 @@
 
 const char *const canary_names[N_CANARIES] = {
     "none",  "unconfirmed-clock", "old-block",  "impatient", "early-word", "lost-part",
-    "twice", "old-slots",         "lost-piece",
+    "twice", "old-slots",         "lost-piece", "short-log", "believed",
 };
 
 static trial *now; /* the trial that runs */
@@ -29,9 +31,21 @@ typedef struct known_clock {
 static known_clock **clocks; /* of all incarnations */
 static size_t n_clocks;
 
+/* Two clusters do not hear each other, as connections do between real nodes (net/mesh.h). Who is about to join is of
+ * none. */
+static bool is_heard(void *ctx, gn_node_id from, gn_node_id to, uint8_t channel, gn_bytes frame)
+{
+    const trial *t = ctx;
+    (void)channel, (void)frame;
+    return from > MOST_ID || to > MOST_ID || t->canary == CANARY_BELIEVED ||
+           strcmp(t->nodes[from].identity.cluster, t->nodes[to].identity.cluster) == 0;
+}
+
 void hooks_begin(trial *t)
 {
     now = t;
+    if (t->disaster)
+        gn_sim_on_frame(t->sim, is_heard, t);
 }
 
 void hooks_end(void)
@@ -89,7 +103,7 @@ static bool has_crashed(gn_world *world)
 static void handed_out(gn_world *world, gn_scn floor, gn_scn first, uint32_t n)
 {
     trial *t = now;
-    if (has_crashed(world))
+    if (has_crashed(world) || (gn_net_self(world) <= MOST_ID && t->nodes[gn_net_self(world)].returns))
         return;
     gn_sim_trace(t->sim, "node %d has SCN %llu", (int)gn_net_self(world), (unsigned long long)first);
     if (first <= floor)
@@ -235,6 +249,79 @@ gn_code __wrap_gn_apply_merge(gn_applier *ap, uint64_t index, const gn_command *
 gn_code __wrap_gn_apply_merge(gn_applier *ap, uint64_t index, const gn_command *command, gn_commit_op *op)
 {
     return has_crashed(ap->shard->world) ? GN_IO : __real_gn_apply_merge(ap, index, command, op);
+}
+
+/* ---- recovery ---- it opens a world of its own, from the main thread, and may be cut off anywhere */
+
+gn_world *__real_gn_world_real_create(const gn_world_options *options);
+gn_world *__wrap_gn_world_real_create(const gn_world_options *options);
+void __real_gn_world_real_destroy(gn_world *world);
+void __wrap_gn_world_real_destroy(gn_world *world);
+gn_code __real_gn_raft_force_groups(gn_world *world, const char *log_dir, const uint64_t *groups, size_t n,
+                                    gn_error *err);
+gn_code __wrap_gn_raft_force_groups(gn_world *world, const char *log_dir, const uint64_t *groups, size_t n,
+                                    gn_error *err);
+gn_code __real_gn_identity_write(const char *data_dir, const gn_identity *identity, gn_error *err);
+gn_code __wrap_gn_identity_write(const char *data_dir, const gn_identity *identity, gn_error *err);
+void __real_gn_remains_judge(const gn_remains_replica *replicas, size_t n, const gn_node_id *answering,
+                             size_t n_answering, gn_remains *out);
+void __wrap_gn_remains_judge(const gn_remains_replica *replicas, size_t n, const gn_node_id *answering,
+                             size_t n_answering, gn_remains *out);
+
+static gn_world *recovering;
+static bool cut_off;
+
+void hooks_recover(gn_world *world)
+{
+    recovering = world;
+    cut_off = false;
+}
+
+bool hooks_were_cut_off(void)
+{
+    return cut_off;
+}
+
+gn_world *__wrap_gn_world_real_create(const gn_world_options *options)
+{
+    return recovering ? recovering : __real_gn_world_real_create(options);
+}
+
+void __wrap_gn_world_real_destroy(gn_world *world)
+{
+    if (world != recovering)
+        __real_gn_world_real_destroy(world);
+}
+
+static bool is_cut_off(void)
+{
+    cut_off = gn_sim_chance(now->sim, 0.2);
+    return cut_off;
+}
+
+gn_code __wrap_gn_raft_force_groups(gn_world *world, const char *log_dir, const uint64_t *groups, size_t n,
+                                    gn_error *err)
+{
+    (void)log_dir; /* on the simulated disk */
+    gn_code code = is_cut_off() ? gone(err) : __real_gn_raft_force_groups(world, "log", groups, n, err);
+    return code == GN_OK && is_cut_off() ? gone(err) : code;
+}
+
+gn_code __wrap_gn_identity_write(const char *data_dir, const gn_identity *identity, gn_error *err)
+{
+    gn_code code = recovering && is_cut_off() ? gone(err) : __real_gn_identity_write(data_dir, identity, err);
+    return code == GN_OK && recovering && is_cut_off() ? gone(err) : code;
+}
+
+void __wrap_gn_remains_judge(const gn_remains_replica *replicas, size_t n, const gn_node_id *answering,
+                             size_t n_answering, gn_remains *out)
+{
+    __real_gn_remains_judge(replicas, n, answering, n_answering, out);
+    for (size_t i = 0; i < n && now->canary == CANARY_SHORT_LOG; i++)
+        if (gn_remains_can_go_on(&replicas[i]) &&
+            (replicas[i].last_term < out->chosen->last_term ||
+             (replicas[i].last_term == out->chosen->last_term && replicas[i].last_index < out->chosen->last_index)))
+            out->chosen = &replicas[i];
 }
 
 /* ---- keepers ---- */

@@ -100,8 +100,8 @@ static void open_node(void *arg)
     if (code != GN_OK && !n->faulty)
         problem(n->t, "node %d cannot start: %s, %s", (int)n->id, gn_code_name(code), err.message);
     n->failed |= code != GN_OK;
-    become(n, UP);
-    if (code == GN_OK && n->t->filled && !n->t->stop)
+    become(n, n->returns ? RETURNED : UP);
+    if (code == GN_OK && n->t->filled && !n->t->stop && !n->returns)
         start_sessions(n);
 }
 
@@ -176,7 +176,16 @@ void node_restart(node *n)
     gn_sim_disk_set(n->t->sim, n->id, &gn_sim_disk_good);
     n->faulty = false;
     n->world = gn_sim_restart(n->t->sim, n->id);
+    if (n->t->disaster)
+        node_recover(n);
     start_node(n);
+}
+
+void node_return(node *n)
+{
+    n->returns = true;
+    become(n, DOWN);
+    node_restart(n);
 }
 
 /* ---- splitting ---- */
@@ -295,7 +304,7 @@ static void join(void *arg)
     gn_error err = {0};
     gn_code code = GN_UNAVAILABLE;
     for (unsigned i = 0; code != GN_OK && !t->ends; i++) {
-        node *contact = i < 3 ? &t->nodes[1] : any_node(t);
+        node *contact = i < 3 && !t->recovered ? &t->nodes[1] : any_node(t);
         gn_error_clear(&err);
         const gn_newcomer who = {.address = j->address};
         code = contact ? gn_cluster_join(rpc, contact->id, &who, gn_now_ns(world) + 20 * SECOND, &identity, &err)
@@ -526,7 +535,7 @@ const char *why_unsettled(trial *t)
         return "a node is joining";
     for (unsigned i = 1; i <= MOST_ID; i++) {
         const node *n = &t->nodes[i];
-        if (n->state != ABSENT && n->state != LOST && n->state != UP)
+        if (n->state != ABSENT && n->state != LOST && n->state != RETURNED && n->state != UP)
             return "a node is not up";
         if (n->state == UP && (n->dying || !n->cluster || !gn_cluster_ready(n->cluster)))
             return "a node is not ready";
@@ -588,7 +597,7 @@ static bool has_filled(void *ctx)
     return ((filling *)ctx)->done;
 }
 
-trial *trial_start(uint64_t seed, canary planted, FILE *trace)
+trial *trial_start(uint64_t seed, canary planted, bool disaster_comes, FILE *trace)
 {
     trial *t = gn_xcalloc(1, sizeof *t);
     t->seed = seed;
@@ -596,6 +605,8 @@ trial *trial_start(uint64_t seed, canary planted, FILE *trace)
     t->n_first = seed % 5 == 0 ? 3 : 5;
     t->snapshot_bytes = (uint64_t)4000 << seed / 5 % 6;
     t->next_fresh = FIRST_FRESH;
+    t->disaster = disaster_comes;
+    t->dice = seed;
     make_dir(t);
     t->sim = gn_sim_create(seed, WORLDS);
     gn_sim_trace_to(t->sim, trace);
@@ -616,6 +627,8 @@ trial *trial_start(uint64_t seed, canary planted, FILE *trace)
         if (!gn_sim_run_until(t->sim, has_filled, &f, 60 * SECOND) || !f.ok)
             problem(t, "the tables were not made");
     }
+    if (t->disaster && !t->problems && !settles(t, 30 * SECOND)) /* what is there at the beginning is not lost */
+        problem(t, "what the tables are filled with does not arrive: %s", why_unsettled(t));
     t->filled = t->problems == 0;
     for (unsigned i = 1; i <= MOST_ID && t->filled; i++)
         if (is_alive(&t->nodes[i]))
@@ -623,11 +636,10 @@ trial *trial_start(uint64_t seed, canary planted, FILE *trace)
     return t;
 }
 
-void trial_heal(trial *t)
+void heal_all(trial *t)
 {
     gn_sim_link_set(t->sim, 0, 0, &gn_sim_link_good);
     gn_sim_cut(t->sim, 0, 0, false);
-    t->healing = true;
     for (unsigned i = 1; i <= MOST_ID; i++) {
         if (t->nodes[i].state == ABSENT || t->nodes[i].state == LOST)
             continue;
@@ -638,6 +650,12 @@ void trial_heal(trial *t)
         faults.fail_read = faults.fail_write = 0;
         gn_sim_disk_set(t->sim, i, &faults);
     }
+}
+
+void trial_heal(trial *t)
+{
+    t->healing = true;
+    heal_all(t);
     uint64_t work_on = gn_sim_now_ns(t->sim) + 500 * MS, end = gn_sim_now_ns(t->sim) + 120 * SECOND;
     while (!t->problems && gn_sim_now_ns(t->sim) < end && !(t->stop && settled(t))) {
         gn_sim_run_for(t->sim, 20 * MS);
@@ -663,6 +681,8 @@ void trial_stop(trial *t)
             gn_sim_pause(t->sim, i, false);
     for (unsigned i = 1; i <= MOST_ID; i++) {
         node *n = &t->nodes[i];
+        if (n->state == RETURNED)
+            become(n, UP);
         if (n->state == UP && n->cluster && t->seed % 16 == 0)
             node_stop(n); /* takes long */
         else

@@ -7,6 +7,7 @@
 #include "base/sim.h"
 #include "cluster/cluster_private.h"
 #include "cluster/dtxn.h"
+#include "cluster/recover.h"
 
 enum {
     MOST_ID = 100, /* that a node may be given: numbers are handed out in blocks, so that crashes leave gaps */
@@ -42,6 +43,8 @@ typedef enum canary {
     CANARY_TWICE,             /* a command is tried again under a new transaction id */
     CANARY_OLD_SLOTS,         /* a group that was split serves those who have not heard of it */
     CANARY_LOST_PIECE,        /* of what is copied for a merge a piece is left out */
+    CANARY_SHORT_LOG,         /* the replica with the shortest log goes on after a disaster */
+    CANARY_BELIEVED,          /* who was lost and comes back is heard */
     N_CANARIES,
 } canary;
 extern const char *const canary_names[N_CANARIES];
@@ -67,6 +70,7 @@ typedef struct event {
     int64_t tag;          /* of what it writes */
     bool scans[N_TABLES]; /* it read all of it */
     int taken;            /* the id that it was refused for, -1 = none */
+    bool defines;         /* another version of the table "changing" */
     item reads[MOST_READS], writes[MOST_WRITES];
     int n_reads, n_writes;
 } event;
@@ -86,7 +90,8 @@ typedef struct versions {
 
 struct trial;
 
-typedef enum node_state { ABSENT, OPENING, UP, CLOSING, DOWN, LOST } node_state;
+/* RETURNED: it was lost, and runs again with what it had; to the trial it is lost. */
+typedef enum node_state { ABSENT, OPENING, UP, CLOSING, DOWN, LOST, RETURNED } node_state;
 
 typedef struct node {
     struct trial *t;
@@ -99,7 +104,8 @@ typedef struct node {
     char address[32], dir[300];
     int sessions;
     _Atomic bool dying, failed; /* failed: its log's disk */
-    bool clean, faulty;
+    bool clean, faulty, returns;
+    bool condemned;    /* is not to be restarted now */
     uint64_t since_ns; /* of the state */
 } node;
 
@@ -114,7 +120,7 @@ typedef struct session {
 
 typedef struct counts {
     unsigned long committed, refused, unknown, reads, crashes, stops, joins, losses, transfers, partitions, pauses,
-        jumps, disk_failures, definitions, over_groups, splits, merges;
+        jumps, disk_failures, definitions, over_groups, splits, merges, disasters, torn;
 } counts;
 
 typedef struct trial {
@@ -128,6 +134,18 @@ typedef struct trial {
     node nodes[MOST_ID + 1];
     unsigned n_joining, n_strangers;
     bool filled, healing, stop, ends, splits;
+    bool disaster;  /* a majority is to be lost */
+    bool recovered; /* it was, and the others go on */
+    uint64_t dice;  /* of the disaster */
+    gn_scn floor;   /* applied somewhere that is left */
+    /* What was before the others went on, and which groups did so from one replica. */
+    size_t n_before, n_spans_before;
+    struct torn {
+        uint64_t group;
+        gn_scn complete; /* nothing up to here may be missing */
+        bool tail;       /* what nobody knows to have been committed is now */
+    } torn[64];
+    size_t n_torn;
     gn_node_id losing; /* its disk is to be lost, if one may be; 0: none */
     gn_strand **strands;
     size_t n_strands;
@@ -145,6 +163,7 @@ typedef struct trial {
     event **history;
     size_t n_history;
     versions versions[N_TABLES][MOST_IDS];
+    uint64_t owners[N_TABLES][MOST_IDS];              /* groups */
     uint64_t definition_changes, definitions_unknown; /* of the table "changing" */
     uint64_t problems;
     char problem[400];
@@ -162,6 +181,7 @@ void node_crash(node *n, gn_sim_tear tear);
 void node_stop(node *n);                  /* cleanly */
 void node_lose(node *n);                  /* with its disk */
 void node_restart(node *n);               /* if it is down */
+void node_return(node *n);                /* one that was lost and is closed: with what it had */
 void node_split(node *n, uint64_t group); /* has it split the group, if it leads it */
 /* Has it merge the group into its neighbour, if it leads that. */
 void node_merge(node *n, uint64_t victim, uint64_t into);
@@ -176,7 +196,8 @@ uint64_t group_neighbour(trial *t, uint64_t group); /* one that it could be merg
 bool settled(void *trial); /* all nodes have all they should have, and nobody waits for a decision */
 const char *why_unsettled(trial *t);
 bool settles(trial *t, uint64_t within_ns); /* waits until it is */
-trial *trial_start(uint64_t seed, canary canary, FILE *trace);
+trial *trial_start(uint64_t seed, canary canary, bool disaster, FILE *trace);
+void heal_all(trial *t); /* nothing is cut, paused or slow any more */
 void trial_heal(trial *t);
 void trial_stop(trial *t);
 
@@ -187,6 +208,11 @@ void last_look(trial *t); /* totals, from every node */
 
 /* ---- faults.c ---- */
 void faults_run(trial *t, uint64_t ns);
+
+/* ---- disaster.c ---- */
+/* A majority is lost for ever, and the others go on; if each group has a replica left. */
+void disaster(trial *t);
+void node_recover(node *n); /* does what it has agreed to, before it starts */
 
 /* ---- history.c ---- */
 event *record(trial *t, const char *what);
@@ -199,5 +225,7 @@ gn_code encoded_key(int64_t id, gn_buf *out); /* opens it */
 /* ---- hooks.c ---- the linker puts these before the functions of the same names (CMakeLists.txt) */
 void hooks_begin(trial *t);
 void hooks_end(void);
+void hooks_recover(gn_world *world); /* in which a recovery is done; NULL: none is */
+bool hooks_were_cut_off(void);       /* the one that has just failed was */
 
 #endif
