@@ -9,7 +9,7 @@
  *   search EF THREADS                         all queries once or more, for the 10 nearest
  *   target PERMILLE                           the same, with the ef of the calibration
  *   filter EF KIND PERMILLE                   where only the rows match that the filter's marks say
- *   memo EF KIND PERMILLE                     the same, what matches being remembered by the index
+ *   memo EF KIND PERMILLE                     the same for half of the queries, what matches being known beforehand
  *   keys KIND PERMILLE                        over a list of those rows' keys
  *   delete PERCENT | merge | reopen | stats
  *
@@ -47,6 +47,9 @@ typedef struct bench {
     const uint16_t *marks, *centers; /* two of each row and of each query */
     size_t n, n_queries;
     uint32_t dimensions, skip;
+    gn_vmemo **memos; /* of the filter that was asked for last */
+    size_t n_memos;
+    char memos_of[64];
     bool *deleted;
     uint64_t scn;
 } bench;
@@ -121,10 +124,13 @@ static bool is_among(uint32_t id, uint32_t percent)
     return ((id ^ 0x5bd1e995u) * 2654435761u >> 16) % 100 < percent;
 }
 
+static void forget_memos(bench *b);
+
 static void close_index(bench *b)
 {
     if (!b->index)
         return;
+    forget_memos(b);
     gn_vindex_close(b->index, false, NULL);
     gn_vindex_wipe(b->dir, NULL);
     rmdir(b->dir);
@@ -401,22 +407,64 @@ static void search(bench *b, question ask)
     free(times);
 }
 
-/* What all rows are to the filter of each query, known beforehand. */
-static gn_vmemo **fill_memos(const bench *b, const filter *f, size_t n)
+/* ---- what all rows are to a filter, known beforehand ---- */
+
+static void forget_memos(bench *b)
 {
-    gn_vmemo **memos = must(calloc(n, sizeof *memos));
+    for (size_t q = 0; q < b->n_memos; q++)
+        gn_vmemo_release(b->memos[q]);
+    free(b->memos);
+    b->memos = NULL;
+    b->n_memos = 0;
+    b->memos_of[0] = 0;
+}
+
+typedef struct filling {
+    bench *b;
+    const filter *filter;
+    gn_vview *view;
+    size_t first;
+    pthread_t thread;
+} filling;
+
+enum { FILLERS = 2 };
+
+static void *fill_memos(void *arg)
+{
+    filling *f = arg;
+    bench *b = f->b;
+    for (size_t q = f->first; q < b->n_memos; q += FILLERS) {
+        filter mine = *f->filter;
+        mine.center = (uint16_t)(mine.center + b->centers[2 * q + mine.column]);
+        for (uint32_t id = 0; id < b->n; id++)
+            gn_vmemo_note(b->memos[q], f->view, gn_bytes_of(&id, sizeof id), 0, 1, matches(&mine, id));
+    }
+    return NULL;
+}
+
+static void know_filter(bench *b, const filter *f, const char *name, size_t n)
+{
+    filling hands[FILLERS];
+    if (strcmp(b->memos_of, name) == 0)
+        return;
+    forget_memos(b);
+    snprintf(b->memos_of, sizeof b->memos_of, "%s", name);
+    b->memos = must(calloc(n, sizeof(gn_vmemo *)));
+    b->n_memos = n;
     gn_vview *view = gn_vview_acquire(b->index);
     for (size_t q = 0; q < n; q++) {
-        char name[64];
-        filter mine = *f;
-        mine.center = (uint16_t)(mine.center + b->centers[2 * q + mine.column]);
-        int len = snprintf(name, sizeof name, "%zu %u %u %zu", q, mine.center, mine.width, mine.column);
-        memos[q] = must(gn_vindex_memo(b->index, gn_bytes_of(name, (size_t)len)));
-        for (uint32_t id = 0; id < b->n; id++)
-            gn_vmemo_note(memos[q], view, gn_bytes_of(&id, sizeof id), 0, 1, matches(&mine, id));
+        char of_query[96];
+        int len = snprintf(of_query, sizeof of_query, "%s %zu", name, q);
+        b->memos[q] = must(gn_vindex_memo(b->index, gn_bytes_of(of_query, (size_t)len)));
     }
+    for (size_t i = 0; i < FILLERS; i++) {
+        hands[i] = (filling){.b = b, .filter = f, .view = view, .first = i};
+        if (pthread_create(&hands[i].thread, NULL, fill_memos, &hands[i]) != 0)
+            exit(1);
+    }
+    for (size_t i = 0; i < FILLERS; i++)
+        pthread_join(hands[i].thread, NULL);
     gn_vview_release(view);
-    return memos;
 }
 
 typedef enum way { BY_FILTER, BY_KEYS, BY_MEMO } way;
@@ -437,12 +485,12 @@ static bool search_filtered(bench *b, uint32_t ef, const char *kind, uint32_t pe
                     .truth = truth,
                     .truth_k = K,
                     .n_queries = bytes / sizeof(uint32_t) / K};
-    if (way == BY_MEMO)
-        ask.memos = fill_memos(b, &f, ask.n_queries);
+    if (way == BY_MEMO) {
+        ask.n_queries = (ask.n_queries + 1) / 2;
+        know_filter(b, &f, name, ask.n_queries);
+        ask.memos = b->memos;
+    }
     search(b, ask);
-    for (size_t q = 0; ask.memos && q < ask.n_queries; q++)
-        gn_vmemo_release(ask.memos[q]);
-    free(ask.memos);
     munmap((void *)(uintptr_t)truth, bytes);
     return true;
 }
@@ -465,6 +513,7 @@ static void delete_share(bench *b, uint32_t percent)
 static void merge(bench *b)
 {
     gn_error err = {0};
+    forget_memos(b);
     double wall = now_seconds(), cpu = clock_seconds(CLOCK_PROCESS_CPUTIME_ID);
     gn_vindex_set_horizon(b->index, b->scn);
     check(gn_vindex_build(b->index, NULL, NULL, NULL, &err), "merge", &err);
@@ -475,6 +524,7 @@ static void merge(bench *b)
 static void reopen(bench *b)
 {
     gn_error err = {0};
+    forget_memos(b);
     check(gn_vindex_close(b->index, true, &err), "close", &err);
     double began = now_seconds();
     check(gn_vindex_open(b->world, b->dir, &b->options, &b->index, &err), "open", &err);

@@ -57,7 +57,7 @@ gn_code gn_graph_create(const gn_graph_options *o, gn_graph **out, gn_error *err
         n_upper += o->levels[i];
     size_t m0 = gn_graph_m0(o->m), links0 = n * m0 * 4, upper = n_upper * o->m * 4;
     size_t codes = gn_codec_exact(o->codec) ? 0 : n * gn_codec_stride(o->codec);
-    size_t bytes = links0 + upper + codes + n * (1 + 1 + 4 + 1);
+    size_t bytes = links0 + upper + codes + n * (1 + 1 + 4 + 1 + 8);
     if (n_upper > UINT32_MAX || !gn_account_charge(o->account, bytes))
         return gn_error_oom(err, o->account);
     gn_graph *g = gn_xcalloc(1, sizeof *g);
@@ -79,7 +79,8 @@ gn_code gn_graph_create(const gn_graph_options *o, gn_graph **out, gn_error *err
     g->absent = gn_xcalloc(n + 1, sizeof *g->absent);
     g->locks = gn_xcalloc(n + 1, 1);
     g->upper_at = gn_xcalloc(n + 1, sizeof *g->upper_at);
-    g->links0 = gn_table_alloc(links0, 0xff); /* GN_NO_LINK */
+    g->cell = gn_table_alloc(n * sizeof *g->cell, 0xff); /* NO_CELL */
+    g->links0 = gn_table_alloc(links0, 0xff);            /* GN_NO_LINK */
     g->upper = gn_table_alloc(upper, 0xff);
     for (uint32_t i = 0, at = 0; i < n; at += g->level[i++])
         g->upper_at[i] = at;
@@ -99,6 +100,7 @@ void gn_graph_destroy(gn_graph *g)
     free(g->level);
     free(g->absent);
     free((void *)g->locks);
+    free((void *)g->cell);
     free(g->upper_at);
     free((void *)g->links0);
     free((void *)g->upper);
@@ -396,6 +398,78 @@ static void drop_from_pool(gn_pool *pool, uint32_t node)
     }
 }
 
+/* ---- cells: each node belongs to the nearest node of a higher level that inserts have come by ---- */
+
+#define NO_CELL UINT64_MAX
+
+/* Smaller is nearer. */
+static uint64_t pack_cell(float distance, uint32_t center)
+{
+    uint32_t bits;
+    memcpy(&bits, &distance, sizeof bits);
+    bits = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+    return (uint64_t)bits << 32 | center;
+}
+
+static void join_cell(gn_graph *g, uint32_t node, gn_candidate center)
+{
+    uint64_t cell = pack_cell(center.distance, center.id);
+    uint64_t had = atomic_load_explicit(&g->cell[node], memory_order_relaxed);
+    while (cell < had && !atomic_compare_exchange_weak_explicit(&g->cell[node], &had, cell, memory_order_relaxed,
+                                                                memory_order_relaxed))
+        ;
+}
+
+/* After a search of a layer for the node: it, or what was found, may have come by a nearer center of its cell. */
+static void join_cells(gn_graph_worker *w, uint32_t level, uint32_t node, gn_candidate entry)
+{
+    gn_graph *g = w->graph;
+    const gn_pool *pool = &w->pool;
+    bool is_center = g->level[node] > level;
+    if (!is_center && g->level[entry.id] > level)
+        join_cell(g, node, entry);
+    for (size_t i = 0; i < pool->n; i++) {
+        gn_candidate c = pool->items[i];
+        if (is_center == (g->level[c.id] > level))
+            continue;
+        if (!is_center) {
+            join_cell(g, node, c);
+            return; /* the others are farther */
+        }
+        join_cell(g, c.id, (gn_candidate){.id = node, .distance = c.distance});
+    }
+}
+
+void gn_graph_take_cell(gn_graph *g, uint32_t node, uint32_t center)
+{
+    GN_ASSERT(node < g->n && center < g->n && g->level[node] < g->level[center]);
+    atomic_store_explicit(&g->cell[node], pack_cell(0, center), memory_order_relaxed);
+}
+
+void gn_graph_measure_cell(gn_graph_worker *w, uint32_t node)
+{
+    gn_graph *g = w->graph;
+    uint64_t cell = atomic_exchange_explicit(&g->cell[node], NO_CELL, memory_order_relaxed);
+    if (cell == NO_CELL || g->absent[(uint32_t)cell])
+        return;
+    gn_codec_prepare_code(g->codec, w->query, gn_graph_code(g, node));
+    join_cell(g, node, measured(g, w->query, (uint32_t)cell));
+}
+
+void gn_graph_find_cell(gn_graph_worker *w, uint32_t node)
+{
+    gn_graph *g = w->graph;
+    uint64_t entry = atomic_load(&g->entry);
+    if (atomic_load(&g->cell[node]) != NO_CELL || entry == UINT64_MAX || entry >> 32 <= g->level[node])
+        return;
+    gn_codec_prepare_code(g->codec, w->query, gn_graph_code(g, node));
+    gn_candidate at = measured(g, w->query, (uint32_t)entry);
+    for (uint32_t l = (uint32_t)(entry >> 32); l > g->level[node] + 1u; l--)
+        at = greedy(g, l, w->query, at);
+    search_layer(w, g->level[node] + 1u, at);
+    join_cell(g, node, w->pool.items[0]);
+}
+
 void gn_graph_encode(gn_graph_worker *w, uint32_t node)
 {
     gn_graph *g = w->graph;
@@ -423,6 +497,7 @@ void gn_graph_insert(gn_graph_worker *w, uint32_t node)
         search_layer(w, l, at);
         drop_from_pool(&w->pool, node); /* others may have linked to it already */
         GN_ASSERT(w->pool.n > 0);
+        join_cells(w, l, node, at);
         at = w->pool.items[0];
         uint32_t n_chosen = select_neighbors(w, w->pool.items, w->pool.n, g->m, chosen);
         link_out(g, l, node, chosen, n_chosen);
@@ -543,7 +618,50 @@ uint32_t gn_graph_connect(gn_graph_worker *w)
     return alone;
 }
 
-uint32_t gn_graph_order(const gn_graph *g, uint32_t *order, uint32_t level_count[GN_SEGMENT_MAX_LEVELS])
+/* The nodes order[from .. to) are those of one level: they are sorted by their cells, the centers of which have numbers
+ * below `from` already. cells: where each one begins, and where the last one ends. */
+static void order_by_cell(const gn_graph *g, uint32_t *order, uint32_t from, uint32_t to, uint32_t *number,
+                          uint32_t *cells)
+{
+    uint32_t *nodes = gn_xmalloc(((size_t)to - from + 1) * sizeof *nodes);
+    memcpy(nodes, order + from, (to - from) * sizeof *nodes);
+    for (uint32_t i = 0; i < to - from; i++) {
+        uint64_t cell = atomic_load_explicit(&g->cell[nodes[i]], memory_order_relaxed);
+        number[nodes[i]] = cell == NO_CELL ? 0 : number[(uint32_t)cell];
+        GN_ASSERT(number[nodes[i]] < from);
+        cells[number[nodes[i]] + 1]++;
+    }
+    cells[0] = from;
+    for (uint32_t i = 0; i < from; i++)
+        cells[i + 1] += cells[i];
+    for (uint32_t i = 0; i < to - from; i++)
+        order[cells[number[nodes[i]]]++] = nodes[i];
+    memmove(cells + 1, cells, from * sizeof *cells); /* each has become the begin of the next */
+    cells[0] = from;
+    for (uint32_t i = from; i < to; i++)
+        number[order[i]] = i;
+    free(nodes);
+}
+
+/* Level by level, highest first. */
+static uint32_t *order_by_cells(const gn_graph *g, uint32_t *order, const uint32_t level_count[GN_SEGMENT_MAX_LEVELS])
+{
+    uint32_t *number = gn_xcalloc((size_t)g->n + 1, sizeof *number), level = 0;
+    size_t at = gn_segment_cells_at(level_count, GN_SEGMENT_MAX_LEVELS);
+    uint32_t *cells = gn_xcalloc(at + 1, sizeof *cells);
+    while (level + 1 < GN_SEGMENT_MAX_LEVELS && level_count[level + 1])
+        level++;
+    for (uint32_t i = 0; i < level_count[level]; i++)
+        number[order[i]] = i;
+    for (; level > 0; level--)
+        order_by_cell(g, order, level_count[level], level_count[level - 1], number,
+                      cells + gn_segment_cells_at(level_count, level));
+    free(number);
+    return cells;
+}
+
+uint32_t gn_graph_order(const gn_graph *g, uint32_t *order, uint32_t level_count[GN_SEGMENT_MAX_LEVELS],
+                        uint32_t **cells)
 {
     uint32_t *queue = gn_xmalloc(((size_t)g->n + 1) * sizeof *queue);
     bool *reached = gn_xcalloc((size_t)g->n + 1, sizeof *reached);
@@ -561,6 +679,7 @@ uint32_t gn_graph_order(const gn_graph *g, uint32_t *order, uint32_t level_count
         at[l] = level_count[l + 1]; /* all higher ones come first */
     for (uint32_t i = 0; i < n; i++)
         order[at[g->level[queue[i]]]++] = queue[i];
+    *cells = level_count[1] ? order_by_cells(g, order, level_count) : NULL;
     free(queue);
     free(reached);
     return n;

@@ -37,6 +37,7 @@ typedef struct job {
     place *extras; /* rows of the file without a vector */
     size_t n_extras, cap_extras;
     uint32_t *order;
+    uint32_t *cells; /* of that order */
     uint32_t n_base; /* nodes whose links are taken over */
     uint32_t n_base_absent;
     gn_codec *walked; /* what the graph is built with */
@@ -153,6 +154,27 @@ static void choose_base(job *j)
         memset(j->levels, (int)l, h->level_count[l]);
 }
 
+static gn_code lead_nowhere(const gn_segment *s, gn_error *err)
+{
+    gn_segment_damage(s);
+    return gn_error_set(err, GN_INDEX_CORRUPT, "vector index segment \"%s\" is damaged: a link leads nowhere", s->path);
+}
+
+static gn_code take_over_cells(job *j, gn_error *err)
+{
+    const gn_segment *s = j->merge->segments[0];
+    for (uint32_t l = 1; l < s->header->levels && s->cells[l]; l++) {
+        for (uint32_t center = 0; center < s->header->level_count[l]; center++) {
+            gn_rows cell;
+            if (!gn_segment_cells(s, l, (gn_rows){center, center + 1}, &cell))
+                return lead_nowhere(s, err);
+            for (uint32_t row = cell.from; row < cell.to; row++)
+                gn_graph_take_cell(j->graph, row, center);
+        }
+    }
+    return GN_OK;
+}
+
 static gn_code take_over_links(job *j, gn_error *err)
 {
     const gn_segment *s = j->merge->segments[0];
@@ -163,16 +185,13 @@ static gn_code take_over_links(job *j, gn_error *err)
             const uint32_t *from = gn_segment_links(s, l, i);
             _Atomic uint32_t *to = gn_graph_links(j->graph, l, i);
             for (uint32_t k = 0; k < max && from[k] != GN_NO_LINK; k++) {
-                if (from[k] >= h->level_count[l]) {
-                    gn_segment_damage(s);
-                    return gn_error_set(err, GN_INDEX_CORRUPT,
-                                        "vector index segment \"%s\" is damaged: a link leads nowhere", s->path);
-                }
+                if (from[k] >= h->level_count[l])
+                    return lead_nowhere(s, err);
                 atomic_store_explicit(&to[k], from[k], memory_order_relaxed);
             }
         }
     }
-    return GN_OK;
+    return take_over_cells(j, err);
 }
 
 /* ---- working ---- */
@@ -217,6 +236,16 @@ static gn_code work_off(job *j, void (*step)(gn_graph_worker *, uint32_t), hand 
     return GN_OK;
 }
 
+/* All nodes of a range are to be worked off. */
+static void list_nodes(job *j, uint32_t from, uint32_t to)
+{
+    j->n_todo = 0;
+    for (uint32_t i = from; i < to; i++) {
+        if (!j->absent[i])
+            j->todo[j->n_todo++] = i;
+    }
+}
+
 static gn_code link_nodes(job *j, gn_error *err)
 {
     gn_merge *m = j->merge;
@@ -233,28 +262,18 @@ static gn_code link_nodes(job *j, gn_error *err)
     if (n_hands == 0)
         return gn_error_oom(err, m->account);
     if (j->graph->codes) {
-        j->n_todo = 0;
-        for (uint32_t i = 0; i < j->n; i++) {
-            if (!j->absent[i])
-                j->todo[j->n_todo++] = i;
-        }
+        list_nodes(j, 0, j->n);
         code = work_off(j, gn_graph_encode, hands, n_hands, err);
     }
     if (j->n_base && code == GN_OK) {
-        j->n_todo = 0;
-        for (uint32_t i = 0; i < j->n_base; i++) {
-            if (!j->absent[i])
-                j->todo[j->n_todo++] = i;
-        }
+        list_nodes(j, 0, j->n_base);
         if (j->n_base_absent)
             code = work_off(j, gn_graph_bridge, hands, n_hands, err);
+        if (code == GN_OK)
+            code = work_off(j, gn_graph_measure_cell, hands, n_hands, err);
         gn_graph_find_entry(j->graph, j->n_base);
     }
-    j->n_todo = 0;
-    for (uint32_t i = j->n_base; i < j->n; i++) {
-        if (!j->absent[i])
-            j->todo[j->n_todo++] = i;
-    }
+    list_nodes(j, j->n_base, j->n);
     /* The first nodes by one hand: many at once would hardly find each other in a graph of nothing. */
     uint32_t all = j->n_todo;
     if (j->n_base == 0 && code == GN_OK) {
@@ -267,6 +286,10 @@ static gn_code link_nodes(job *j, gn_error *err)
         code = work_off(j, gn_graph_insert, hands, n_hands, err);
     if (code == GN_OK)
         gn_graph_connect(hands[0].worker);
+    if (code == GN_OK) {
+        list_nodes(j, 0, j->n);
+        code = work_off(j, gn_graph_find_cell, hands, n_hands, err);
+    }
     for (uint32_t i = 0; i < n_hands; i++)
         gn_graph_worker_destroy(hands[i].worker);
     return code;
@@ -452,7 +475,8 @@ static gn_code write_file(job *j, const char *path, gn_error *err)
                 j->order[n++] = i;
         }
     } else {
-        n = gn_graph_order(j->graph, j->order, h->level_count);
+        n = gn_graph_order(j->graph, j->order, h->level_count, &j->cells);
+        image.cells = j->cells;
         while (h->levels < GN_SEGMENT_MAX_LEVELS && h->level_count[h->levels])
             h->levels++;
         for (uint32_t i = 0; i < n; i++)
@@ -535,6 +559,7 @@ out:
     free(j.absent);
     free(j.extras);
     free(j.order);
+    free(j.cells);
     free(j.todo);
     return code;
 }

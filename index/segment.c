@@ -132,6 +132,10 @@ static gn_code map_sections(gn_segment *s, gn_error *err)
         s->links0 =
             (const void *)section_of(s, GN_SECTION_LINKS0, (uint64_t)h->n_nodes * h->m0 * sizeof(uint32_t), NULL);
         s->links_upper = (const void *)section_of(s, GN_SECTION_LINKS_UPPER, upper * h->m * sizeof(uint32_t), NULL);
+        size_t n_cells = gn_segment_cells_at(h->level_count, GN_SEGMENT_MAX_LEVELS);
+        const uint32_t *cells = (const void *)section_of(s, GN_SECTION_CELLS, n_cells * sizeof(uint32_t), NULL);
+        for (uint32_t l = 1; cells && l < h->levels; l++)
+            s->cells[l] = cells + gn_segment_cells_at(h->level_count, l);
         if (!s->links0 || !s->links_upper)
             return corrupt(err, s->path, "a section of links is missing or has the wrong size");
     }

@@ -3,21 +3,33 @@
  * A walk begins as through any graph, with a pool that has room for rejected nodes too: a node is asked for when it is
  * expanded, which few nodes ever are. Where the pool turns out to be too small, candidates and results are heaps.
  *
- * Where little is accepted around the query, it begins anew: only accepted nodes are measured and expanded, and a node
- * with few accepted neighbours is connected to those that its rejected neighbours lead to (ACORN; Patel, Kraft,
- * Guestrin and Zaharia, 2024). So it costs about what it would in a graph of the accepted nodes alone, wherever they
- * lie: what is near the query need not be seen when nothing of it is accepted. Departures: the graph is an ordinary
- * one, not a denser one made for it; rejected nodes are crossed, each once a walk, only until as many accepted
- * neighbours are known as a node has links in upper layers; and it begins at several accepted nodes of the upper
- * layers, from each of which a way of its own leads down.
+ * Where few are accepted, the cells tell where they are (segment_cells.c). So they do where nothing is accepted around
+ * the query; from what was found the walk then goes on among accepted nodes alone, and a node with few accepted
+ * neighbours is connected to those that its rejected neighbours lead to (ACORN; Patel, Kraft, Guestrin and Zaharia,
+ * 2024). Departures: the graph is an ordinary one, not a denser one made for it; rejected nodes are crossed, each once
+ * a walk, only until as many accepted neighbours are known as a node has links in upper layers; and it begins at many
+ * places, since what is accepted may lie apart.
  *
- * A walk that finds too few, or is expected to cost more than a scan, gives up, and the caller scans. */
+ * A walk that is expected to cost more than a scan gives up, and the caller scans. */
 #include "base/assert.h"
 #include "index/walk_private.h"
 
 #include <math.h>
 
-/* ---- through all nodes ---- */
+/* Is a share accepted for which cells are better than a walk? */
+static bool is_small(const gn_segment_query *q)
+{
+    return q->share > 0 && q->share <= 0.25F;
+}
+
+/* Does a memo say nearly all of what is accepted? */
+static bool is_known(const gn_segment_query *q)
+{
+    const gn_memo_part *memo = q->accept.memo;
+    return memo && atomic_load_explicit(&memo->n_known, memory_order_relaxed) >= memo->n_nodes / 4 * 3;
+}
+
+/* ---- through all nodes, with a pool ---- */
 
 /* Room for so many candidates that ef of them are accepted, where each is by chance: three standard deviations more
  * than in the mean. 0: more than a pool is good for. */
@@ -37,15 +49,30 @@ typedef enum outcome {
     DAMAGED,
 } outcome;
 
+static const double SURE = 9.2; /* -ln(1 / 10,000) */
+
 enum { LEAST = 32, SAMPLE = 128 };
 
 /* Of so many nodes one at least is accepted, if they are by chance and the share is known: all but one time in 10,000.
  */
 static size_t telling_sample(const gn_segment_query *q)
 {
-    static const double SURE = 9.2; /* -ln(1 / 10,000) */
     double n = q->share > 0 && q->share < 1 ? SURE / -log1p(-q->share) : SAMPLE;
     return n < LEAST ? LEAST : n < SAMPLE ? (size_t)ceil(n) : SAMPLE;
+}
+
+/* The same, where a memo tells: of the rows that lie around the entry in the file, whose cells are near its own. */
+static bool is_known_to_be_thin(const gn_segment *s, const gn_segment_query *q, gn_candidate entry)
+{
+    enum { AROUND = 128, LESS = 2 };
+    gn_rows rows;
+    if (entry.id >= s->header->level_count[1] || !gn_segment_cells(s, 1, (gn_rows){entry.id, entry.id + 1}, &rows))
+        return false;
+    uint32_t first = rows.from > AROUND / 2 ? rows.from - AROUND / 2 : 0, n = 0;
+    uint32_t end = first + AROUND < s->header->n_nodes ? first + AROUND : s->header->n_nodes;
+    for (uint32_t row = first; row < end; row++)
+        n += gn_memo_get(q->accept.memo, row) == GN_MEMO_YES;
+    return (float)n * LESS < q->share * (float)(end - first);
 }
 
 /* Is much less accepted around here than in the whole? Where nothing was among what was expanded, a sample of what lies
@@ -53,11 +80,11 @@ static size_t telling_sample(const gn_segment_query *q)
 static bool is_thin(const gn_segment *s, const gn_segment_query *q, const gn_pool *pool, uint32_t expanded,
                     size_t sample)
 {
-    enum { SURE = 32 };
+    enum { ENOUGH = 32 };
     size_t n = pool->n < sample ? pool->n : sample, accepted = q->n_best;
     static const float THIN_SHARE = 1.0F / 32;
     if (accepted > 0)
-        return expanded >= SURE && (float)accepted < THIN_SHARE * (float)expanded;
+        return expanded >= ENOUGH && (float)accepted < THIN_SHARE * (float)expanded;
     for (size_t i = 0; i < n && accepted == 0; i++)
         accepted += gn_accepts(&q->accept, s, pool->items[i].id & ~GN_POOL_EXPANDED);
     return accepted == 0;
@@ -110,7 +137,6 @@ typedef struct gathering {
     uint32_t ids[GN_MAX_LINKS + 1];       /* accepted, and not seen before */
     uint32_t crossings[GN_MAX_LINKS + 1]; /* rejected */
     uint32_t n, n_crossings, n_accepted;
-    uint64_t asked, passed; /* in all */
 } gathering;
 
 /* Without branches that depend on what the filter says, which would be guessed wrong half of the time. False when the
@@ -120,7 +146,7 @@ static bool gather(const gn_segment *s, const gn_segment_query *q, gn_walk *walk
 {
     const uint32_t *links = s->links0 + (size_t)node * s->header->m0;
     const gn_memo_part *memo = q->accept.memo_suffices ? q->accept.memo : NULL;
-    uint32_t n = g->n, n_crossings = g->n_crossings, n_accepted = g->n_accepted, asked = 0;
+    uint32_t n = g->n, n_crossings = g->n_crossings, n_accepted = g->n_accepted;
     for (uint32_t i = 0; i < s->header->m0 && links[i] != GN_NO_LINK; i++) {
         uint32_t id = links[i];
         if (id >= s->header->n_nodes) {
@@ -140,10 +166,7 @@ static bool gather(const gn_segment *s, const gn_segment_query *q, gn_walk *walk
         n_accepted += seen == GN_SEEN;
         g->crossings[n_crossings] = id;
         n_crossings += cross & (seen == GN_REJECTED);
-        asked += is_new;
     }
-    g->asked += asked;
-    g->passed += n - g->n;
     g->n = n;
     g->n_crossings = n_crossings;
     g->n_accepted = n_accepted;
@@ -170,127 +193,55 @@ static bool gather_widely(const gn_segment *s, const gn_segment_query *q, gn_wal
     return true;
 }
 
-/* ---- where to begin ---- */
+/* ---- among accepted nodes ---- */
 
-/* The nearest of them into the pool. */
-static void offer_accepted(const gn_segment *s, gn_segment_query *q, const gn_walk *walk, gn_pool *pool, uint32_t from,
-                           uint32_t n)
-{
-    uint32_t good[GN_MAX_LINKS] = {0}, n_good = 0;
-    float distance[GN_MAX_LINKS];
-    for (uint32_t id = from; id < from + n; id++) {
-        good[n_good] = id;
-        n_good += gn_accepts(&q->accept, s, id);
-    }
-    gn_walk_estimate(s, walk, good, n_good, distance);
-    q->distances += n_good;
-    for (uint32_t i = 0; i < n_good; i++)
-        gn_pool_insert(pool, (gn_candidate){.id = good[i], .distance = distance[i]});
-}
-
-/* Algorithm 2 with ef = 1 among the accepted nodes of an upper layer, but of those that other ways have not come by. */
-static bool climb(const gn_segment *s, gn_segment_query *q, gn_walk *walk, uint32_t level, gn_candidate *at)
-{
-    const gn_segment_header *h = s->header;
-    for (bool moved = true; moved;) {
-        const uint32_t *links = gn_segment_links(s, level, at->id);
-        uint32_t ids[GN_MAX_LINKS] = {0}, n = 0;
-        float distance[GN_MAX_LINKS];
-        moved = false;
-        for (uint32_t i = 0; i < h->m && links[i] != GN_NO_LINK; i++) {
-            if (links[i] >= h->level_count[level]) {
-                gn_segment_damage(s);
-                return false;
-            }
-            bool is_new = walk->visited[links[i]] != walk->epoch;
-            walk->visited[links[i]] = walk->epoch;
-            ids[n] = links[i];
-            n += is_new && gn_accepts(&q->accept, s, links[i]);
-        }
-        gn_walk_estimate(s, walk, ids, n, distance);
-        q->distances += n;
-        for (uint32_t i = 0; i < n; i++) {
-            if (distance[i] < at->distance) {
-                *at = (gn_candidate){.id = ids[i], .distance = distance[i]};
-                moved = true;
-            }
-        }
-    }
-    return true;
-}
-
-enum { SEEDS = 8, SMALL_LAYER = 256, AT_ONCE = 64 };
-
-/* Accepted nodes near the query: what is accepted may lie in several places, between which no accepted node leads. All
- * of a small layer are looked at, and from each of the nearest a way leads down. */
-static bool find_seeds(const gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_pool *pool)
-{
-    const gn_segment_header *h = s->header;
-    uint32_t level = h->levels - 1;
-    while (level > 1 && h->level_count[level - 1] <= SMALL_LAYER)
-        level--;
-    uint32_t n = level == 0 ? 0 : h->level_count[level] < SMALL_LAYER ? h->level_count[level] : SMALL_LAYER;
-    for (uint32_t from = 0; from < n; from += AT_ONCE)
-        offer_accepted(s, q, walk, pool, from, n - from < AT_ONCE ? n - from : AT_ONCE);
-    if (level > 0 && n == h->level_count[level])
-        level--;
-    for (; level > 0; level--) {
-        gn_walk_begin(s, walk, GN_NO_LINK);
-        for (size_t i = 0; i < pool->n; i++) {
-            if (!climb(s, q, walk, level, &pool->items[i]))
-                return false;
-        }
-    }
-    return true;
-}
-
-/* ---- the walk ---- */
-
-/* *thin: so few are accepted that there are too few ways between them for what was found to be the nearest. */
-static bool expand_all(const gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_pool *pool, bool *thin)
-{
-    enum { THIN_PART = 40 };
-    gathering g = {.asked = 0};
-    for (size_t at = 0; at < pool->n;) {
-        pool->items[at].id |= GN_POOL_EXPANDED;
-        if (!gather_widely(s, q, walk, pool->items[at].id & ~GN_POOL_EXPANDED, &g))
-            return false;
-        gn_walk_absorb(s, q, walk, pool, g.ids, g.n, INFINITY, &at);
-    }
-    *thin = g.passed * THIN_PART < g.asked;
-    return true;
-}
-
-/* Twice as many candidates as ef are kept: what lies at the edge of an accepted region is harder to find, and this
- * gives about the recall that ef gives elsewhere. */
-static bool walk_among_accepted(const gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_candidate entry)
+/* Goes on from what the cells have found, through accepted nodes alone. Twice as many candidates as ef are kept: what
+ * lies at the edge of an accepted region is harder to find, and this gives about the recall that ef gives elsewhere. */
+static bool walk_among_accepted(const gn_segment *s, gn_segment_query *q, gn_walk *walk)
 {
     gn_pool pool = {.items = walk->pool, .cap = 2 * q->ef < GN_MAX_POOL_EF ? 2 * q->ef : GN_MAX_POOL_EF};
-    gn_candidate found[SEEDS];
-    gn_pool seeds = {.items = found, .cap = SEEDS};
-    bool thin = true;
-    if (!find_seeds(s, q, walk, &seeds))
-        return false;
+    gathering g;
     gn_walk_begin(s, walk, q->hidden);
-    if (gn_accepts(&q->accept, s, entry.id)) {
-        walk->visited[entry.id] = walk->epoch;
-        gn_pool_insert(&pool, entry);
+    for (size_t i = 0; i < q->n_best; i++) {
+        walk->visited[q->best[i].id] = walk->epoch;
+        gn_pool_insert(&pool, q->best[i]);
     }
-    for (size_t i = 0; i < seeds.n; i++) {
-        if (walk->visited[found[i].id] != walk->epoch)
-            gn_pool_insert(&pool, found[i]);
-        walk->visited[found[i].id] = walk->epoch;
+    for (size_t at = 0; at < pool.n;) {
+        pool.items[at].id |= GN_POOL_EXPANDED;
+        if (!gather_widely(s, q, walk, pool.items[at].id & ~GN_POOL_EXPANDED, &g))
+            return false;
+        gn_walk_absorb(s, q, walk, &pool, g.ids, g.n, INFINITY, &at);
     }
-    if (!expand_all(s, q, walk, &pool, &thin))
-        return false;
     q->n_best = pool.n < q->ef ? pool.n : q->ef;
     for (size_t i = 0; i < q->n_best; i++)
         q->best[i] = (gn_candidate){.id = pool.items[i].id & ~GN_POOL_EXPANDED, .distance = pool.items[i].distance};
-    q->gave_up = thin || pool.n < q->ef;
     return true;
 }
 
-static bool heap_room(gn_segment *s, gn_walk *walk, size_t more)
+/* Nothing near the query is accepted: the cells lead to some of the nearest that are, and these to the others, unless
+ * few are. Where it would have to be asked about every row of a cell, those of upper levels have to do to begin with.
+ */
+static gn_code walk_afar(gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_candidate entry, gn_error *err)
+{
+    static const float WITH_WAYS = 1.0F / 20; /* from one to the next */
+    enum { ENOUGH = 64 };                     /* of a cell in which many are accepted: the walk finds the others */
+    bool go_on = (q->share == 0 || q->share >= WITH_WAYS) && q->ef <= GN_MAX_POOL_EF;
+    gn_cells_plan plan = {.layer = 1, .patience = go_on ? 16 : 4, .grace = 4, .most = UINT32_MAX};
+    if (is_known(q) && is_small(q))
+        plan = (gn_cells_plan){
+            .layer = gn_cells_layer(s, true), .patience = 4, .grace = 16, .most = go_on ? ENOUGH : UINT32_MAX};
+    else if (!is_known(q) && go_on)
+        plan =
+            (gn_cells_plan){.layer = gn_cells_layer(s, true), .patience = 4, .grace = 4, .most = ENOUGH, .bottom = 1};
+    gn_code code = gn_walk_cells(s, q, walk, entry, &plan, err);
+    if (code == GN_OK && !q->gave_up && go_on)
+        code = walk_among_accepted(s, q, walk) ? GN_OK : GN_INDEX_CORRUPT;
+    return code;
+}
+
+/* ---- through all nodes, without bounds ---- */
+
+bool gn_heap_room(gn_segment *s, gn_walk *walk, size_t more)
 {
     if (walk->n_heap + more <= walk->cap_heap)
         return true;
@@ -313,7 +264,7 @@ static gn_code walk_heaps(gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_
     uint64_t seen = 1;
     gn_walk_begin(s, walk, q->hidden);
     q->n_best = 0;
-    if (!heap_room(s, walk, 1))
+    if (!gn_heap_room(s, walk, 1))
         return gn_error_oom(err, s->account);
     walk->visited[entry.id] = walk->epoch;
     gn_heap_push(walk->heap, &walk->n_heap, (gn_candidate){.id = entry.id, .distance = -entry.distance});
@@ -329,7 +280,7 @@ static gn_code walk_heaps(gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_
         }
         if (!gn_walk_unseen(s, walk, c.id, ids, &n))
             return GN_INDEX_CORRUPT;
-        if (!heap_room(s, walk, n))
+        if (!gn_heap_room(s, walk, n))
             return gn_error_oom(err, s->account);
         gn_walk_estimate(s, walk, ids, n, distance);
         q->distances += n;
@@ -345,9 +296,29 @@ static gn_code walk_heaps(gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_
     return GN_OK;
 }
 
+static gn_code walk_few(gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_candidate entry, gn_error *err)
+{
+    static const float FOR_COARSE = 1.0F / 32;
+    bool coarse = is_known(q) && is_small(q) && q->share < FOR_COARSE;
+    gn_cells_plan plan = {.layer = gn_cells_layer(s, coarse),
+                          .patience = 4,
+                          .grace = coarse ? 8 : 4,
+                          .most = UINT32_MAX,
+                          .lost = coarse || q->share == 0 ? 0 : (uint64_t)(8 * SURE / q->share)};
+    gn_code code = gn_walk_cells(s, q, walk, entry, &plan, err);
+    if (code == GN_OK && !q->gave_up && q->n_best == 0 && plan.lost)
+        code = walk_afar(s, q, walk, entry, err);
+    return code;
+}
+
 gn_code gn_walk_accepted(gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_candidate entry, gn_error *err)
 {
+    bool has_cells = s->cells[1] && q->accept.fn;
     size_t room = q->ef <= GN_MAX_POOL_EF ? pool_for(q) : 0;
+    if (has_cells && is_small(q) && (is_known(q) || !q->accept.dear))
+        return walk_few(s, q, walk, entry, err);
+    if (has_cells && is_known(q) && is_known_to_be_thin(s, q, entry))
+        return walk_afar(s, q, walk, entry, err);
     switch (room ? walk_through(s, q, walk, entry, room) : TOO_SMALL) {
     case FOUND:
         return GN_OK;
@@ -355,7 +326,7 @@ gn_code gn_walk_accepted(gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_c
         q->gave_up = true;
         return GN_OK;
     case THIN:
-        return walk_among_accepted(s, q, walk, entry) ? GN_OK : GN_INDEX_CORRUPT;
+        return has_cells ? walk_afar(s, q, walk, entry, err) : walk_heaps(s, q, walk, entry, err);
     case TOO_SMALL:
         return walk_heaps(s, q, walk, entry, err);
     default:

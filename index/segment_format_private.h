@@ -8,6 +8,10 @@
  * are exactly 0 .. level_count[l]-1, and no table is needed to find them. Rows n_nodes .. n_rows-1 have no vector: they
  * only hide their key from ancestor branches.
  *
+ * The nodes whose level is l are ordered by cells: each belongs to a node of layer l + 1 that is near it, and those of
+ * one lie one after the other. For each node of layer l + 1 CELLS says where its cell begins, and where the last one
+ * ends. So what belongs to a node by cells of cells is a few ranges of rows.
+ *
  * Links are fixed blocks of row numbers, m0 in layer 0 and m in the others, filled up with GN_NO_LINK.
  *
  * The full vectors come last: a search reads them only to rerank what the walk over the codes has found, so they may
@@ -67,8 +71,18 @@ typedef enum gn_section_kind {
     GN_SECTION_CODES = 11,       /* [n_nodes][code_stride] bytes */
     GN_SECTION_QUANTIZER = 12,   /* the params of a codec; codes.h */
     GN_SECTION_CALIBRATION = 13, /* gn_calibration; zeros where nothing was measured */
-    GN_SECTION_KNOWN = 14,
+    GN_SECTION_CELLS = 14,       /* layer 1: uint32[level_count[1] + 1], then layer 2, ...; may be absent */
+    GN_SECTION_KNOWN = 15,
 } gn_section_kind;
+
+/* Where the cells of a layer begin in CELLS; of GN_SEGMENT_MAX_LEVELS: how many numbers there are in all. */
+static inline size_t gn_segment_cells_at(const uint32_t level_count[GN_SEGMENT_MAX_LEVELS], uint32_t level)
+{
+    size_t at = 0;
+    for (uint32_t l = 1; l < level && level_count[l]; l++)
+        at += (size_t)level_count[l] + 1;
+    return at;
+}
 
 /* See calibrate.c. */
 enum { GN_CALIBRATION_POINTS = 12, GN_CALIBRATION_K = 10 };

@@ -36,7 +36,8 @@ typedef struct gn_segment {
     const uint8_t *codes; /* the vectors, where they are the codes */
     size_t code_stride;
     const uint32_t *links0, *links_upper;
-    const uint64_t *begin, *branch; /* branch: NULL when all are of header->branch */
+    const uint32_t *cells[GN_SEGMENT_MAX_LEVELS]; /* of layer 1 on; NULL: the file has none */
+    const uint64_t *begin, *branch;               /* branch: NULL when all are of header->branch */
     _Atomic uint64_t *end;
     size_t end_bytes;
     const uint64_t *key_offsets;
@@ -104,6 +105,21 @@ static inline const uint32_t *gn_segment_links(const gn_segment *s, uint32_t lev
     return s->links_upper + at * h->m;
 }
 
+typedef struct gn_rows {
+    uint32_t from, to;
+} gn_rows;
+/* The rows of level `layer` - 1 whose cells are those of the centers in a layer, of a segment with cells. False, and
+ * damaged, where the file says something impossible. */
+static inline bool gn_segment_cells(const gn_segment *s, uint32_t layer, gn_rows centers, gn_rows *rows)
+{
+    const uint32_t *count = s->header->level_count;
+    *rows = (gn_rows){.from = s->cells[layer][centers.from], .to = s->cells[layer][centers.to]};
+    if (rows->from >= count[layer] && rows->from <= rows->to && rows->to <= count[layer - 1])
+        return true;
+    gn_segment_damage(s);
+    return false;
+}
+
 /* ---- search (segment_search.c) ---- */
 
 typedef struct gn_segment_query {
@@ -140,6 +156,7 @@ typedef struct gn_segment_image {
     void (*row)(void *ctx, uint32_t row, gn_row *out);
     /* Writes the block, filled up with GN_NO_LINK; NULL without a graph. */
     void (*links)(void *ctx, uint32_t level, uint32_t row, uint32_t *block);
+    const uint32_t *cells; /* NULL: none */
     const gn_codec *codec; /* NULL, or one of float32: no codes but the vectors */
     void (*code)(void *ctx, uint32_t row, uint8_t *code);
     gn_account *account;

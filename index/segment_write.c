@@ -134,6 +134,15 @@ static void write_links(gn_segment_writer *w, gn_segment_image *image)
     end_section(w);
 }
 
+static void write_cells(gn_segment_writer *w, const gn_segment_image *image)
+{
+    if (!image->cells)
+        return;
+    begin_section(w, GN_SECTION_CELLS);
+    put(w, image->cells, gn_segment_cells_at(image->header.level_count, GN_SEGMENT_MAX_LEVELS) * sizeof *image->cells);
+    end_section(w);
+}
+
 /* Its place; what belongs there is known when the file can be searched. */
 static void reserve_calibration(gn_segment_writer *w, const gn_segment_image *image)
 {
@@ -336,6 +345,7 @@ gn_code gn_segment_write(const char *path, gn_segment_image *image, gn_error *er
     put(&w, &image->header, sizeof image->header); /* its place; the true one comes last */
     write_codes(&w, image);
     write_links(&w, image);
+    write_cells(&w, image);
     reserve_calibration(&w, image);
     write_scns(&w, image, GN_SECTION_BEGIN);
     write_scns(&w, image, GN_SECTION_END);

@@ -41,4 +41,24 @@ void gn_walk_absorb(const gn_segment *segment, gn_segment_query *query, const gn
 gn_code gn_walk_accepted(gn_segment *segment, gn_segment_query *query, gn_walk *walk, gn_candidate entry,
                          gn_error *err);
 
+/* ---- by cells (segment_cells.c); of segments that have them ---- */
+
+typedef struct gn_cells_plan {
+    uint32_t layer;    /* of the centers; 1 or 2 */
+    uint32_t bottom;   /* rows of lower levels are passed over */
+    uint32_t patience; /* cells for nothing until it ends: one in so many of those visited, */
+    uint32_t grace;    /* and so many more */
+    uint32_t most;     /* rows are measured of one cell */
+    uint64_t lost;     /* it ends when so many rows were passed and none of them accepted; 0: never */
+} gn_cells_plan;
+
+/* The layer of fine or of coarse cells. */
+uint32_t gn_cells_layer(const gn_segment *segment, bool coarse);
+/* Fills query->best with the accepted of the nearest cells (none: it was lost), or gives up. */
+gn_code gn_walk_cells(gn_segment *segment, gn_segment_query *query, gn_walk *walk, gn_candidate entry,
+                      const gn_cells_plan *plan, gn_error *err);
+
+/* Room for so many more in the heap; false when the budget refuses. */
+bool gn_heap_room(gn_segment *segment, gn_walk *walk, size_t more);
+
 #endif

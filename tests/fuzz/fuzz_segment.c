@@ -135,13 +135,26 @@ static bool accept_odd(void *ctx, const void *segment, uint32_t row)
     return row % 2 && gn_segment_row(segment, row, &r) && r.end == GN_SCN_OPEN;
 }
 
+/* Everything known: odd rows match. */
+static gn_memo_part *know_all(const gn_segment *s)
+{
+    uint32_t n = s->header->n_nodes;
+    gn_memo_part *memo = calloc(1, sizeof *memo + ((size_t)n + 63) / 64 * sizeof *memo->words);
+    must(memo != NULL);
+    memo->n_nodes = n;
+    for (uint32_t i = 0; i < n; i++)
+        gn_memo_set(memo, i, i % 2);
+    return memo;
+}
+
 static void use(gn_segment *s)
 {
     static float query[GN_MAX_DIMENSIONS + 16] = {3, 1, 2, 17, 1};
     gn_candidate best[128];
     gn_hit hits[64];
-    for (int filtered = 0; filtered < 2; filtered++) {
-        gn_accept accept = {.fn = filtered ? accept_odd : NULL};
+    gn_memo_part *memo = know_all(s);
+    for (int way = 0; way < 4; way++) { /* all; some; few, by cells; few that are known, by coarse ones */
+        gn_accept accept = {.fn = way ? accept_odd : NULL, .memo = way == 3 ? memo : NULL};
         gn_topk top = {.hits = hits, .k = 64};
         gn_segment_query q = {.vector = query,
                               .k = 10,
@@ -149,12 +162,15 @@ static void use(gn_segment *s)
                               .hidden = GN_NO_LINK,
                               .bound = INFINITY,
                               .accept = accept,
+                              .share = way > 1 ? 0.01F : 0,
+                              .scan_cost = way > 1 ? 1e9F : 0,
                               .best = best};
         if (s->header->graph == GN_GRAPH_HNSW)
             gn_segment_search(s, &q, NULL);
         gn_segment_scan(s, query, accept, &top);
         gn_topk_sort(&top);
     }
+    free(memo);
     for (uint32_t i = 0; i < s->header->n_rows; i++) {
         gn_row r;
         if (!gn_segment_row(s, i, &r))

@@ -1,4 +1,5 @@
 /* Segment files by themselves: the version before codes, and codes that do not fit their quantizer. */
+#include "index/merge_private.h"
 #include "index/segment_private.h"
 #include "index/vector_index.h"
 #include "tests/index/vindex_fixture.h"
@@ -238,6 +239,191 @@ static void a_build_makes_do_with_the_budget_that_there_is(void **state)
     free(v);
 }
 
+/* ---- cells ---- */
+
+static gn_segment *open_only_segment(const fixture *f, char path[512])
+{
+    gn_segment *s = NULL;
+    gn_error err = {0};
+    segment_path(f, path);
+    if (gn_segment_open(path, 1, NULL, &s, &err) != GN_OK)
+        fail_msg("%s", err.message);
+    return s;
+}
+
+static double square_distance(const float *a, const float *b)
+{
+    double sum = 0;
+    for (size_t i = 0; i < DIM; i++)
+        sum += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+    return sum;
+}
+
+/* How many centers of the layer above are nearer to a row than its own. */
+static uint32_t nearer_centers(const gn_segment *s, uint32_t layer, uint32_t row, uint32_t center)
+{
+    const float *v = gn_segment_vector(s, row);
+    double own = square_distance(v, gn_segment_vector(s, center));
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < s->header->level_count[layer]; i++)
+        n += square_distance(v, gn_segment_vector(s, i)) < own;
+    return n;
+}
+
+/* Every row is in one cell, and hardly ever is another center nearer. */
+static void assert_cells_are_sound(const gn_segment *s)
+{
+    const gn_segment_header *h = s->header;
+    assert_true(h->levels >= 2);
+    for (uint32_t layer = 1; layer < h->levels; layer++) {
+        uint32_t next = h->level_count[layer], farther = 0;
+        assert_non_null(s->cells[layer]);
+        for (uint32_t center = 0; center < h->level_count[layer]; center++) {
+            gn_rows cell;
+            assert_true(gn_segment_cells(s, layer, (gn_rows){center, center + 1}, &cell));
+            assert_int_equal(cell.from, next);
+            for (uint32_t row = cell.from; row < cell.to; row++)
+                farther += nearer_centers(s, layer, row, center) > 0;
+            next = cell.to;
+        }
+        assert_int_equal(next, h->level_count[layer - 1]);
+        assert_true(farther * 20 <= next);
+    }
+}
+
+static void each_row_is_in_the_cell_of_the_nearest_center(void **state)
+{
+    fixture *f = *state;
+    char path[512];
+    enum { MORE = 300 };
+    float *v = clustered_vectors(3, N + MORE, DIM, 12);
+    build_with(f, GN_CODES_SQ8, v, path);
+    gn_segment *s = open_only_segment(f, path);
+    assert_cells_are_sound(s);
+    gn_segment_unref(s);
+    /* The graph is extended, without some of the centers. */
+    for (uint32_t i = 0; i < N; i += 6)
+        end_row(f, NULL, i, 0, 20);
+    for (uint32_t i = N; i < N + MORE; i++)
+        insert_row(f, NULL, i, 0, 20, v + (size_t)i * DIM);
+    gn_vindex_set_horizon(f->index, 30);
+    gn_vindex_set_position(f->index, 30);
+    assert_int_equal(gn_vindex_build(f->index, NULL, NULL, NULL, NULL), GN_OK);
+    s = open_only_segment(f, path);
+    assert_int_equal(s->header->n_nodes, N - N / 6 + MORE);
+    assert_cells_are_sound(s);
+    gn_segment_unref(s);
+    free(v);
+}
+
+static void lose_the_cells(gn_segment_header *h)
+{
+    for (uint32_t i = 0; i < h->n_sections; i++) {
+        if (h->section[i].kind == GN_SECTION_CELLS)
+            h->section[i].kind = 999;
+    }
+}
+
+static bool accept_few(void *ctx, const void *segment, uint32_t row)
+{
+    (void)ctx, (void)segment;
+    return row % 16 == 0;
+}
+
+static gn_code search_few(gn_segment *s, const float *query, gn_candidate *best, size_t *n)
+{
+    gn_segment_query q = {.vector = query,
+                          .k = 10,
+                          .ef = 20,
+                          .hidden = GN_NO_LINK,
+                          .bound = INFINITY,
+                          .accept = {.fn = accept_few},
+                          .share = 1.0F / 16,
+                          .scan_cost = 1e9F,
+                          .best = best};
+    gn_code code = gn_segment_search(s, &q, NULL);
+    *n = q.n_best;
+    return code;
+}
+
+/* As files of before are; what they are extended to has cells. */
+static void a_segment_without_cells_is_searched_too(void **state)
+{
+    fixture *f = *state;
+    char path[512], merged[600];
+    gn_candidate best[40];
+    size_t n;
+    float *v = clustered_vectors(3, N, DIM, 12);
+    build_with(f, GN_CODES_SQ8, v, path);
+    rewrite_header(path, lose_the_cells);
+    gn_segment *s = open_only_segment(f, path), *extended = NULL;
+    assert_null(s->cells[1]);
+    assert_int_equal(search_few(s, gn_segment_vector(s, 32), best, &n), GN_OK);
+    assert_true(n >= 10);
+    bool found = false;
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(best[i].id % 16, 0);
+        found |= best[i].id == 32;
+    }
+    assert_true(found);
+    gn_merge merge = {.world = f->world,
+                      .metric = GN_METRIC_L2,
+                      .measure = &s->measure,
+                      .dimensions = DIM,
+                      .m = s->header->m,
+                      .ef_construction = 40,
+                      .threads = 1,
+                      .codes = {.metric = GN_METRIC_L2, .dimensions = DIM, .kind = GN_CODES_SQ8},
+                      .segments = &s,
+                      .n_segments = 1};
+    snprintf(merged, sizeof merged, "%s.merged", path);
+    assert_int_equal(gn_merge_run(&merge, merged, NULL), GN_OK);
+    assert_int_equal(gn_segment_open(merged, 2, NULL, &extended, NULL), GN_OK);
+    assert_cells_are_sound(extended);
+    gn_segment_unref(extended);
+    gn_segment_unref(s);
+    unlink(merged);
+    free(v);
+}
+
+static void misplace_the_cells(const char *path)
+{
+    gn_segment_header h;
+    uint32_t beyond = UINT32_MAX;
+    int fd = open(path, O_RDWR);
+    assert_true(fd >= 0 && pread(fd, &h, sizeof h, 0) == (ssize_t)sizeof h);
+    for (uint32_t i = 0; i < h.n_sections; i++) {
+        gn_section *t = &h.section[i];
+        if (t->kind != GN_SECTION_CELLS)
+            continue;
+        uint8_t *cells = malloc(t->bytes);
+        for (size_t at = 0; at < t->bytes; at += sizeof beyond)
+            memcpy(cells + at, &beyond, sizeof beyond);
+        assert_true(pwrite(fd, cells, t->bytes, (off_t)t->offset) == (ssize_t)t->bytes);
+        t->checksum = XXH3_64bits(cells, t->bytes);
+        free(cells);
+    }
+    h.checksum = XXH3_64bits(&h, offsetof(gn_segment_header, checksum));
+    assert_true(pwrite(fd, &h, sizeof h, 0) == (ssize_t)sizeof h);
+    close(fd);
+}
+
+static void impossible_cells_are_damage(void **state)
+{
+    fixture *f = *state;
+    char path[512];
+    float *v = clustered_vectors(3, N, DIM, 12);
+    gn_candidate best[40];
+    size_t n;
+    build_with(f, GN_CODES_SQ8, v, path);
+    misplace_the_cells(path);
+    gn_segment *s = open_only_segment(f, path);
+    assert_int_equal(search_few(s, v, best, &n), GN_INDEX_CORRUPT);
+    assert_true(atomic_load(&s->damaged));
+    gn_segment_unref(s);
+    free(v);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
@@ -247,6 +433,9 @@ int main(void)
         TEST(codes_that_do_not_fit_are_refused),
         TEST(a_flipped_bit_in_the_codes_is_detected),
         TEST(a_build_makes_do_with_the_budget_that_there_is),
+        TEST(each_row_is_in_the_cell_of_the_nearest_center),
+        TEST(a_segment_without_cells_is_searched_too),
+        TEST(impossible_cells_are_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

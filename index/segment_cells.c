@@ -1,0 +1,168 @@
+/* Walking a segment's cells, where few nodes may be results.
+ *
+ * Each node belongs to the cell of a near node of the layer above, and the rows of a cell lie one after the other
+ * (segment_format_private.h). So an upper layer is what the centers are to an inverted file (IVF; Jegou, Douze and
+ * Schmid, 2011), found by its graph instead of by looking at all: centers are visited nearest first, and of their rows
+ * only those that are accepted are measured. What is rejected costs a bit that is passed over, 64 at a time where a
+ * memo has them, not a node to walk through: the fewer are accepted, the farther the same work leads.
+ *
+ * It ends where cells no longer contribute: when since the last one that did, a share of the cells so far and some more
+ * were visited for nothing. That is a rule of ranks, which needs nothing of the metric, and finds what lies apart from
+ * the query, since nothing counts as long as fewer than ef are accepted. */
+#include "index/walk_private.h"
+
+enum { BATCH = 16, FEWEST_CENTERS = 32 };
+
+typedef struct tour {
+    gn_segment *s;
+    gn_segment_query *q;
+    gn_walk *walk;
+    const gn_cells_plan *plan;
+    uint32_t pending[BATCH], n; /* rows to be measured */
+    uint32_t taken;             /* of this cell */
+    uint32_t visited, last;     /* cells, and how many when the last result was found */
+    uint64_t passed;            /* rows */
+} tour;
+
+static void offer(tour *t, uint32_t row, float distance)
+{
+    gn_segment_query *q = t->q;
+    if ((q->n_best == q->ef && distance >= q->best[0].distance) || !gn_accepts_last(&q->accept, t->s, row))
+        return;
+    gn_heap_offer(q->best, &q->n_best, q->ef, (gn_candidate){.id = row, .distance = distance});
+    t->last = t->visited;
+}
+
+static void measure_pending(tour *t)
+{
+    float distance[BATCH];
+    gn_walk_estimate(t->s, t->walk, t->pending, t->n, distance);
+    t->q->distances += t->n;
+    for (uint32_t i = 0; i < t->n; i++)
+        offer(t, t->pending[i], distance[i]);
+    t->n = 0;
+}
+
+static void prefetch_code(const gn_segment *s, uint32_t row)
+{
+    const char *code = (const char *)gn_segment_code(s, row);
+    for (size_t i = 0; i < s->code_stride && i < 256; i += 64)
+        __builtin_prefetch(code + i);
+}
+
+static void visit_rows(tour *t, gn_rows rows)
+{
+    const gn_accept *accept = &t->q->accept;
+    t->passed += rows.to - rows.from;
+    for (uint32_t row = rows.from; (row = gn_accept_next(accept, row, rows.to)) < rows.to; row++) {
+        if (t->taken == t->plan->most)
+            return;
+        if (row == t->q->hidden || !gn_accepts_first(accept, t->s, row))
+            continue;
+        prefetch_code(t->s, row);
+        t->pending[t->n++] = row;
+        t->taken++;
+        if (t->n == BATCH)
+            measure_pending(t);
+    }
+}
+
+/* The center, and all that belongs to it by cells, and by cells of cells. */
+static bool visit(tour *t, gn_candidate center)
+{
+    t->visited++;
+    t->passed++;
+    t->taken = 0;
+    if (gn_accepts_first(&t->q->accept, t->s, center.id))
+        offer(t, center.id, center.distance);
+    for (uint32_t layer = t->plan->layer; layer > t->plan->bottom; layer--) {
+        gn_rows rows = {center.id, center.id + 1};
+        for (uint32_t l = layer; l > t->plan->bottom; l--) {
+            if (!gn_segment_cells(t->s, l, rows, &rows))
+                return false;
+            visit_rows(t, rows);
+        }
+    }
+    return true;
+}
+
+static bool push_neighbors(tour *t, uint32_t center)
+{
+    const gn_segment_header *h = t->s->header;
+    const uint32_t *links = gn_segment_links(t->s, t->plan->layer, center);
+    gn_walk *walk = t->walk;
+    uint32_t ids[GN_MAX_LINKS] = {0}, n = 0;
+    float distance[GN_MAX_LINKS];
+    for (uint32_t i = 0; i < h->m && links[i] != GN_NO_LINK; i++) {
+        if (links[i] >= h->level_count[t->plan->layer]) {
+            gn_segment_damage(t->s);
+            return false;
+        }
+        ids[n] = links[i];
+        n += walk->visited[links[i]] != walk->epoch;
+        walk->visited[links[i]] = walk->epoch;
+    }
+    gn_walk_estimate(t->s, walk, ids, n, distance);
+    t->q->distances += n;
+    for (uint32_t i = 0; i < n; i++)
+        gn_heap_push(walk->heap, &walk->n_heap, (gn_candidate){.id = ids[i], .distance = -distance[i]});
+    return true;
+}
+
+static bool is_over(const tour *t)
+{
+    return t->q->n_best == t->q->ef && t->visited >= t->last + t->last / t->plan->patience + t->plan->grace;
+}
+
+static bool is_lost(const tour *t)
+{
+    return t->plan->lost && t->passed > t->plan->lost && t->n == 0 && t->q->n_best == 0;
+}
+
+/* Whether a scan would have cost less by now. */
+static bool is_dear(const tour *t)
+{
+    static const float PASSED_OVER = 0.0005F, ASKED = 0.12F;
+    const gn_segment_query *q = t->q;
+    return (float)q->distances + (float)t->passed * (q->accept.memo ? PASSED_OVER : ASKED) > 2 * q->scan_cost;
+}
+
+uint32_t gn_cells_layer(const gn_segment *s, bool coarse)
+{
+    const uint32_t *count = s->header->level_count;
+    return coarse && count[2] >= FEWEST_CENTERS && s->cells[2] ? 2 : 1;
+}
+
+gn_code gn_walk_cells(gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_candidate entry, const gn_cells_plan *plan,
+                      gn_error *err)
+{
+    tour t = {.s = s, .q = q, .walk = walk, .plan = plan};
+    gn_walk_begin(s, walk, GN_NO_LINK);
+    q->n_best = 0;
+    if (entry.id >= s->header->level_count[plan->layer]) { /* the way down has left this layer */
+        entry.id = 0;
+        gn_walk_estimate(s, walk, &entry.id, 1, &entry.distance);
+    }
+    if (!gn_heap_room(s, walk, 1))
+        return gn_error_oom(err, s->account);
+    walk->visited[entry.id] = walk->epoch;
+    gn_heap_push(walk->heap, &walk->n_heap, (gn_candidate){.id = entry.id, .distance = -entry.distance});
+    while (walk->n_heap) {
+        if (is_over(&t))
+            measure_pending(&t);
+        if (is_over(&t) || is_lost(&t))
+            break;
+        gn_candidate center = gn_heap_pop(walk->heap, &walk->n_heap);
+        center.distance = -center.distance;
+        if (is_dear(&t)) {
+            q->gave_up = true;
+            return GN_OK;
+        }
+        if (!gn_heap_room(s, walk, s->header->m))
+            return gn_error_oom(err, s->account);
+        if (!visit(&t, center) || !push_neighbors(&t, center.id))
+            return GN_INDEX_CORRUPT;
+    }
+    measure_pending(&t);
+    return GN_OK;
+}
