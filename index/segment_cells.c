@@ -22,6 +22,7 @@ typedef struct tour {
     uint32_t taken;             /* of this cell */
     uint32_t visited, last;     /* cells, and how many when the last result was found */
     uint64_t passed;            /* rows */
+    bool lost;                  /* more were passed before the first that is accepted than by chance */
 } tour;
 
 static void offer(tour *t, uint32_t row, float distance)
@@ -83,6 +84,7 @@ static bool visit(tour *t, gn_candidate center)
             visit_rows(t, rows);
         }
     }
+    t->lost |= t->plan->expected && t->passed > t->plan->expected && t->n == 0 && t->q->n_best == 0;
     return true;
 }
 
@@ -111,12 +113,10 @@ static bool push_neighbors(tour *t, uint32_t center)
 
 static bool is_over(const tour *t)
 {
-    return t->q->n_best == t->q->ef && t->visited >= t->last + t->last / t->plan->patience + t->plan->grace;
-}
-
-static bool is_lost(const tour *t)
-{
-    return t->plan->lost && t->passed > t->plan->lost && t->n == 0 && t->q->n_best == 0;
+    uint32_t patience = t->lost ? 1 : t->plan->patience;
+    if (t->lost && t->plan->ends_lost)
+        return true;
+    return t->q->n_best == t->q->ef && t->visited >= t->last + t->last / patience + t->plan->grace;
 }
 
 /* Whether a scan would have cost less by now. */
@@ -124,7 +124,8 @@ static bool is_dear(const tour *t)
 {
     static const float PASSED_OVER = 0.0005F, ASKED = 0.12F;
     const gn_segment_query *q = t->q;
-    return (float)q->distances + (float)t->passed * (q->accept.memo ? PASSED_OVER : ASKED) > 2 * q->scan_cost;
+    return (float)q->distances + (float)t->passed * (q->accept.memo ? PASSED_OVER : ASKED) >
+           (t->lost ? 1.0F : 2.0F) * q->scan_cost;
 }
 
 uint32_t gn_cells_layer(const gn_segment *s, bool coarse)
@@ -150,7 +151,7 @@ gn_code gn_walk_cells(gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_cand
     while (walk->n_heap) {
         if (is_over(&t))
             measure_pending(&t);
-        if (is_over(&t) || is_lost(&t))
+        if (is_over(&t))
             break;
         gn_candidate center = gn_heap_pop(walk->heap, &walk->n_heap);
         center.distance = -center.distance;

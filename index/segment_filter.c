@@ -304,9 +304,10 @@ static gn_code walk_few(gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_ca
                           .patience = 4,
                           .grace = coarse ? 8 : 4,
                           .most = UINT32_MAX,
-                          .lost = coarse || q->share == 0 ? 0 : (uint64_t)(8 * SURE / q->share)};
+                          .expected = q->share == 0 ? 0 : (uint64_t)(4 * SURE / q->share),
+                          .ends_lost = !coarse};
     gn_code code = gn_walk_cells(s, q, walk, entry, &plan, err);
-    if (code == GN_OK && !q->gave_up && q->n_best == 0 && plan.lost)
+    if (code == GN_OK && !q->gave_up && q->n_best == 0 && !coarse)
         code = walk_afar(s, q, walk, entry, err);
     return code;
 }

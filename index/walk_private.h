@@ -49,7 +49,8 @@ typedef struct gn_cells_plan {
     uint32_t patience; /* cells for nothing until it ends: one in so many of those visited, */
     uint32_t grace;    /* and so many more */
     uint32_t most;     /* rows are measured of one cell */
-    uint64_t lost;     /* it ends when so many rows were passed and none of them accepted; 0: never */
+    uint64_t expected; /* by so many rows one is accepted, if they are by chance; else it is lost; 0: not known */
+    bool ends_lost;    /* it ends when it is lost; else as many cells for nothing as before are needed */
 } gn_cells_plan;
 
 /* The layer of fine or of coarse cells. */
