@@ -139,34 +139,53 @@ bool gn_walk_unseen(const gn_segment *s, gn_walk *walk, uint32_t node, uint32_t 
     return true;
 }
 
-/* Algorithm 2 with ef = 1 through the upper layers: the entry for layer 0. */
-static bool descend(const gn_segment *s, gn_segment_query *q, const gn_walk *walk, gn_candidate *entry)
+/* Algorithm 2 in an upper layer, from the nodes of the pool. */
+static bool walk_upper(const gn_segment *s, gn_segment_query *q, gn_walk *walk, uint32_t level, gn_pool *pool)
 {
-    const gn_segment_header *h = s->header;
-    *entry = (gn_candidate){.id = 0};
-    gn_walk_estimate(s, walk, &entry->id, 1, &entry->distance);
-    q->distances++;
-    for (uint32_t level = h->levels - 1; level > 0; level--) {
-        for (bool moved = true; moved;) {
-            const uint32_t *links = gn_segment_links(s, level, entry->id);
-            uint32_t n = 0;
-            float distance[GN_MAX_LINKS];
-            moved = false;
-            while (n < h->m && links[n] != GN_NO_LINK) {
-                if (links[n++] >= h->level_count[level]) {
-                    gn_segment_damage(s);
-                    return false;
-                }
+    gn_walk_begin(s, walk, GN_NO_LINK);
+    for (size_t i = 0; i < pool->n; i++)
+        walk->visited[pool->items[i].id] = walk->epoch;
+    for (size_t at = 0; at < pool->n;) {
+        const uint32_t *links = gn_segment_links(s, level, pool->items[at].id);
+        uint32_t ids[GN_MAX_LINKS + 1], n = 0;
+        float distance[GN_MAX_LINKS];
+        pool->items[at].id |= GN_POOL_EXPANDED;
+        for (uint32_t i = 0; i < s->header->m && links[i] != GN_NO_LINK; i++) {
+            if (links[i] >= s->header->level_count[level]) {
+                gn_segment_damage(s);
+                return false;
             }
-            gn_walk_estimate(s, walk, links, n, distance);
-            q->distances += n;
-            for (uint32_t i = 0; i < n; i++) {
-                if (distance[i] < entry->distance) {
-                    *entry = (gn_candidate){.id = links[i], .distance = distance[i]};
-                    moved = true;
-                }
-            }
+            ids[n] = links[i];
+            n += walk->visited[links[i]] != walk->epoch;
+            walk->visited[links[i]] = walk->epoch;
         }
+        gn_walk_estimate(s, walk, ids, n, distance);
+        q->distances += n;
+        for (uint32_t i = 0; i < n; i++)
+            gn_pool_insert(pool, (gn_candidate){.id = ids[i], .distance = distance[i]});
+        for (at = 0; at < pool->n && (pool->items[at].id & GN_POOL_EXPANDED);)
+            at++;
+    }
+    for (size_t i = 0; i < pool->n; i++)
+        pool->items[i].id &= ~GN_POOL_EXPANDED;
+    return true;
+}
+
+/* Where layer 0 is entered: one way down to layer 1, and several from there. The nearest lie in different places where
+ * vectors form clusters, and hardly a link leads from one to the other: who enters the wrong one stays there. */
+enum { WAYS = 3 };
+
+static bool descend(const gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_pool *ways)
+{
+    gn_candidate top = {.id = 0};
+    gn_walk_estimate(s, walk, &top.id, 1, &top.distance);
+    q->distances++;
+    ways->n = 0;
+    gn_pool_insert(ways, top);
+    for (uint32_t level = s->header->levels - 1; level > 0; level--) {
+        ways->cap = level > 1 ? 1 : WAYS;
+        if (!walk_upper(s, q, walk, level, ways))
+            return false;
     }
     return true;
 }
@@ -219,12 +238,14 @@ void gn_walk_absorb(const gn_segment *s, gn_segment_query *q, const gn_walk *wal
     }
 }
 
-static bool walk_pool(const gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_candidate entry)
+static bool walk_pool(const gn_segment *s, gn_segment_query *q, gn_walk *walk, const gn_pool *ways)
 {
     gn_pool pool = {.items = q->best, .cap = q->ef};
     gn_walk_begin(s, walk, q->hidden);
-    walk->visited[entry.id] = walk->epoch;
-    gn_pool_insert(&pool, entry);
+    for (size_t i = 0; i < ways->n; i++) {
+        walk->visited[ways->items[i].id] = walk->epoch;
+        gn_pool_insert(&pool, ways->items[i]);
+    }
     for (size_t at = 0; at < pool.n;) {
         uint32_t ids[GN_MAX_LINKS + 1], n;
         pool.items[at].id |= GN_POOL_EXPANDED;
@@ -313,14 +334,15 @@ gn_code gn_segment_search(gn_segment *s, gn_segment_query *q, gn_error *err)
     gn_walk *walk = walk_take(s);
     if (!walk)
         return gn_error_oom(err, s->account);
-    gn_candidate entry;
+    gn_candidate entries[WAYS];
+    gn_pool ways = {.items = entries, .cap = WAYS};
     gn_code code = GN_INDEX_CORRUPT;
     gn_codec_prepare(s->codec, walk->query, q->vector);
-    if (descend(s, q, walk, &entry)) {
+    if (descend(s, q, walk, &ways)) {
         if (q->accept.fn || q->ef > GN_MAX_POOL_EF)
-            code = gn_walk_accepted(s, q, walk, entry, err);
+            code = gn_walk_accepted(s, q, walk, entries[0], err);
         else
-            code = walk_pool(s, q, walk, entry) ? GN_OK : GN_INDEX_CORRUPT;
+            code = walk_pool(s, q, walk, &ways) ? GN_OK : GN_INDEX_CORRUPT;
     }
     if (code == GN_INDEX_CORRUPT)
         gn_error_set(err, code, "vector index segment \"%s\" is damaged: a link leads nowhere", s->path);
