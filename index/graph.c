@@ -679,8 +679,8 @@ uint32_t gn_graph_order(const gn_graph *g, uint32_t *order, uint32_t level_count
         at[l] = level_count[l + 1]; /* all higher ones come first */
     for (uint32_t i = 0; i < n; i++)
         order[at[g->level[queue[i]]]++] = queue[i];
-    *cells = level_count[1] ? order_by_cells(g, order, level_count) : NULL;
     free(queue);
     free(reached);
+    *cells = level_count[1] ? order_by_cells(g, order, level_count) : NULL;
     return n;
 }

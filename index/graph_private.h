@@ -31,7 +31,7 @@ typedef struct gn_graph {
     _Atomic uint32_t *upper;
     uint64_t n_upper;
     _Atomic uint8_t *locks; /* [n]: held while a node's links are changed */
-    _Atomic uint64_t *cell; /* [n]: of a node of level 0, the nearest known one above it and how near it is; graph.c */
+    _Atomic uint64_t *cell; /* [n]: the nearest known node of a higher level and how near it is; graph.c */
     _Atomic uint64_t entry; /* level << 32 | node; UINT64_MAX = none yet */
     pthread_mutex_t entry_lock;
     gn_account *account;
@@ -88,7 +88,7 @@ void gn_graph_insert(gn_graph_worker *worker, uint32_t node);
 /* Takes the absent nodes out of the links of a node: what they led to is offered to it instead, as FreshDiskANN's
  * delete consolidation does (Singh et al., 2021, algorithm 4). Every worker at once, before any insert. */
 void gn_graph_bridge(gn_graph_worker *worker, uint32_t node);
-/* A node of level 0 belongs to the cell of that node of a higher level, as in the file that was taken over. */
+/* The node belongs to the cell of that node of a higher level, as in the file that was taken over. */
 void gn_graph_take_cell(gn_graph *graph, uint32_t node, uint32_t center);
 /* How near the center is that was taken over, or that it is gone. Any number of workers at once, before any insert. */
 void gn_graph_measure_cell(gn_graph_worker *worker, uint32_t node);
@@ -100,7 +100,7 @@ void gn_graph_find_entry(gn_graph *graph, uint32_t below);
  * Returns how many stay unreachable. */
 uint32_t gn_graph_connect(gn_graph_worker *worker);
 
-/* The order in which nodes are written: by level, those of level 0 by their cells, then breadth-first from the entry
+/* The order in which nodes are written: by level, within one by their cells, then breadth-first from the entry
  * through layer 0, so that neighbours lie near each other. order: room for n; returns the number of nodes that are
  * there. level_count as in the segment's header. *cells: where the cell of each node above level 0 begins in that
  * order, and where the last one ends; the caller's to free; NULL when all are of level 0. */

@@ -213,7 +213,7 @@ static void work(void *arg)
         j->step(h->worker, j->todo[i]);
         if (canceled(m))
             atomic_store(&j->stop, true);
-        if (h->reports && m->progress && j->step != gn_graph_encode && ++since % PROGRESS_EVERY == 0)
+        if (h->reports && m->progress && j->step == gn_graph_insert && ++since % PROGRESS_EVERY == 0)
             m->progress(m->progress_ctx, i, j->n_todo);
     }
 }
@@ -272,6 +272,8 @@ static gn_code link_nodes(job *j, gn_error *err)
         if (code == GN_OK)
             code = work_off(j, gn_graph_measure_cell, hands, n_hands, err);
         gn_graph_find_entry(j->graph, j->n_base);
+        if (code == GN_OK) /* else they would join what is inserted next, near or not */
+            code = work_off(j, gn_graph_find_cell, hands, n_hands, err);
     }
     list_nodes(j, j->n_base, j->n);
     /* The first nodes by one hand: many at once would hardly find each other in a graph of nothing. */

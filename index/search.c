@@ -197,10 +197,11 @@ static float share_of(const searching *s, const gn_segment *seg, const gn_memo_p
 /* What it costs to look at every row, fitted to measurements. The unit is a node that a walk measures. */
 static float scan_cost_of(const gn_segment *seg, float share, const gn_memo_part *memo)
 {
-    static const float ASKED = 0.12F, JUDGED = 2, PASSED_OVER = 0.0005F, MEASURED = 0.5F;
+    static const float JUDGED = 2, MEASURED = 0.5F;
     float n = (float)seg->header->n_nodes;
     float unknown = memo ? n - (float)atomic_load_explicit(&memo->n_known, memory_order_relaxed) : 0;
-    return n * (memo ? PASSED_OVER : ASKED) + unknown * JUDGED + n * (share > 0 ? share : 0.5F) * MEASURED;
+    return n * (memo ? GN_COST_PASSED_OVER : GN_COST_ASKED) + unknown * JUDGED +
+           n * (share > 0 ? share : 0.5F) * MEASURED;
 }
 
 /* Does a scan cost less than a walk would without a filter? */

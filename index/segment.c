@@ -79,6 +79,15 @@ static const uint8_t *section_of(const gn_segment *s, gn_section_kind kind, uint
     return NULL;
 }
 
+static bool has_section(const gn_segment *s, gn_section_kind kind)
+{
+    for (uint32_t i = 0; i < s->header->n_sections; i++) {
+        if (s->header->section[i].kind == (uint32_t)kind)
+            return true;
+    }
+    return false;
+}
+
 /* The codec, over the file's params or made for plain vectors. */
 static gn_code map_codes(gn_segment *s, gn_error *err)
 {
@@ -134,6 +143,8 @@ static gn_code map_sections(gn_segment *s, gn_error *err)
         s->links_upper = (const void *)section_of(s, GN_SECTION_LINKS_UPPER, upper * h->m * sizeof(uint32_t), NULL);
         size_t n_cells = gn_segment_cells_at(h->level_count, GN_SEGMENT_MAX_LEVELS);
         const uint32_t *cells = (const void *)section_of(s, GN_SECTION_CELLS, n_cells * sizeof(uint32_t), NULL);
+        if (!cells && has_section(s, GN_SECTION_CELLS))
+            return corrupt(err, s->path, "the section of cells has the wrong size");
         for (uint32_t l = 1; cells && l < h->levels; l++)
             s->cells[l] = cells + gn_segment_cells_at(h->level_count, l);
         if (!s->links0 || !s->links_upper)

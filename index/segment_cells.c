@@ -8,7 +8,8 @@
  *
  * It ends where cells no longer contribute: when since the last one that did, a share of the cells so far and some more
  * were visited for nothing. That is a rule of ranks, which needs nothing of the metric, and finds what lies apart from
- * the query, since nothing counts as long as fewer than ef are accepted. */
+ * the query, since nothing counts as long as fewer than ef are accepted. It gives up where a scan would have cost less.
+ */
 #include "index/walk_private.h"
 
 enum { BATCH = 16, FEWEST_CENTERS = 32 };
@@ -23,6 +24,7 @@ typedef struct tour {
     uint32_t visited, last;     /* cells, and how many when the last result was found */
     uint64_t passed;            /* rows */
     bool lost;                  /* more were passed before the first that is accepted than by chance */
+    bool dear;                  /* a scan would have cost less */
 } tour;
 
 static void offer(tour *t, uint32_t row, float distance)
@@ -44,6 +46,14 @@ static void measure_pending(tour *t)
     t->n = 0;
 }
 
+/* As search.c reckons; by twice as much as the scan, unless there is nothing near. */
+static void note_cost(tour *t)
+{
+    const gn_segment_query *q = t->q;
+    float passed = (float)t->passed * (q->accept.memo ? GN_COST_PASSED_OVER : GN_COST_ASKED);
+    t->dear = (float)q->distances + passed > (t->lost ? 1.0F : 2.0F) * q->scan_cost;
+}
+
 static void prefetch_code(const gn_segment *s, uint32_t row)
 {
     const char *code = (const char *)gn_segment_code(s, row);
@@ -51,20 +61,23 @@ static void prefetch_code(const gn_segment *s, uint32_t row)
         __builtin_prefetch(code + i);
 }
 
+/* A cell may be large: all that are equal belong to one. */
 static void visit_rows(tour *t, gn_rows rows)
 {
     const gn_accept *accept = &t->q->accept;
     t->passed += rows.to - rows.from;
     for (uint32_t row = rows.from; (row = gn_accept_next(accept, row, rows.to)) < rows.to; row++) {
-        if (t->taken == t->plan->most)
+        if (t->taken == t->plan->most || t->dear)
             return;
         if (row == t->q->hidden || !gn_accepts_first(accept, t->s, row))
             continue;
         prefetch_code(t->s, row);
         t->pending[t->n++] = row;
         t->taken++;
-        if (t->n == BATCH)
-            measure_pending(t);
+        if (t->n < BATCH)
+            continue;
+        measure_pending(t);
+        note_cost(t);
     }
 }
 
@@ -84,6 +97,7 @@ static bool visit(tour *t, gn_candidate center)
             visit_rows(t, rows);
         }
     }
+    note_cost(t);
     t->lost |= t->plan->expected && t->passed > t->plan->expected && t->n == 0 && t->q->n_best == 0;
     return true;
 }
@@ -119,51 +133,54 @@ static bool is_over(const tour *t)
     return t->q->n_best == t->q->ef && t->visited >= t->last + t->last / patience + t->plan->grace;
 }
 
-/* Whether a scan would have cost less by now. */
-static bool is_dear(const tour *t)
-{
-    static const float PASSED_OVER = 0.0005F, ASKED = 0.12F;
-    const gn_segment_query *q = t->q;
-    return (float)q->distances + (float)t->passed * (q->accept.memo ? PASSED_OVER : ASKED) >
-           (t->lost ? 1.0F : 2.0F) * q->scan_cost;
-}
-
 uint32_t gn_cells_layer(const gn_segment *s, bool coarse)
 {
     const uint32_t *count = s->header->level_count;
     return coarse && count[2] >= FEWEST_CENTERS && s->cells[2] ? 2 : 1;
 }
 
-gn_code gn_walk_cells(gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_candidate entry, const gn_cells_plan *plan,
-                      gn_error *err)
+static void push(gn_walk *walk, gn_candidate center)
+{
+    walk->visited[center.id] = walk->epoch;
+    gn_heap_push(walk->heap, &walk->n_heap, (gn_candidate){.id = center.id, .distance = -center.distance});
+}
+
+/* The ways that lead to layer 1, or the one that led through layer 2. */
+static void begin_tour(tour *t, const gn_entry *entry)
+{
+    gn_walk_begin(t->s, t->walk, GN_NO_LINK);
+    t->q->n_best = 0;
+    if (t->plan->layer == 1) {
+        for (size_t i = 0; i < entry->n; i++)
+            push(t->walk, entry->ways[i]);
+    } else {
+        push(t->walk, entry->above);
+    }
+}
+
+gn_code gn_walk_cells(gn_segment *s, gn_segment_query *q, gn_walk *walk, const gn_entry *entry,
+                      const gn_cells_plan *plan, bool *lost, gn_error *err)
 {
     tour t = {.s = s, .q = q, .walk = walk, .plan = plan};
-    gn_walk_begin(s, walk, GN_NO_LINK);
-    q->n_best = 0;
-    if (entry.id >= s->header->level_count[plan->layer]) { /* the way down has left this layer */
-        entry.id = 0;
-        gn_walk_estimate(s, walk, &entry.id, 1, &entry.distance);
-    }
-    if (!gn_heap_room(s, walk, 1))
+    if (!gn_heap_room(s, walk, GN_WAYS))
         return gn_error_oom(err, s->account);
-    walk->visited[entry.id] = walk->epoch;
-    gn_heap_push(walk->heap, &walk->n_heap, (gn_candidate){.id = entry.id, .distance = -entry.distance});
-    while (walk->n_heap) {
+    begin_tour(&t, entry);
+    while (walk->n_heap && !t.dear) {
         if (is_over(&t))
             measure_pending(&t);
         if (is_over(&t))
             break;
         gn_candidate center = gn_heap_pop(walk->heap, &walk->n_heap);
         center.distance = -center.distance;
-        if (is_dear(&t)) {
-            q->gave_up = true;
-            return GN_OK;
-        }
         if (!gn_heap_room(s, walk, s->header->m))
             return gn_error_oom(err, s->account);
         if (!visit(&t, center) || !push_neighbors(&t, center.id))
             return GN_INDEX_CORRUPT;
     }
     measure_pending(&t);
+    q->saw_all = t.passed == s->header->n_nodes && plan->bottom == 0 && plan->most == UINT32_MAX && !t.dear;
+    q->gave_up = t.dear && !q->saw_all;
+    if (lost)
+        *lost = t.lost;
     return GN_OK;
 }

@@ -22,7 +22,7 @@ static bool is_small(const gn_segment_query *q)
     return q->share > 0 && q->share <= 0.25F;
 }
 
-/* Does a memo say nearly all of what is accepted? */
+/* Does a memo know most rows? */
 static bool is_known(const gn_segment_query *q)
 {
     const gn_memo_part *memo = q->accept.memo;
@@ -61,12 +61,13 @@ static size_t telling_sample(const gn_segment_query *q)
     return n < LEAST ? LEAST : n < SAMPLE ? (size_t)ceil(n) : SAMPLE;
 }
 
-/* The same, where a memo tells: of the rows that lie around the entry in the file, whose cells are near its own. */
-static bool is_known_to_be_thin(const gn_segment *s, const gn_segment_query *q, gn_candidate entry)
+/* Is less than half as much accepted around here, by a memo? Of the rows that lie beside the entry's cell in the file,
+ * whose cells are near it. */
+static bool is_known_to_be_thin(const gn_segment *s, const gn_segment_query *q, uint32_t entry)
 {
     enum { AROUND = 128, LESS = 2 };
     gn_rows rows;
-    if (entry.id >= s->header->level_count[1] || !gn_segment_cells(s, 1, (gn_rows){entry.id, entry.id + 1}, &rows))
+    if (!gn_segment_cells(s, 1, (gn_rows){entry, entry + 1}, &rows))
         return false;
     uint32_t first = rows.from > AROUND / 2 ? rows.from - AROUND / 2 : 0, n = 0;
     uint32_t end = first + AROUND < s->header->n_nodes ? first + AROUND : s->header->n_nodes;
@@ -96,14 +97,12 @@ static bool is_dear(const gn_segment_query *q, uint64_t measured)
     return q->n_best < q->ef && (float)measured * (float)q->ef > 2 * q->scan_cost * ((float)q->n_best + 1);
 }
 
-static outcome walk_through(const gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_candidate entry, size_t cap)
+static outcome walk_through(const gn_segment *s, gn_segment_query *q, gn_walk *walk, const gn_entry *entry, size_t cap)
 {
     enum { STEP = 16 };
     gn_pool pool = {.items = walk->pool, .cap = cap};
     size_t sample = telling_sample(q), early = sample < SAMPLE ? sample : SIZE_MAX;
-    gn_walk_begin(s, walk, q->hidden);
-    walk->visited[entry.id] = walk->epoch;
-    gn_pool_insert(&pool, entry);
+    gn_walk_enter(s, q, walk, entry, &pool);
     q->n_best = 0;
     uint32_t expanded = 0;
     for (size_t at = 0; at < pool.n;) {
@@ -137,6 +136,7 @@ typedef struct gathering {
     uint32_t ids[GN_MAX_LINKS + 1];       /* accepted, and not seen before */
     uint32_t crossings[GN_MAX_LINKS + 1]; /* rejected */
     uint32_t n, n_crossings, n_accepted;
+    uint64_t asked, passed; /* in all */
 } gathering;
 
 /* Without branches that depend on what the filter says, which would be guessed wrong half of the time. False when the
@@ -146,7 +146,7 @@ static bool gather(const gn_segment *s, const gn_segment_query *q, gn_walk *walk
 {
     const uint32_t *links = s->links0 + (size_t)node * s->header->m0;
     const gn_memo_part *memo = q->accept.memo_suffices ? q->accept.memo : NULL;
-    uint32_t n = g->n, n_crossings = g->n_crossings, n_accepted = g->n_accepted;
+    uint32_t n = g->n, n_crossings = g->n_crossings, n_accepted = g->n_accepted, asked = 0;
     for (uint32_t i = 0; i < s->header->m0 && links[i] != GN_NO_LINK; i++) {
         uint32_t id = links[i];
         if (id >= s->header->n_nodes) {
@@ -166,7 +166,10 @@ static bool gather(const gn_segment *s, const gn_segment_query *q, gn_walk *walk
         n_accepted += seen == GN_SEEN;
         g->crossings[n_crossings] = id;
         n_crossings += cross & (seen == GN_REJECTED);
+        asked += is_new;
     }
+    g->asked += asked;
+    g->passed += n - g->n;
     g->n = n;
     g->n_crossings = n_crossings;
     g->n_accepted = n_accepted;
@@ -196,11 +199,13 @@ static bool gather_widely(const gn_segment *s, const gn_segment_query *q, gn_wal
 /* ---- among accepted nodes ---- */
 
 /* Goes on from what the cells have found, through accepted nodes alone. Twice as many candidates as ef are kept: what
- * lies at the edge of an accepted region is harder to find, and this gives about the recall that ef gives elsewhere. */
+ * lies at the edge of an accepted region is harder to find, and this gives about the recall that ef gives elsewhere.
+ * Where so few are accepted that there are too few ways between them, it gives up. */
 static bool walk_among_accepted(const gn_segment *s, gn_segment_query *q, gn_walk *walk)
 {
     gn_pool pool = {.items = walk->pool, .cap = 2 * q->ef < GN_MAX_POOL_EF ? 2 * q->ef : GN_MAX_POOL_EF};
-    gathering g;
+    gathering g = {.asked = 0};
+    enum { THIN_PART = 40 };
     gn_walk_begin(s, walk, q->hidden);
     for (size_t i = 0; i < q->n_best; i++) {
         walk->visited[q->best[i].id] = walk->epoch;
@@ -212,6 +217,7 @@ static bool walk_among_accepted(const gn_segment *s, gn_segment_query *q, gn_wal
             return false;
         gn_walk_absorb(s, q, walk, &pool, g.ids, g.n, INFINITY, &at);
     }
+    q->gave_up = pool.n < q->ef || g.passed * THIN_PART < g.asked;
     q->n_best = pool.n < q->ef ? pool.n : q->ef;
     for (size_t i = 0; i < q->n_best; i++)
         q->best[i] = (gn_candidate){.id = pool.items[i].id & ~GN_POOL_EXPANDED, .distance = pool.items[i].distance};
@@ -221,7 +227,7 @@ static bool walk_among_accepted(const gn_segment *s, gn_segment_query *q, gn_wal
 /* Nothing near the query is accepted: the cells lead to some of the nearest that are, and these to the others, unless
  * few are. Where it would have to be asked about every row of a cell, those of upper levels have to do to begin with.
  */
-static gn_code walk_afar(gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_candidate entry, gn_error *err)
+static gn_code walk_afar(gn_segment *s, gn_segment_query *q, gn_walk *walk, const gn_entry *entry, gn_error *err)
 {
     static const float WITH_WAYS = 1.0F / 20; /* from one to the next */
     enum { ENOUGH = 64 };                     /* of a cell in which many are accepted: the walk finds the others */
@@ -233,7 +239,7 @@ static gn_code walk_afar(gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_c
     else if (!is_known(q) && go_on)
         plan =
             (gn_cells_plan){.layer = gn_cells_layer(s, true), .patience = 4, .grace = 4, .most = ENOUGH, .bottom = 1};
-    gn_code code = gn_walk_cells(s, q, walk, entry, &plan, err);
+    gn_code code = gn_walk_cells(s, q, walk, entry, &plan, NULL, err);
     if (code == GN_OK && !q->gave_up && go_on)
         code = walk_among_accepted(s, q, walk) ? GN_OK : GN_INDEX_CORRUPT;
     return code;
@@ -257,19 +263,22 @@ bool gn_heap_room(gn_segment *s, gn_walk *walk, size_t more)
     return true;
 }
 
-static gn_code walk_heaps(gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_candidate entry, gn_error *err)
+static gn_code walk_heaps(gn_segment *s, gn_segment_query *q, gn_walk *walk, const gn_entry *entry, gn_error *err)
 {
     uint32_t ids[GN_MAX_LINKS], n = 0;
     float distance[GN_MAX_LINKS];
     uint64_t seen = 1;
     gn_walk_begin(s, walk, q->hidden);
     q->n_best = 0;
-    if (!gn_heap_room(s, walk, 1))
+    if (!gn_heap_room(s, walk, GN_WAYS))
         return gn_error_oom(err, s->account);
-    walk->visited[entry.id] = walk->epoch;
-    gn_heap_push(walk->heap, &walk->n_heap, (gn_candidate){.id = entry.id, .distance = -entry.distance});
-    if (gn_accepts(&q->accept, s, entry.id))
-        gn_heap_offer(q->best, &q->n_best, q->ef, entry);
+    for (size_t i = 0; i < entry->n; i++) {
+        gn_candidate way = entry->ways[i];
+        walk->visited[way.id] = walk->epoch;
+        gn_heap_push(walk->heap, &walk->n_heap, (gn_candidate){.id = way.id, .distance = -way.distance});
+        if (gn_accepts(&q->accept, s, way.id))
+            gn_heap_offer(q->best, &q->n_best, q->ef, way);
+    }
     while (walk->n_heap) {
         gn_candidate c = gn_heap_pop(walk->heap, &walk->n_heap);
         if (q->n_best == q->ef && -c.distance > q->best[0].distance)
@@ -296,29 +305,33 @@ static gn_code walk_heaps(gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_
     return GN_OK;
 }
 
-static gn_code walk_few(gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_candidate entry, gn_error *err)
+/* A quarter or less is accepted. */
+static gn_code walk_few(gn_segment *s, gn_segment_query *q, gn_walk *walk, const gn_entry *entry, gn_error *err)
 {
     static const float FOR_COARSE = 1.0F / 32;
+    enum { FAR = 4 }; /* near filters match hardly anything next to the query, too */
     bool coarse = is_known(q) && is_small(q) && q->share < FOR_COARSE;
     gn_cells_plan plan = {.layer = gn_cells_layer(s, coarse),
                           .patience = 4,
                           .grace = coarse ? 8 : 4,
                           .most = UINT32_MAX,
-                          .expected = q->share == 0 ? 0 : (uint64_t)(4 * SURE / q->share),
+                          .expected = q->share > 0 ? (uint64_t)fmin(FAR * SURE / q->share, 1e18) : 0,
                           .ends_lost = !coarse};
-    gn_code code = gn_walk_cells(s, q, walk, entry, &plan, err);
-    if (code == GN_OK && !q->gave_up && q->n_best == 0 && !coarse)
+    bool lost;
+    gn_code code = gn_walk_cells(s, q, walk, entry, &plan, &lost, err);
+    if (code == GN_OK && !q->gave_up && lost && plan.ends_lost)
         code = walk_afar(s, q, walk, entry, err);
     return code;
 }
 
-gn_code gn_walk_accepted(gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_candidate entry, gn_error *err)
+gn_code gn_walk_accepted(gn_segment *s, gn_segment_query *q, gn_walk *walk, const gn_entry *entry, gn_error *err)
 {
     bool has_cells = s->cells[1] && q->accept.fn;
     size_t room = q->ef <= GN_MAX_POOL_EF ? pool_for(q) : 0;
     if (has_cells && is_small(q) && (is_known(q) || !q->accept.dear))
         return walk_few(s, q, walk, entry, err);
-    if (has_cells && is_known(q) && is_known_to_be_thin(s, q, entry))
+    if (has_cells && entry->ways[0].id < s->header->level_count[1] && is_known(q) &&
+        is_known_to_be_thin(s, q, entry->ways[0].id))
         return walk_afar(s, q, walk, entry, err);
     switch (room ? walk_through(s, q, walk, entry, room) : TOO_SMALL) {
     case FOUND:

@@ -122,6 +122,11 @@ static inline bool gn_segment_cells(const gn_segment *s, uint32_t layer, gn_rows
 
 /* ---- search (segment_search.c) ---- */
 
+/* What it costs to pass over a row that a memo rejects, and to ask a filter about one; in nodes that a walk measures.
+ */
+#define GN_COST_PASSED_OVER 0.0005F
+#define GN_COST_ASKED 0.12F
+
 typedef struct gn_segment_query {
     const float *vector; /* padded; of length one for cosine */
     uint32_t k, ef;
@@ -135,6 +140,7 @@ typedef struct gn_segment_query {
     size_t n_best;
     bool found_all; /* ef candidates were found, of which those worth it are in best */
     uint64_t distances;
+    bool saw_all; /* every node was asked for: there are no more than those in best */
     bool gave_up; /* so few were accepted that a scan is cheaper; best is not filled */
 } gn_segment_query;
 

@@ -171,23 +171,33 @@ static bool walk_upper(const gn_segment *s, gn_segment_query *q, gn_walk *walk, 
     return true;
 }
 
-/* Where layer 0 is entered: one way down to layer 1, and several from there. The nearest lie in different places where
- * vectors form clusters, and hardly a link leads from one to the other: who enters the wrong one stays there. */
-enum { WAYS = 3 };
-
-static bool descend(const gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_pool *ways)
+/* One way down to layer 1, and several from there. The nearest lie in different places where vectors form clusters, and
+ * hardly a link leads from one to the other: who enters the wrong one stays there. */
+static bool descend(const gn_segment *s, gn_segment_query *q, gn_walk *walk, gn_entry *entry)
 {
+    gn_pool ways = {.items = entry->ways, .cap = 1};
     gn_candidate top = {.id = 0};
     gn_walk_estimate(s, walk, &top.id, 1, &top.distance);
     q->distances++;
-    ways->n = 0;
-    gn_pool_insert(ways, top);
+    gn_pool_insert(&ways, top);
     for (uint32_t level = s->header->levels - 1; level > 0; level--) {
-        ways->cap = level > 1 ? 1 : WAYS;
-        if (!walk_upper(s, q, walk, level, ways))
+        ways.cap = level > 1 ? 1 : GN_WAYS;
+        if (!walk_upper(s, q, walk, level, &ways))
             return false;
+        if (level == 2)
+            entry->above = entry->ways[0];
     }
+    entry->n = ways.n;
     return true;
+}
+
+void gn_walk_enter(const gn_segment *s, const gn_segment_query *q, gn_walk *walk, const gn_entry *entry, gn_pool *pool)
+{
+    gn_walk_begin(s, walk, q->hidden);
+    for (size_t i = 0; i < entry->n; i++) {
+        walk->visited[entry->ways[i].id] = walk->epoch;
+        gn_pool_insert(pool, entry->ways[i]);
+    }
 }
 
 /* ---- layer 0, every node a possible result ---- */
@@ -238,14 +248,10 @@ void gn_walk_absorb(const gn_segment *s, gn_segment_query *q, const gn_walk *wal
     }
 }
 
-static bool walk_pool(const gn_segment *s, gn_segment_query *q, gn_walk *walk, const gn_pool *ways)
+static bool walk_pool(const gn_segment *s, gn_segment_query *q, gn_walk *walk, const gn_entry *entry)
 {
     gn_pool pool = {.items = q->best, .cap = q->ef};
-    gn_walk_begin(s, walk, q->hidden);
-    for (size_t i = 0; i < ways->n; i++) {
-        walk->visited[ways->items[i].id] = walk->epoch;
-        gn_pool_insert(&pool, ways->items[i]);
-    }
+    gn_walk_enter(s, q, walk, entry, &pool);
     for (size_t at = 0; at < pool.n;) {
         uint32_t ids[GN_MAX_LINKS + 1], n;
         pool.items[at].id |= GN_POOL_EXPANDED;
@@ -328,26 +334,25 @@ gn_code gn_segment_search(gn_segment *s, gn_segment_query *q, gn_error *err)
 {
     GN_ASSERT(s->header->graph == GN_GRAPH_HNSW && q->k >= 1 && q->ef >= q->k);
     q->n_best = 0;
-    q->gave_up = q->found_all = false;
+    q->gave_up = q->found_all = q->saw_all = false;
     if (s->header->n_nodes == 0)
         return GN_OK;
     gn_walk *walk = walk_take(s);
     if (!walk)
         return gn_error_oom(err, s->account);
-    gn_candidate entries[WAYS];
-    gn_pool ways = {.items = entries, .cap = WAYS};
+    gn_entry entry = {.n = 0};
     gn_code code = GN_INDEX_CORRUPT;
     gn_codec_prepare(s->codec, walk->query, q->vector);
-    if (descend(s, q, walk, &ways)) {
+    if (descend(s, q, walk, &entry)) {
         if (q->accept.fn || q->ef > GN_MAX_POOL_EF)
-            code = gn_walk_accepted(s, q, walk, entries[0], err);
+            code = gn_walk_accepted(s, q, walk, &entry, err);
         else
-            code = walk_pool(s, q, walk, &ways) ? GN_OK : GN_INDEX_CORRUPT;
+            code = walk_pool(s, q, walk, &entry) ? GN_OK : GN_INDEX_CORRUPT;
     }
     if (code == GN_INDEX_CORRUPT)
         gn_error_set(err, code, "vector index segment \"%s\" is damaged: a link leads nowhere", s->path);
     walk_give(s, walk);
-    q->found_all = q->n_best == q->ef;
+    q->found_all = q->n_best == q->ef || q->saw_all;
     if (code == GN_OK && !q->gave_up && !gn_codec_exact(s->codec)) {
         if (q->accept.fn || q->ef > GN_MAX_POOL_EF)
             qsort(q->best, q->n_best, sizeof *q->best, by_distance);

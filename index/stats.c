@@ -136,12 +136,12 @@ gn_code gn_vindex_estimate_of(const gn_vindex_options *options, uint64_t rows, u
     uint64_t vector = gn_vector_row_bytes(o.metric, o.dimensions, o.halves), stride = code_stride(&o);
     uint64_t plain = o.codes == GN_CODES_FLOAT32;
     double upper = 1.0 / (o.m > 1 ? o.m - 1 : 1); /* links above layer 0: a geometric series */
-    uint64_t links = (uint64_t)((gn_graph_m0(o.m) + upper * o.m) * sizeof(uint32_t));
+    uint64_t links = (uint64_t)((gn_graph_m0(o.m) + upper * o.m + upper) * sizeof(uint32_t)); /* and cells */
     /* begin, end, key offset, key slot (a table between a third and two thirds full), older */
     uint64_t row = 8 + 8 + 8 + 8 * 2 + 4 + key_bytes;
     uint64_t built = o.codes == GN_CODES_FLOAT32 ? 0 : stride;
     *out = (gn_vindex_estimate){.file_bytes = rows * (vector + (plain ? 0 : stride) + links + row) + GN_SEGMENT_PAGE,
                                 .walked_bytes = rows * ((plain ? vector : stride) + links),
-                                .build_bytes = rows * (built + links + 2 * o.build_threads + 20)};
+                                .build_bytes = rows * (built + links + 2 * o.build_threads + 28)};
     return GN_OK;
 }

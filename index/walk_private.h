@@ -37,12 +37,25 @@ void gn_walk_prefetch_links(const gn_segment *segment, uint32_t node);
 void gn_walk_absorb(const gn_segment *segment, gn_segment_query *query, const gn_walk *walk, gn_pool *pool,
                     const uint32_t *ids, uint32_t n, float limit, size_t *at);
 
+/* Where layer 0 is entered: the nearest first. */
+enum { GN_WAYS = 3 };
+
+typedef struct gn_entry {
+    gn_candidate ways[GN_WAYS];
+    size_t n;
+    gn_candidate above; /* where the way down left layer 2, if there is one */
+} gn_entry;
+
+/* Nothing is visited any more but these ways and what is to be overlooked. */
+void gn_walk_enter(const gn_segment *segment, const gn_segment_query *query, gn_walk *walk, const gn_entry *entry,
+                   gn_pool *pool);
 /* Fills query->best with accepted nodes, or gives up. */
-gn_code gn_walk_accepted(gn_segment *segment, gn_segment_query *query, gn_walk *walk, gn_candidate entry,
+gn_code gn_walk_accepted(gn_segment *segment, gn_segment_query *query, gn_walk *walk, const gn_entry *entry,
                          gn_error *err);
 
 /* ---- by cells (segment_cells.c); of segments that have them ---- */
 
+/* How far to go. The numbers were chosen by trying, on the sets of bench_vector.py. */
 typedef struct gn_cells_plan {
     uint32_t layer;    /* of the centers; 1 or 2 */
     uint32_t bottom;   /* rows of lower levels are passed over */
@@ -55,9 +68,9 @@ typedef struct gn_cells_plan {
 
 /* The layer of fine or of coarse cells. */
 uint32_t gn_cells_layer(const gn_segment *segment, bool coarse);
-/* Fills query->best with the accepted of the nearest cells (none: it was lost), or gives up. */
-gn_code gn_walk_cells(gn_segment *segment, gn_segment_query *query, gn_walk *walk, gn_candidate entry,
-                      const gn_cells_plan *plan, gn_error *err);
+/* Fills query->best with the accepted of the nearest cells, or gives up. *lost (may be NULL): it ended so. */
+gn_code gn_walk_cells(gn_segment *segment, gn_segment_query *query, gn_walk *walk, const gn_entry *entry,
+                      const gn_cells_plan *plan, bool *lost, gn_error *err);
 
 /* Room for so many more in the heap; false when the budget refuses. */
 bool gn_heap_room(gn_segment *segment, gn_walk *walk, size_t more);

@@ -153,8 +153,19 @@ static void use(gn_segment *s)
     gn_candidate best[128];
     gn_hit hits[64];
     gn_memo_part *memo = know_all(s);
-    for (int way = 0; way < 4; way++) { /* all; some; few, by cells; few that are known, by coarse ones */
-        gn_accept accept = {.fn = way ? accept_odd : NULL, .memo = way == 3 ? memo : NULL};
+    static const struct {
+        bool filtered, known, dear;
+        float share;
+    } ways[] = {{.filtered = false},
+                {.filtered = true},
+                {.filtered = true, .share = 0.1F},
+                {.filtered = true, .known = true, .dear = true, .share = 0.01F},
+                {.filtered = true, .known = true, .dear = true, .share = 0.1F},
+                {.filtered = true, .known = true, .dear = true, .share = 0.9F}};
+    for (size_t way = 0; way < sizeof ways / sizeof ways[0]; way++) {
+        gn_accept accept = {.fn = ways[way].filtered ? accept_odd : NULL,
+                            .memo = ways[way].known ? memo : NULL,
+                            .dear = ways[way].dear};
         gn_topk top = {.hits = hits, .k = 64};
         gn_segment_query q = {.vector = query,
                               .k = 10,
@@ -162,8 +173,8 @@ static void use(gn_segment *s)
                               .hidden = GN_NO_LINK,
                               .bound = INFINITY,
                               .accept = accept,
-                              .share = way > 1 ? 0.01F : 0,
-                              .scan_cost = way > 1 ? 1e9F : 0,
+                              .share = ways[way].share,
+                              .scan_cost = ways[way].share > 0 ? 1e9F : 0,
                               .best = best};
         if (s->header->graph == GN_GRAPH_HNSW)
             gn_segment_search(s, &q, NULL);

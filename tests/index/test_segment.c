@@ -287,15 +287,17 @@ static void assert_cells_are_sound(const gn_segment *s)
             next = cell.to;
         }
         assert_int_equal(next, h->level_count[layer - 1]);
-        assert_true(farther * 20 <= next);
+        if (farther * 20 > next)
+            fail_msg("layer %u: %u of %u rows are in another cell", layer, farther, next);
     }
 }
+
+enum { MORE = 300 };
 
 static void each_row_is_in_the_cell_of_the_nearest_center(void **state)
 {
     fixture *f = *state;
     char path[512];
-    enum { MORE = 300 };
     float *v = clustered_vectors(3, N + MORE, DIM, 12);
     build_with(f, GN_CODES_SQ8, v, path);
     gn_segment *s = open_only_segment(f, path);
@@ -346,6 +348,33 @@ static gn_code search_few(gn_segment *s, const float *query, gn_candidate *best,
     return code;
 }
 
+/* Extends a segment by rows that are not in it. */
+static gn_code extend(const fixture *f, gn_segment *s, const float *v, const char *path)
+{
+    gn_tail *tail = NULL;
+    gn_merge merge = {.world = f->world,
+                      .metric = GN_METRIC_L2,
+                      .measure = &s->measure,
+                      .dimensions = DIM,
+                      .m = s->header->m,
+                      .ef_construction = 100,
+                      .threads = 1,
+                      .codes = {.metric = GN_METRIC_L2, .dimensions = DIM, .kind = GN_CODES_SQ8},
+                      .segments = &s,
+                      .n_segments = 1,
+                      .tails = &tail,
+                      .n_tails = 1};
+    tail = gn_tail_create(NULL, &s->measure);
+    for (uint32_t i = N; i < N + MORE; i++) {
+        char key[16];
+        gn_row row = {.key = key_of(i, key), .begin = 20, .end = OPEN_END};
+        assert_true(gn_tail_append(tail, &row, v + (size_t)i * DIM));
+    }
+    gn_code code = gn_merge_run(&merge, path, NULL);
+    gn_tail_unref(tail);
+    return code;
+}
+
 /* As files of before are; what they are extended to has cells. */
 static void a_segment_without_cells_is_searched_too(void **state)
 {
@@ -353,7 +382,7 @@ static void a_segment_without_cells_is_searched_too(void **state)
     char path[512], merged[600];
     gn_candidate best[40];
     size_t n;
-    float *v = clustered_vectors(3, N, DIM, 12);
+    float *v = clustered_vectors(3, N + MORE, DIM, 12);
     build_with(f, GN_CODES_SQ8, v, path);
     rewrite_header(path, lose_the_cells);
     gn_segment *s = open_only_segment(f, path), *extended = NULL;
@@ -366,18 +395,8 @@ static void a_segment_without_cells_is_searched_too(void **state)
         found |= best[i].id == 32;
     }
     assert_true(found);
-    gn_merge merge = {.world = f->world,
-                      .metric = GN_METRIC_L2,
-                      .measure = &s->measure,
-                      .dimensions = DIM,
-                      .m = s->header->m,
-                      .ef_construction = 40,
-                      .threads = 1,
-                      .codes = {.metric = GN_METRIC_L2, .dimensions = DIM, .kind = GN_CODES_SQ8},
-                      .segments = &s,
-                      .n_segments = 1};
     snprintf(merged, sizeof merged, "%s.merged", path);
-    assert_int_equal(gn_merge_run(&merge, merged, NULL), GN_OK);
+    assert_int_equal(extend(f, s, v, merged), GN_OK);
     assert_int_equal(gn_segment_open(merged, 2, NULL, &extended, NULL), GN_OK);
     assert_cells_are_sound(extended);
     gn_segment_unref(extended);
@@ -411,8 +430,8 @@ static void misplace_the_cells(const char *path)
 static void impossible_cells_are_damage(void **state)
 {
     fixture *f = *state;
-    char path[512];
-    float *v = clustered_vectors(3, N, DIM, 12);
+    char path[512], merged[600];
+    float *v = clustered_vectors(3, N + MORE, DIM, 12);
     gn_candidate best[40];
     size_t n;
     build_with(f, GN_CODES_SQ8, v, path);
@@ -420,6 +439,8 @@ static void impossible_cells_are_damage(void **state)
     gn_segment *s = open_only_segment(f, path);
     assert_int_equal(search_few(s, v, best, &n), GN_INDEX_CORRUPT);
     assert_true(atomic_load(&s->damaged));
+    snprintf(merged, sizeof merged, "%s.merged", path);
+    assert_int_equal(extend(f, s, v, merged), GN_INDEX_CORRUPT);
     gn_segment_unref(s);
     free(v);
 }

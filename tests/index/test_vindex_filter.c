@@ -167,6 +167,78 @@ static void matches_may_lie_anywhere(void **state)
     free(v);
 }
 
+/* ---- few that match, of which nothing is known ---- */
+
+static bool is_rare(void *ctx, gn_bytes key, uint64_t begin_scn)
+{
+    (void)begin_scn;
+    return id_of(key) % *(const uint32_t *)ctx == 0;
+}
+
+/* Between few there are no ways, so what they are to the query cannot be found by walking. */
+static void few_by_chance_are_found_though_nobody_said_that_they_are_few(void **state)
+{
+    enum { MANY = 20000 };
+    fixture *f = *state;
+    float *v = skewed_vectors(61, MANY + QUERIES, DIM);
+    fill(f, v, MANY);
+    for (uint32_t one_in = 100; one_in <= 2000; one_in *= 4) {
+        double found_nearest = 0;
+        gn_vview *view = gn_vview_acquire(f->index);
+        gn_arena *arena = gn_arena_create(NULL);
+        for (size_t q = 0; q < QUERIES; q++) {
+            const float *query = v + (MANY + q) * DIM;
+            float nearest = INFINITY;
+            gn_neighbor *found;
+            size_t n;
+            for (uint32_t id = 0; id < MANY; id += one_in)
+                nearest = fminf(nearest, (float)sqrt(square_distance(v + (size_t)id * DIM, query)));
+            gn_vsearch s = {.query = query,
+                            .k = K,
+                            .ef = 40,
+                            .chain = &NOW,
+                            .n_chain = 1,
+                            .filter = is_rare,
+                            .filter_ctx = &one_in,
+                            .arena = arena};
+            assert_int_equal(gn_vview_search(view, &s, &found, &n, NULL, NULL), GN_OK);
+            assert_int_equal(n, K);
+            found_nearest += found[0].distance <= nearest * 1.0001F;
+        }
+        if (found_nearest < 0.95 * QUERIES)
+            fail_msg("one in %u: the nearest was found by %.0f of %d", one_in, found_nearest, QUERIES);
+        gn_arena_destroy(arena);
+        gn_vview_release(view);
+    }
+    free(v);
+}
+
+/* A reader of long ago sees few of a segment's rows. */
+static void few_are_seen_at_a_past_moment(void **state)
+{
+    enum { MANY = 20000, FIRST = 40 };
+    fixture *f = *state;
+    float *v = skewed_vectors(67, MANY + QUERIES, DIM);
+    const gn_branch_at past = {.branch = 0, .scn = 10};
+    f->options = (gn_vindex_options){.metric = GN_METRIC_L2, .dimensions = DIM, .seed = 1, .tail_rows = 1u << 20};
+    fixture_open(f);
+    for (uint32_t i = 0; i < MANY; i++)
+        insert_row(f, NULL, i, 0, i % (MANY / FIRST) == 0 ? 5 : 20, v + (size_t)i * DIM);
+    fixture_build(f);
+    size_t found_nearest = 0;
+    for (size_t q = 0; q < QUERIES; q++) {
+        const float *query = v + (MANY + q) * DIM;
+        result r[K];
+        float nearest = INFINITY;
+        for (uint32_t id = 0; id < MANY; id += MANY / FIRST)
+            nearest = fminf(nearest, (float)sqrt(square_distance(v + (size_t)id * DIM, query)));
+        assert_int_equal(search(f, query, K, 40, false, &past, 1, 0, r), K);
+        found_nearest += r[0].distance <= nearest * 1.0001F;
+    }
+    assert_int_equal(found_nearest, QUERIES);
+    free(v);
+}
+
 /* ---- few that match, known beforehand ---- */
 
 /* A mark by chance: a window of those has nothing to do with distance. */
@@ -483,6 +555,8 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         TEST(matches_may_lie_anywhere),
+        TEST(few_by_chance_are_found_though_nobody_said_that_they_are_few),
+        TEST(few_are_seen_at_a_past_moment),
         TEST(few_cost_no_more_than_all),
         TEST(a_judge_is_asked_once_about_a_version),
         TEST(what_is_noted_need_not_be_asked),
