@@ -104,20 +104,11 @@ static bool visit(tour *t, gn_candidate center)
 
 static bool push_neighbors(tour *t, uint32_t center)
 {
-    const gn_segment_header *h = t->s->header;
-    const uint32_t *links = gn_segment_links(t->s, t->plan->layer, center);
     gn_walk *walk = t->walk;
-    uint32_t ids[GN_MAX_LINKS] = {0}, n = 0;
+    uint32_t ids[GN_MAX_LINKS + 1], n;
     float distance[GN_MAX_LINKS];
-    for (uint32_t i = 0; i < h->m && links[i] != GN_NO_LINK; i++) {
-        if (links[i] >= h->level_count[t->plan->layer]) {
-            gn_segment_damage(t->s);
-            return false;
-        }
-        ids[n] = links[i];
-        n += walk->visited[links[i]] != walk->epoch;
-        walk->visited[links[i]] = walk->epoch;
-    }
+    if (!gn_walk_unseen(t->s, walk, t->plan->layer, center, ids, &n))
+        return false;
     gn_walk_estimate(t->s, walk, ids, n, distance);
     t->q->distances += n;
     for (uint32_t i = 0; i < n; i++)

@@ -113,7 +113,7 @@ static outcome walk_through(const gn_segment *s, gn_segment_query *q, gn_walk *w
         if (gn_accepts(&q->accept, s, c.id))
             gn_heap_offer(q->best, &q->n_best, q->ef, c);
         pool.items[at].id |= GN_POOL_EXPANDED;
-        if (!gn_walk_unseen(s, walk, c.id, ids, &n))
+        if (!gn_walk_unseen(s, walk, 0, c.id, ids, &n))
             return DAMAGED;
         gn_walk_absorb(s, q, walk, &pool, ids, n, q->n_best == q->ef ? q->best[0].distance : INFINITY, &at);
         bool is_early = q->n_best == 0 && pool.n >= early; /* so few tell: once */
@@ -240,7 +240,7 @@ static gn_code walk_afar(gn_segment *s, gn_segment_query *q, gn_walk *walk, cons
         plan =
             (gn_cells_plan){.layer = gn_cells_layer(s, true), .patience = 4, .grace = 4, .most = ENOUGH, .bottom = 1};
     gn_code code = gn_walk_cells(s, q, walk, entry, &plan, NULL, err);
-    if (code == GN_OK && !q->gave_up && go_on)
+    if (code == GN_OK && !q->gave_up && !q->saw_all && go_on)
         code = walk_among_accepted(s, q, walk) ? GN_OK : GN_INDEX_CORRUPT;
     return code;
 }
@@ -265,7 +265,7 @@ bool gn_heap_room(gn_segment *s, gn_walk *walk, size_t more)
 
 static gn_code walk_heaps(gn_segment *s, gn_segment_query *q, gn_walk *walk, const gn_entry *entry, gn_error *err)
 {
-    uint32_t ids[GN_MAX_LINKS], n = 0;
+    uint32_t ids[GN_MAX_LINKS + 1], n = 0;
     float distance[GN_MAX_LINKS];
     uint64_t seen = 1;
     gn_walk_begin(s, walk, q->hidden);
@@ -287,7 +287,7 @@ static gn_code walk_heaps(gn_segment *s, gn_segment_query *q, gn_walk *walk, con
             q->gave_up = true;
             return GN_OK;
         }
-        if (!gn_walk_unseen(s, walk, c.id, ids, &n))
+        if (!gn_walk_unseen(s, walk, 0, c.id, ids, &n))
             return GN_INDEX_CORRUPT;
         if (!gn_heap_room(s, walk, n))
             return gn_error_oom(err, s->account);
@@ -305,17 +305,17 @@ static gn_code walk_heaps(gn_segment *s, gn_segment_query *q, gn_walk *walk, con
     return GN_OK;
 }
 
-/* A quarter or less is accepted. */
+/* A share is accepted that is small. */
 static gn_code walk_few(gn_segment *s, gn_segment_query *q, gn_walk *walk, const gn_entry *entry, gn_error *err)
 {
     static const float FOR_COARSE = 1.0F / 32;
     enum { FAR = 4 }; /* near filters match hardly anything next to the query, too */
-    bool coarse = is_known(q) && is_small(q) && q->share < FOR_COARSE;
+    bool coarse = is_known(q) && q->share < FOR_COARSE;
     gn_cells_plan plan = {.layer = gn_cells_layer(s, coarse),
                           .patience = 4,
                           .grace = coarse ? 8 : 4,
                           .most = UINT32_MAX,
-                          .expected = q->share > 0 ? (uint64_t)fmin(FAR * SURE / q->share, 1e18) : 0,
+                          .expected = (uint64_t)fmin(FAR * SURE / q->share, 1e18),
                           .ends_lost = !coarse};
     bool lost;
     gn_code code = gn_walk_cells(s, q, walk, entry, &plan, &lost, err);
@@ -330,8 +330,7 @@ gn_code gn_walk_accepted(gn_segment *s, gn_segment_query *q, gn_walk *walk, cons
     size_t room = q->ef <= GN_MAX_POOL_EF ? pool_for(q) : 0;
     if (has_cells && is_small(q) && (is_known(q) || !q->accept.dear))
         return walk_few(s, q, walk, entry, err);
-    if (has_cells && entry->ways[0].id < s->header->level_count[1] && is_known(q) &&
-        is_known_to_be_thin(s, q, entry->ways[0].id))
+    if (has_cells && is_known(q) && is_known_to_be_thin(s, q, entry->ways[0].id))
         return walk_afar(s, q, walk, entry, err);
     switch (room ? walk_through(s, q, walk, entry, room) : TOO_SMALL) {
     case FOUND:

@@ -138,9 +138,9 @@ typedef struct gn_segment_query {
     float scan_cost;    /* of a scan instead, in nodes that a walk measures */
     gn_candidate *best; /* room for 2 ef; filled in any order, with exact distances */
     size_t n_best;
-    bool found_all; /* ef candidates were found, of which those worth it are in best */
+    bool found_all; /* ef candidates were found, of which those worth it are in best, or all that there are */
+    bool saw_all;   /* every node was asked for */
     uint64_t distances;
-    bool saw_all; /* every node was asked for: there are no more than those in best */
     bool gave_up; /* so few were accepted that a scan is cheaper; best is not filled */
 } gn_segment_query;
 

@@ -119,11 +119,11 @@ static void measure_nodes(const gn_segment *s, const float *query, const uint32_
         out[i] = gn_measure_one(m, query, gn_segment_vector(s, ids[i]));
 }
 
-bool gn_walk_unseen(const gn_segment *s, gn_walk *walk, uint32_t node, uint32_t *ids, uint32_t *n)
+bool gn_walk_unseen(const gn_segment *s, gn_walk *walk, uint32_t level, uint32_t node, uint32_t *ids, uint32_t *n)
 {
-    const uint32_t *links = s->links0 + (size_t)node * s->header->m0;
-    uint32_t n_nodes = s->header->n_nodes, count = 0;
-    for (uint32_t i = 0; i < s->header->m0; i++) {
+    const uint32_t *links = gn_segment_links(s, level, node);
+    uint32_t n_nodes = s->header->level_count[level], most = level ? s->header->m : s->header->m0, count = 0;
+    for (uint32_t i = 0; i < most; i++) {
         uint32_t id = links[i];
         if (id >= n_nodes) {
             if (id == GN_NO_LINK)
@@ -146,19 +146,11 @@ static bool walk_upper(const gn_segment *s, gn_segment_query *q, gn_walk *walk, 
     for (size_t i = 0; i < pool->n; i++)
         walk->visited[pool->items[i].id] = walk->epoch;
     for (size_t at = 0; at < pool->n;) {
-        const uint32_t *links = gn_segment_links(s, level, pool->items[at].id);
-        uint32_t ids[GN_MAX_LINKS + 1], n = 0;
+        uint32_t ids[GN_MAX_LINKS + 1], n;
         float distance[GN_MAX_LINKS];
         pool->items[at].id |= GN_POOL_EXPANDED;
-        for (uint32_t i = 0; i < s->header->m && links[i] != GN_NO_LINK; i++) {
-            if (links[i] >= s->header->level_count[level]) {
-                gn_segment_damage(s);
-                return false;
-            }
-            ids[n] = links[i];
-            n += walk->visited[links[i]] != walk->epoch;
-            walk->visited[links[i]] = walk->epoch;
-        }
+        if (!gn_walk_unseen(s, walk, level, pool->items[at].id & ~GN_POOL_EXPANDED, ids, &n))
+            return false;
         gn_walk_estimate(s, walk, ids, n, distance);
         q->distances += n;
         for (uint32_t i = 0; i < n; i++)
@@ -255,7 +247,7 @@ static bool walk_pool(const gn_segment *s, gn_segment_query *q, gn_walk *walk, c
     for (size_t at = 0; at < pool.n;) {
         uint32_t ids[GN_MAX_LINKS + 1], n;
         pool.items[at].id |= GN_POOL_EXPANDED;
-        if (!gn_walk_unseen(s, walk, pool.items[at].id & ~GN_POOL_EXPANDED, ids, &n))
+        if (!gn_walk_unseen(s, walk, 0, pool.items[at].id & ~GN_POOL_EXPANDED, ids, &n))
             return false;
         gn_walk_absorb(s, q, walk, &pool, ids, n, INFINITY, &at);
     }

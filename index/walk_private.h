@@ -29,8 +29,10 @@ struct gn_walk {
 /* Nothing is visited any more, but what is to be overlooked. */
 void gn_walk_begin(const gn_segment *segment, gn_walk *walk, uint32_t hidden);
 void gn_walk_estimate(const gn_segment *segment, const gn_walk *walk, const uint32_t *ids, uint32_t n, float *out);
-/* The neighbours of a node that this walk has not seen, now marked. False when the file holds an impossible one. */
-bool gn_walk_unseen(const gn_segment *segment, gn_walk *walk, uint32_t node, uint32_t *ids, uint32_t *n);
+/* The neighbours of a node in a layer that this walk has not seen, now marked. ids: room for one more than a node has.
+ * False when the file holds an impossible one. */
+bool gn_walk_unseen(const gn_segment *segment, gn_walk *walk, uint32_t level, uint32_t node, uint32_t *ids,
+                    uint32_t *n);
 void gn_walk_prefetch_links(const gn_segment *segment, uint32_t node);
 /* Measures ids and puts them into the pool where they are not beyond `limit`. `at` becomes the next node to expand, or
  * pool->n. */
