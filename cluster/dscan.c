@@ -581,6 +581,7 @@ void gn_dvector_scan_stats_get(const gn_dvector_scan *s, gn_vector_scan_stats *o
         out->passed += one.passed;
         out->keys += one.keys;
         out->told += one.told;
+        out->bitmaps = one.bitmaps > out->bitmaps ? one.bitmaps : out->bitmaps;
         out->all_measured &= one.all_measured;
         out->way = one.way > out->way ? one.way : out->way;
         out->ef = one.ef > out->ef ? one.ef : out->ef;

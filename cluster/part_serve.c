@@ -342,17 +342,31 @@ static gn_code open_vectors(gn_served_part *part, gn_served_scan *s, const gn_ta
 }
 
 /* What the index of the ranges leads to is judged by the filter, so any index of the table does no harm. */
+static gn_code read_bound(gn_served_scan *s, const gn_table_desc *t, uint64_t index, uint32_t n, gn_reader *in,
+                          gn_vector_bound *out, gn_error *err)
+{
+    gn_key_range *ranges = gn_arena_calloc(s->arena, n, sizeof *ranges);
+    if (!ranges)
+        return gn_error_oom(err, gn_arena_account(s->arena));
+    gn_code code = index ? find_index(t, index, GN_INDEX_BTREE, &out->index, err) : GN_OK;
+    for (uint32_t i = 0; i < n && code == GN_OK; i++)
+        code = gn_wire_range_read(in, &ranges[i]) ? copy_range(s->arena, &ranges[i], err) : unreadable(err);
+    out->ranges = ranges;
+    out->n_ranges = n;
+    return code;
+}
+
 static gn_code read_vector_run(gn_served_scan *s, const gn_table_desc *t, gn_wire_vector_run *w, gn_error *err)
 {
     gn_vector_scan_spec *spec = &s->vector_spec;
-    gn_key_range *ranges = gn_arena_calloc(s->arena, (size_t)w->n_ranges + 1, sizeof *ranges);
-    if (!ranges)
+    gn_vector_bound *bounds = gn_arena_calloc(s->arena, GN_VECTOR_MOST_BOUNDS, sizeof *bounds);
+    if (!bounds)
         return gn_error_oom(err, gn_arena_account(s->arena));
-    gn_code code = w->within ? find_index(t, w->within, GN_INDEX_BTREE, &spec->within, err) : GN_OK;
-    for (uint32_t i = 0; i < w->n_ranges && code == GN_OK; i++)
-        code = gn_wire_range_read(&w->ranges, &ranges[i]) ? copy_range(s->arena, &ranges[i], err) : unreadable(err);
-    spec->ranges = ranges;
-    spec->n_ranges = w->n_ranges;
+    gn_code code = GN_OK;
+    for (uint32_t i = 0; i < w->n_bounds && code == GN_OK; i++)
+        code = read_bound(s, t, w->bounds[i].index, w->bounds[i].n_ranges, &w->bounds[i].ranges, &bounds[i], err);
+    spec->bounds = bounds;
+    spec->n_bounds = w->n_bounds;
     spec->whole = w->whole;
     spec->has_radius = w->has_radius && isfinite(w->radius);
     spec->radius = w->radius;

@@ -417,11 +417,15 @@ void gn_wire_vector_run_write(gn_buf *out, const gn_vector_scan_spec *s, gn_byte
     memcpy(&radius, &s->radius, sizeof radius);
     gn_buf_append_u8(out, s->has_radius);
     gn_buf_append_be64(out, radius);
-    gn_buf_append_be64(out, s->within ? s->within->id : 0);
     gn_buf_append_u8(out, s->whole);
-    gn_buf_append_be32(out, s->n_ranges);
-    for (uint32_t i = 0; i < s->n_ranges; i++)
-        range_write(out, &s->ranges[i]);
+    gn_buf_append_u8(out, (uint8_t)s->n_bounds);
+    for (uint32_t b = 0; b < s->n_bounds; b++) {
+        const gn_vector_bound *bound = &s->bounds[b];
+        gn_buf_append_be64(out, bound->index ? bound->index->id : 0);
+        gn_buf_append_be32(out, bound->n_ranges);
+        for (uint32_t i = 0; i < bound->n_ranges; i++)
+            range_write(out, &bound->ranges[i]);
+    }
     gn_wire_bytes_write(out, fragment);
 }
 
@@ -430,11 +434,16 @@ bool gn_wire_vector_run_read(gn_reader *in, gn_wire_vector_run *out)
     *out = (gn_wire_vector_run){.has_radius = gn_read_u8(in) != 0};
     uint64_t radius = gn_read_be64(in);
     memcpy(&out->radius, &radius, sizeof radius);
-    out->within = gn_read_be64(in);
     out->whole = gn_read_u8(in) == 1;
-    out->n_ranges = gn_read_be32(in);
-    if (!ranges_read(in, out->n_ranges, &out->ranges))
+    out->n_bounds = gn_read_u8(in);
+    if (in->failed || out->n_bounds > GN_VECTOR_MOST_BOUNDS)
         return false;
+    for (uint32_t i = 0; i < out->n_bounds; i++) {
+        out->bounds[i].index = gn_read_be64(in);
+        out->bounds[i].n_ranges = gn_read_be32(in);
+        if (out->bounds[i].n_ranges == 0 || !ranges_read(in, out->bounds[i].n_ranges, &out->bounds[i].ranges))
+            return false;
+    }
     out->fragment = gn_wire_bytes_read(in);
     return !in->failed && gn_reader_left(in) == 0;
 }
@@ -457,6 +466,7 @@ void gn_wire_stats_write(gn_buf *out, bool whole, const gn_vector_scan_stats *s)
     gn_buf_append_be64(out, s->asked);
     gn_buf_append_be64(out, s->passed);
     gn_buf_append_be64(out, s->keys);
+    gn_buf_append_u8(out, (uint8_t)s->bitmaps);
     gn_buf_append_be64(out, s->told);
 }
 
@@ -477,6 +487,7 @@ bool gn_wire_stats_read(gn_reader *in, bool whole, gn_vector_scan_stats *out)
         out->asked = gn_read_be64(in);
         out->passed = gn_read_be64(in);
         out->keys = gn_read_be64(in);
+        out->bitmaps = gn_read_u8(in);
         out->told = gn_read_be64(in);
     }
     return !in->failed;

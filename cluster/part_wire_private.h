@@ -131,16 +131,20 @@ bool gn_wire_run_read(gn_reader *in, gn_wire_run *out);
 bool gn_wire_range_read(gn_reader *in, gn_key_range *out);
 
 /* What follows a vector scan in GN_PART_VECTOR_RUN:
- *   has a radius (1)  radius (8)  index of the ranges (8)  the filter is true in all of them (1)
- *   count (4)  range*  length (4)  fragment */
+ *   has a radius (1)  radius (8)  the filter is true within all bounds (1)
+ *   count (1)  bound*  length (4)  fragment
+ * and a bound is: index (8)  count (4)  range* */
 void gn_wire_vector_run_write(gn_buf *out, const gn_vector_scan_spec *spec, gn_bytes fragment);
 typedef struct gn_wire_vector_run {
     bool has_radius;
     double radius;
-    uint64_t within; /* 0: the primary key */
     bool whole;
-    uint32_t n_ranges;
-    gn_reader ranges;
+    uint32_t n_bounds;
+    struct {
+        uint64_t index; /* 0: the primary key */
+        uint32_t n_ranges;
+        gn_reader ranges;
+    } bounds[GN_VECTOR_MOST_BOUNDS];
     gn_bytes fragment;
 } gn_wire_vector_run;
 bool gn_wire_vector_run_read(gn_reader *in, gn_wire_vector_run *out);

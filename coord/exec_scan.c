@@ -316,7 +316,6 @@ static void turn(gn_key_range *ranges, uint32_t n)
 /* All ranges that are left, or as many as one scan takes; the last one of them is the current choice. */
 static gn_code make_ranges(scan_source *s, gn_error *err)
 {
-    gn_arena_reset(s->ranges);
     uint32_t most = count_ranges(s), n = 0;
     gn_key_range *ranges = gn_arena_calloc(s->ranges, (size_t)most + 1, sizeof *ranges);
     if (!ranges)
@@ -364,6 +363,8 @@ gn_code gn_scan_ranges(gn_exec *x, const gn_path *path, uint32_t most, gn_arena 
 
 static gn_code open_scan(scan_source *s, gn_error *err)
 {
+    if (s->push)
+        gn_arena_reset(s->ranges); /* of the scan before */
     gn_code code = s->push ? make_ranges(s, err) : make_range(s, err);
     if (code != GN_OK)
         return code;

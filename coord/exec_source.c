@@ -121,7 +121,8 @@ typedef struct vector_source {
     gn_batch batch;              /* what the scan fills, */
     gn_batch out;                /* and with a fragment: its columns where the path has them */
     gn_arena *bytes;
-    gn_arena *ranges;
+    gn_vector_bound bounds[GN_VECTOR_MOST_BOUNDS];
+    gn_arena *ranges; /* of the bounds */
     gn_vector_scan_spec spec;
     gn_dvector_scan *scan;
     gn_vector_scan_stats stats;
@@ -194,7 +195,7 @@ static gn_code rest_path(vector_source *v, gn_path *path, uint32_t *vector_at, g
     gn_type *types = gn_arena_alloc(v->x->arena, (n + 1) * sizeof *types);
     if (!ordinals || !types)
         return gn_error_oom(err, v->x->account);
-    *path = v->path->within ? *v->path->within : (gn_path){.kind = GN_PATH_SCAN, .table = t};
+    *path = v->path->n_within ? *v->path->within[0] : (gn_path){.kind = GN_PATH_SCAN, .table = t};
     path->ordered = false;
     path->ordinals = ordinals;
     path->types = types;
@@ -256,20 +257,30 @@ static gn_code open_rest(vector_source *v, gn_error *err)
     return GN_OK;
 }
 
-/* Where all that match are, if they may be few; and how far from the query. */
-static gn_code bound_search(vector_source *v, gn_error *err)
+/* Where all that match are. */
+static gn_code make_bounds(vector_source *v, gn_error *err)
 {
     enum { MOST_RANGES = 1024 };
-    gn_value radius;
     gn_code code = GN_OK;
-    bool fits;
-    if (v->fragment && v->path->within) {
-        v->ranges = gn_arena_create(v->x->account);
-        v->spec.within = v->path->within->index;
-        code = gn_scan_ranges(v->x, v->path->within, MOST_RANGES, v->ranges, &v->spec.ranges, &v->spec.n_ranges, &fits,
+    v->ranges = gn_arena_create(v->x->account);
+    for (uint32_t i = 0; i < v->path->n_within && code == GN_OK; i++) {
+        gn_vector_bound *bound = &v->bounds[v->spec.n_bounds];
+        bool fits;
+        bound->index = v->path->within[i]->index;
+        code = gn_scan_ranges(v->x, v->path->within[i], MOST_RANGES, v->ranges, &bound->ranges, &bound->n_ranges, &fits,
                               err);
-        v->spec.whole = v->path->within_whole;
+        v->spec.n_bounds += fits;
     }
+    v->spec.bounds = v->bounds;
+    v->spec.whole = v->path->within_whole && v->spec.n_bounds == v->path->n_within;
+    return code;
+}
+
+/* By what is known of all that match, and how far from the query they may be. */
+static gn_code bound_search(vector_source *v, gn_error *err)
+{
+    gn_value radius;
+    gn_code code = v->fragment && v->path->n_within ? make_bounds(v, err) : GN_OK;
     if (code != GN_OK || !v->fragment || !v->path->radius)
         return code;
     code = gn_exec_value(v->x, v->path->radius, &radius, err);

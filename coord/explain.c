@@ -158,6 +158,9 @@ static const char *way_of(explainer *e, const gn_vector_scan_stats *stats)
 {
     if (stats->way == GN_VECTOR_BY_KEYS)
         return text(e, "exact among %llu keys", (unsigned long long)stats->keys);
+    if (stats->way == GN_VECTOR_BY_WALK && stats->bitmaps > 1)
+        return text(e, "walk among rows that match, by %u bitmaps, the smallest of %llu rows", stats->bitmaps,
+                    (unsigned long long)stats->told);
     if (stats->way == GN_VECTOR_BY_WALK && stats->told)
         return text(e, "walk among rows that match, by a bitmap of %llu rows", (unsigned long long)stats->told);
     if (stats->way == GN_VECTOR_BY_WALK)
@@ -255,9 +258,13 @@ static void explain_filter(explainer *e, node *n, const gn_query *q, const gn_ex
     if (!q->filter)
         return;
     add(n, "Filter", one_expr(e, q->filter, q->path_names, n_names_of(q)), false);
-    if (q->path.within)
-        add(n, "Few Matches By",
-            text(e, "%s", q->path.within->index ? q->path.within->index->name : q->path.table->key_name), false);
+    char *indexes = "";
+    for (uint32_t i = 0; i < q->path.n_within; i++) {
+        const gn_index_desc *index = q->path.within[i]->index;
+        indexes = text(e, "%s%s%s", indexes, i ? ", " : "", index ? index->name : q->path.table->key_name);
+    }
+    if (*indexes)
+        add(n, "Few Matches By", indexes, false);
     if (!e->analyze || !o->filter)
         return;
     add(n, "Rows Removed by Filter",

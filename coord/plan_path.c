@@ -450,8 +450,13 @@ static bool has_all_wanted(const planner *p, const gn_index_desc *index)
  * filter, which costs little. */
 static const double PARTIAL_SHARE = 0.1;
 
-/* few: the best of those that a condition limits, however many rows are thought to be left; n_used 0: none is. */
-static void consider(planner *p, const gn_index_desc *index, candidate *best, candidate *few, bool *any)
+/* Those that a condition limits, however many rows are thought to be left. */
+typedef struct limited {
+    candidate *items;
+    uint32_t n;
+} limited;
+
+static void consider(planner *p, const gn_index_desc *index, candidate *best, limited *few, bool *any)
 {
     key_columns k;
     candidate c = {.path = p->q->path, .selectivity = 1};
@@ -464,8 +469,8 @@ static void consider(planner *p, const gn_index_desc *index, candidate *best, ca
     if (partial && c.n_used == 0)
         c.selectivity = PARTIAL_SHARE;
     price(p, &k, &c);
-    if (c.n_used > 0 && (few->n_used == 0 || c.path.cost < few->path.cost))
-        *few = c;
+    if (c.n_used > 0)
+        few->items[few->n++] = c;
     if (index && c.n_used == 0 && !c.ordered && !partial)
         return;
     if (!*any || c.path.cost < best->path.cost)
@@ -579,7 +584,50 @@ static bool vector_is_better(const planner *p, const candidate *best)
     return !best->path.unique && wanted * VECTOR_ROW < exact;
 }
 
-static gn_code consider_vector(planner *p, candidate *best, const candidate *few)
+static bool is_said(const conjunct *c, conjunct *const *said, uint32_t n_said)
+{
+    for (uint32_t i = 0; i < n_said; i++)
+        if (said[i] == c)
+            return true;
+    return false;
+}
+
+static bool says_more(const candidate *c, conjunct *const *said, uint32_t n_said)
+{
+    for (uint32_t i = 0; i < c->n_used; i++)
+        if (!is_said(c->used[i], said, n_said))
+            return true;
+    return false;
+}
+
+/* The cheapest of those that say more than the cheaper ones do. */
+static gn_code bound_by(planner *p, gn_path *path, const limited *few)
+{
+    conjunct **said = gn_arena_calloc(p->b->arena, (size_t)p->n_conjuncts + 1, sizeof *said);
+    uint32_t n_said = 0;
+    if (!said)
+        return oom(p);
+    while (path->n_within < GN_VECTOR_MOST_BOUNDS) {
+        const candidate *next = NULL;
+        for (uint32_t i = 0; i < few->n; i++)
+            if ((!next || few->items[i].path.cost < next->path.cost) && says_more(&few->items[i], said, n_said))
+                next = &few->items[i];
+        if (!next)
+            break;
+        gn_path *within = gn_arena_memdup(p->b->arena, &next->path, sizeof next->path);
+        if (!within)
+            return oom(p);
+        within->reverse = false;
+        path->within[path->n_within++] = within;
+        for (uint32_t i = 0; i < next->n_used; i++)
+            if (!is_said(next->used[i], said, n_said))
+                said[n_said++] = next->used[i];
+    }
+    path->within_whole = n_said == p->n_conjuncts;
+    return GN_OK;
+}
+
+static gn_code consider_vector(planner *p, candidate *best, const limited *few)
 {
     nearness near;
     if (!find_nearness(p, &near) || !p->context->enable_indexscan || !vector_is_better(p, best))
@@ -591,14 +639,9 @@ static gn_code consider_vector(planner *p, candidate *best, const candidate *few
     c.path.radius = near.radius;
     c.path.order = near.order;
     c.path.vector_ordinal = near.column;
-    if (few->n_used > 0 && gn_dvector_scan_takes_fragments(p->context->cluster)) {
-        gn_path *within = gn_arena_memdup(p->b->arena, &few->path, sizeof few->path);
-        if (!within)
-            return oom(p);
-        within->reverse = false;
-        c.path.within = within;
-        c.path.within_whole = few->n_used == p->n_conjuncts;
-    }
+    gn_code code = gn_dvector_scan_takes_fragments(p->context->cluster) ? bound_by(p, &c.path, few) : GN_OK;
+    if (code != GN_OK)
+        return code;
     c.path.rows_estimate = fmin(p->table_rows, p->limit / fmax(1e-6, filter_selectivity(p, &c)));
     c.path.cost = c.path.rows_estimate * VECTOR_ROW;
     *best = c;
@@ -759,8 +802,11 @@ static void merge_by_order(gn_query *q)
 static gn_code choose(planner *p)
 {
     const gn_table_desc *t = p->q->path.table;
-    candidate best, few = {.n_used = 0};
+    candidate best;
+    limited few = {.items = gn_arena_calloc(p->b->arena, (size_t)t->n_indexes + 1, sizeof *few.items)};
     bool any = false;
+    if (!few.items)
+        return oom(p);
     consider(p, NULL, &best, &few, &any);
     for (uint32_t i = 0; i < t->n_indexes && p->context->enable_indexscan; i++)
         if (t->indexes[i].kind == GN_INDEX_BTREE)

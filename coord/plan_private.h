@@ -57,12 +57,14 @@ typedef struct gn_path {
     const gn_type *types; /* of its output columns; with the distance last for vectors */
     uint32_t n_types;
 
-    gn_expr *query;               /* vector: what to search for */
-    gn_expr *radius;              /* vector: nothing farther away is wanted; NULL: no bound */
-    const struct gn_path *within; /* vector: a path to all rows that match, which may be few; NULL: none */
-    bool within_whole;            /* and all rows of that path match */
-    gn_expr *order;               /* vector: the whole distance expression */
-    uint32_t vector_ordinal;      /* the table's column that it is about */
+    gn_expr *query;  /* vector: what to search for */
+    gn_expr *radius; /* vector: nothing farther away is wanted; NULL: no bound */
+    /* vector: paths each of which leads to all rows that match, that to the fewest first */
+    const struct gn_path *within[GN_VECTOR_MOST_BOUNDS];
+    uint32_t n_within;
+    bool within_whole;       /* and rows that are on all of them match */
+    gn_expr *order;          /* vector: the whole distance expression */
+    uint32_t vector_ordinal; /* the table's column that it is about */
 
     struct gn_query *sub; /* QUERY */
     bool ordinality;      /* SERIES, UNNEST: one column more, the row's number */

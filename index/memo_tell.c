@@ -1,4 +1,5 @@
 /* Memos that are told of all versions at once: by who has a list of what matches, or from what another memo knows. */
+#include "base/assert.h"
 #include "base/memory.h"
 #include "index/vector_index_private.h"
 
@@ -92,22 +93,45 @@ void gn_vmemo_tell(gn_vmemo *memo, const gn_vpick *pick)
     gn_vmemo_end(memo, pick->view);
 }
 
-void gn_vmemo_infer(gn_vmemo *memo, gn_vmemo *from, const gn_vview *view, bool whole)
+enum { MOST_SOURCES = 8 };
+
+/* What all sources together say of 64 nodes. */
+static void infer_word(gn_memo_part *part, gn_memo_part *const *sources, uint32_t n, size_t w, bool whole)
 {
-    gn_vmemo_begin(from);
-    gn_vmemo_begin(memo);
-    for (size_t i = 0; i < view->n_segments; i++) {
-        gn_memo_part *source = gn_vmemo_part(from, view->segments[i]), *part = gn_vmemo_part(memo, view->segments[i]);
-        uint32_t n_known = source ? atomic_load_explicit(&source->n_known, memory_order_acquire) : 0;
-        if (!part || n_known == 0 || atomic_load_explicit(&part->n_inferred, memory_order_relaxed) == n_known)
-            continue;
-        for (size_t w = 0; w < words_of(view->segments[i]); w++) {
-            uint64_t known = atomic_load_explicit(&source->words[w].known, memory_order_acquire);
-            uint64_t match = atomic_load_explicit(&source->words[w].match, memory_order_relaxed) & known;
-            gn_memo_set_word(part, w, whole ? known : known & ~match, match);
-        }
-        atomic_store_explicit(&part->n_inferred, n_known, memory_order_relaxed);
+    uint64_t rejected = 0, all = UINT64_MAX;
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t known = sources[i] ? atomic_load_explicit(&sources[i]->words[w].known, memory_order_acquire) : 0;
+        uint64_t match = known ? atomic_load_explicit(&sources[i]->words[w].match, memory_order_relaxed) & known : 0;
+        rejected |= known & ~match;
+        all &= match;
     }
+    gn_memo_set_word(part, w, whole ? rejected | all : rejected, whole ? all : 0);
+}
+
+static void infer_segment(gn_vmemo *memo, gn_vmemo *const *from, uint32_t n, const gn_segment *s, bool whole)
+{
+    gn_memo_part *sources[MOST_SOURCES], *part = gn_vmemo_part(memo, s);
+    uint64_t n_known = 0; /* only grows: as long as it is the same, nothing is new */
+    for (uint32_t i = 0; i < n; i++) {
+        sources[i] = gn_vmemo_part(from[i], s);
+        n_known += sources[i] ? atomic_load_explicit(&sources[i]->n_known, memory_order_acquire) : 0;
+    }
+    if (!part || atomic_load_explicit(&part->n_inferred, memory_order_relaxed) == n_known)
+        return;
+    for (size_t w = 0; w < words_of(s); w++)
+        infer_word(part, sources, n, w, whole);
+    atomic_store_explicit(&part->n_inferred, n_known, memory_order_relaxed);
+}
+
+void gn_vmemo_infer(gn_vmemo *memo, gn_vmemo *const *from, uint32_t n, const gn_vview *view, bool whole)
+{
+    GN_ASSERT(n > 0 && n <= MOST_SOURCES);
+    for (uint32_t i = 0; i < n; i++)
+        gn_vmemo_begin(from[i]);
+    gn_vmemo_begin(memo);
+    for (size_t i = 0; i < view->n_segments; i++)
+        infer_segment(memo, from, n, view->segments[i], whole);
     gn_vmemo_end(memo, view);
-    gn_vmemo_end(from, view);
+    for (uint32_t i = 0; i < n; i++)
+        gn_vmemo_end(from[i], view);
 }

@@ -137,8 +137,8 @@ void gn_vpick_add(gn_vpick *pick, gn_bytes key);
 void gn_vpick_destroy(gn_vpick *pick); /* NULL is fine */
 /* Those that were named match, all others that are seen do not. */
 void gn_vmemo_tell(gn_vmemo *memo, const gn_vpick *pick);
-/* What does not match there does not match here; whole: and what does, does. */
-void gn_vmemo_infer(gn_vmemo *memo, gn_vmemo *from, const gn_vview *view, bool whole);
+/* What does not match in one of `from` (at most 8) does not match here; whole: and what does in all of them, does. */
+void gn_vmemo_infer(gn_vmemo *memo, gn_vmemo *const *from, uint32_t n, const gn_vview *view, bool whole);
 /* When a list pays: once more has been spent on answers one by one, in keys of a list, than twice what the list took
  * when it was last made or given up. Gives how long it may become and begins anew; 0: not yet. */
 void gn_vmemo_spend(gn_vmemo *memo, uint64_t keys);

@@ -177,6 +177,15 @@ void gn_scan_close(gn_scan *scan);           /* NULL is fine */
  *
  * With a filter the rows that come are those for which it is true: k_hint of them whenever there are so many. Which way
  * is cheapest is found out on the way, by how many of the nearest rows match (vector_search.c). */
+/* Ranges of a btree index (NULL: of the primary key). */
+typedef struct gn_vector_bound {
+    const gn_index_desc *index;
+    const gn_key_range *ranges;
+    uint32_t n_ranges; /* at least one */
+} gn_vector_bound;
+
+enum { GN_VECTOR_MOST_BOUNDS = 4 /* of one scan */ };
+
 typedef struct gn_vector_scan_spec {
     const gn_table_desc *table;
     const gn_index_desc *index;
@@ -190,12 +199,11 @@ typedef struct gn_vector_scan_spec {
     uint32_t n_ordinals;
     const struct gn_expr *filter; /* NULL: none. Settled (query/expr_pack.h), over the batch's columns */
     const gn_format *format;      /* the session's; with a filter */
-    /* Optional: rows for which the filter is true are all in these ranges of a btree index, or with `within` NULL of
-     * the primary key. Where that turns out to be few, they alone are looked at, and all of them. */
-    const gn_index_desc *within;
-    const gn_key_range *ranges;
-    uint32_t n_ranges;
-    bool whole;      /* and it is true for all rows in them */
+    /* Optional: rows for which the filter is true are within each of these, the one thought to hold the fewest first.
+     * Where these turn out to be few, they alone are looked at, and all of them. */
+    const gn_vector_bound *bounds;
+    uint32_t n_bounds;
+    bool whole;      /* and it is true for all rows that are within all of them */
     bool has_radius; /* rows farther away than `radius` may be left out */
     double radius;
 } gn_vector_scan_spec;
@@ -216,7 +224,8 @@ typedef struct gn_vector_scan_stats {
     uint64_t fetched;       /* rows that were read */
     uint64_t asked, passed; /* rows that the filter was computed for; for which it was true */
     uint64_t keys;          /* of the list of BY_KEYS */
-    uint64_t told;          /* rows that a bitmap of the ranges knew to match before any was read */
+    uint32_t bitmaps;       /* of bounds that the search could go by, */
+    uint64_t told;          /* and rows in the smallest of them */
     bool all_measured;      /* no row for which the filter is true is without a distance */
 } gn_vector_scan_stats;
 gn_code gn_vector_scan_open(gn_txn *txn, const gn_vector_scan_spec *spec, gn_vector_scan **out, gn_error *err);

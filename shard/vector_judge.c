@@ -92,8 +92,7 @@ gn_verdict gn_vector_judge(void *ctx, gn_bytes key, uint64_t begin_scn)
     s->judge_code = judge_row(s, key, begin_scn, &match, s->judge_err);
     if (s->judge_code != GN_OK)
         return GN_VERDICT_NONE;
-    if (s->told)
-        gn_vmemo_spend(s->told, GN_VECTOR_LIST_COST);
+    gn_vector_spend(s, GN_VECTOR_LIST_COST);
     s->stats.fetched++;
     s->stats.asked++;
     s->stats.passed += match;
@@ -102,8 +101,7 @@ gn_verdict gn_vector_judge(void *ctx, gn_bytes key, uint64_t begin_scn)
 
 void gn_vector_note(gn_vector_scan *s, gn_bytes key, gn_scn begin_scn, bool match)
 {
-    if (s->told)
-        gn_vmemo_spend(s->told, s->stats.way == GN_VECTOR_BY_INDEX ? GN_VECTOR_LIST_COST : 1);
+    gn_vector_spend(s, s->stats.way == GN_VECTOR_BY_INDEX ? GN_VECTOR_LIST_COST : 1);
     if (s->memo && begin_scn)
         gn_vmemo_note(s->memo, s->view, key, s->txn->chain.links[0].branch, begin_scn, match);
 }

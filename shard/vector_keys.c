@@ -1,11 +1,12 @@
-/* The rows in the ranges of a btree index (or of the primary key) that a filter holds a vector scan to.
+/* The rows in the ranges of btree indexes (or of the primary key) that a filter holds a vector scan to.
  *
- * A few are listed, and exactly these vectors are measured. Many are made a bitmap of the vector index's rows, kept as
- * the memo of these ranges: what is not among them does not match, and where the ranges say all, what is does. It is
- * right at every SCN: of the versions that are seen at this transaction's SCN each is in the ranges or not, and none of
- * them will ever change; all others stay unknown. Making it costs as many keys as match, so it is made when as much has
- * been spent on reading rows for filters with these ranges, and a list that grew too long waits until twice as much has
- * been. */
+ * A few are listed, and exactly these vectors are measured. Many are made a bitmap of the vector index's rows, one for
+ * each index, kept as the memo of these ranges, which other filters with the same ranges go by, too: what is not in all
+ * bitmaps does not match, and where the ranges say all, what is does. A bitmap is right at every SCN: of the versions
+ * that are seen at this transaction's SCN each is in the ranges or not, and none of them will ever change; all others
+ * stay unknown. Making it costs as many keys as match, so it is made when as much has been spent on reading rows for
+ * filters with these ranges, and a list that grew too long waits until twice as much has been. So of several bounds the
+ * smallest comes first, and one that is no help beside it hardly ever. */
 #include "shard/index_entry_private.h"
 #include "shard/vector_scan_private.h"
 
@@ -17,6 +18,7 @@ enum { BITMAP_FIRST = 1024 /* keys: what is spent before a bitmap is thought of 
 
 typedef struct visitor {
     gn_vector_scan *s;
+    const gn_vector_bound *bound;
     uint64_t n, most;
     gn_code (*take)(struct visitor *v, gn_bytes key, gn_error *err);
     gn_vpick *pick;
@@ -26,10 +28,10 @@ typedef struct visitor {
 /* The primary keys in one range, until there are more than v->most in all. */
 static gn_code visit_range(visitor *v, const gn_key_range *range, gn_arena *arena, gn_error *err)
 {
-    const gn_vector_scan_spec *spec = v->s->spec;
+    const gn_table_desc *table = v->s->spec->table;
+    const gn_index_desc *index = v->bound->index;
     gn_txn *txn = v->s->txn;
-    gn_space space =
-        spec->within ? gn_index_space(spec->table, spec->within, txn->branch) : gn_row_space(spec->table, txn->branch);
+    gn_space space = index ? gn_index_space(table, index, txn->branch) : gn_row_space(table, txn->branch);
     gn_key_span span;
     gn_mvcc_cursor cursor;
     if (!gn_key_span_of(range, arena, &span))
@@ -41,8 +43,8 @@ static gn_code visit_range(visitor *v, const gn_key_range *range, gn_arena *aren
         gn_version version;
         code = gn_mvcc_next(&cursor, &key, &version, err);
         pk = key;
-        if (code == GN_OK && spec->within)
-            code = gn_index_entry_primary(spec->table, spec->within, key, version.row, &pk, err);
+        if (code == GN_OK && index)
+            code = gn_index_entry_primary(table, index, key, version.row, &pk, err);
         if (code == GN_OK && (read & 1023) == 0 && gn_txn_canceled(txn))
             code = gn_error_set(err, GN_CANCELED, "%s", gn_code_text(GN_CANCELED));
         if (code == GN_OK)
@@ -56,8 +58,8 @@ static gn_code visit_ranges(visitor *v, gn_error *err)
 {
     gn_arena *arena = gn_arena_create(v->s->txn->account);
     gn_code code = GN_OK;
-    for (uint32_t i = 0; i < v->s->spec->n_ranges && code == GN_OK && v->n <= v->most; i++)
-        code = visit_range(v, &v->s->spec->ranges[i], arena, err);
+    for (uint32_t i = 0; i < v->bound->n_ranges && code == GN_OK && v->n <= v->most; i++)
+        code = visit_range(v, &v->bound->ranges[i], arena, err);
     gn_arena_destroy(arena);
     return code;
 }
@@ -84,7 +86,7 @@ static gn_code list_key(visitor *v, gn_bytes key, gn_error *err)
 
 gn_code gn_vector_list_keys(gn_vector_scan *s, uint64_t most, bool *all, gn_error *err)
 {
-    visitor v = {.s = s, .most = most, .take = list_key, .cap = 256};
+    visitor v = {.s = s, .bound = &s->spec->bounds[0], .most = most, .take = list_key, .cap = 256};
     s->keys = gn_xcalloc(v.cap, sizeof *s->keys); /* also a list of none is a list */
     s->key_arena = gn_arena_create(s->txn->account);
     gn_code code = visit_ranges(&v, err);
@@ -101,20 +103,17 @@ gn_code gn_vector_list_keys(gn_vector_scan *s, uint64_t most, bool *all, gn_erro
     return code;
 }
 
-/* ---- a bitmap ---- */
+/* ---- bitmaps ---- */
 
-void gn_vector_open_told(gn_vector_scan *s)
+static gn_vmemo *find_told(const gn_vector_scan *s, const gn_vector_bound *bound)
 {
-    const gn_vector_scan_spec *spec = s->spec;
     gn_buf name;
-    if (spec->n_ranges == 0)
-        return;
     gn_buf_init(&name, NULL, GN_VECTOR_FILTER_MOST);
-    gn_buf_append_be64(&name, spec->table->version);
+    gn_buf_append_be64(&name, s->spec->table->version);
     gn_buf_append_be32(&name, UINT32_MAX); /* no filter's memo has that for a column */
-    gn_buf_append_be64(&name, spec->within ? spec->within->id : 0);
-    for (uint32_t i = 0; i < spec->n_ranges; i++) {
-        const gn_key_range *r = &spec->ranges[i];
+    gn_buf_append_be64(&name, bound->index ? bound->index->id : 0);
+    for (uint32_t i = 0; i < bound->n_ranges; i++) {
+        const gn_key_range *r = &bound->ranges[i];
         gn_buf_append_u8(&name, (uint8_t)(r->lo_exclusive | r->hi_inclusive << 1 | (r->lo.data != NULL) << 2 |
                                           (r->hi.data != NULL) << 3));
         gn_buf_append_be32(&name, (uint32_t)r->lo.len);
@@ -122,9 +121,28 @@ void gn_vector_open_told(gn_vector_scan *s)
         gn_buf_append_be32(&name, (uint32_t)r->hi.len);
         gn_buf_append_bytes(&name, r->hi);
     }
-    if (!name.failed)
-        s->told = gn_vindex_memo(gn_feed_vindex(s->feed), gn_buf_bytes(&name));
+    gn_vmemo *told = name.failed ? NULL : gn_vindex_memo(gn_feed_vindex(s->feed), gn_buf_bytes(&name));
     gn_buf_close(&name);
+    return told;
+}
+
+/* All of them or none: what a filter is in all bounds together follows from all. */
+void gn_vector_open_told(gn_vector_scan *s)
+{
+    while (s->n_told < s->spec->n_bounds) {
+        gn_vmemo *told = find_told(s, &s->spec->bounds[s->n_told]);
+        if (!told)
+            break;
+        s->told[s->n_told++] = told;
+    }
+    while (s->n_told < s->spec->n_bounds && s->n_told > 0)
+        gn_vmemo_release(s->told[--s->n_told]);
+}
+
+void gn_vector_spend(gn_vector_scan *s, uint64_t keys)
+{
+    for (uint32_t i = 0; i < s->n_told; i++)
+        gn_vmemo_spend(s->told[i], keys);
 }
 
 static gn_code pick_key(visitor *v, gn_bytes key, gn_error *err)
@@ -143,9 +161,9 @@ static bool is_undivided(const gn_vector_scan *s)
            (!gn_slot_view_looks(slots, slots->rows || slots->vectors) && gn_slot_view_whole(slots, NULL) == GN_OK);
 }
 
-static gn_code make_bitmap(gn_vector_scan *s, uint64_t most, gn_error *err)
+static gn_code make_bitmap(gn_vector_scan *s, uint32_t at, uint64_t most, gn_error *err)
 {
-    visitor v = {.s = s, .most = most, .take = pick_key};
+    visitor v = {.s = s, .bound = &s->spec->bounds[at], .most = most, .take = pick_key};
     if (!is_undivided(s))
         return GN_OK;
     v.pick = gn_vpick_create(s->view, s->txn->chain.links[0]);
@@ -153,10 +171,21 @@ static gn_code make_bitmap(gn_vector_scan *s, uint64_t most, gn_error *err)
         return GN_OK;
     gn_code code = visit_ranges(&v, err);
     if (code == GN_OK && v.n <= most && is_undivided(s))
-        gn_vmemo_tell(s->told, v.pick);
-    gn_vmemo_note_list(s->told, v.n);
+        gn_vmemo_tell(s->told[at], v.pick);
+    gn_vmemo_note_list(s->told[at], v.n);
     gn_vpick_destroy(v.pick);
     return code;
+}
+
+static void note_bitmaps(gn_vector_scan *s)
+{
+    for (uint32_t i = 0; i < s->n_told; i++) {
+        gn_vmemo_counts c = gn_vmemo_count(s->told[i], s->view);
+        if (c.known == 0)
+            continue;
+        if (s->stats.bitmaps++ == 0 || c.match < s->stats.told)
+            s->stats.told = c.match;
+    }
 }
 
 gn_code gn_vector_recall(gn_vector_scan *s, uint64_t *matching, gn_error *err)
@@ -165,15 +194,18 @@ gn_code gn_vector_recall(gn_vector_scan *s, uint64_t *matching, gn_error *err)
     *matching = 0;
     if (!s->memo)
         return GN_OK;
-    if (s->told) {
-        uint64_t most = gn_vmemo_claim(s->told, BITMAP_FIRST);
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < s->n_told && most == 0 && code == GN_OK;
+         i++) { /* one at a time: the next may not be needed */
+        most = gn_vmemo_claim(s->told[i], BITMAP_FIRST);
         if (most)
-            code = make_bitmap(s, most, err);
-        if (code != GN_OK)
-            return code;
-        gn_vmemo_infer(s->memo, s->told, s->view, s->spec->whole);
-        s->stats.told = gn_vmemo_count(s->told, s->view).match;
+            code = make_bitmap(s, i, most, err);
     }
+    if (code != GN_OK)
+        return code;
+    if (s->n_told > 0)
+        gn_vmemo_infer(s->memo, s->told, s->n_told, s->view, s->spec->whole);
+    note_bitmaps(s);
     gn_vmemo_counts known = gn_vmemo_count(s->memo, s->view);
     s->was_asked = known.known > 0;
     *matching = known.match;

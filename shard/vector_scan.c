@@ -189,8 +189,6 @@ void gn_vector_scan_stats_get(const gn_vector_scan *scan, gn_vector_scan_stats *
 
 /* ---- next ---- */
 
-/* ---- next ---- */
-
 /* The nearest of both; NULL at the end. */
 static gn_code take_nearest(gn_vector_scan *s, const gn_vector_candidate **out, gn_error *err)
 {

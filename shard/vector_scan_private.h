@@ -55,8 +55,10 @@ struct gn_vector_scan {
     double *pass_distances;
     gn_scn *pass_scns;
 
-    gn_vmemo *memo;      /* what the filter said of rows; NULL: it cannot be kept */
-    gn_vmemo *told;      /* what the ranges say of rows, once that was worth listing; NULL: there are none */
+    gn_vmemo *memo; /* what the filter said of rows; NULL: it cannot be kept */
+    /* What each bound says of rows, once that was worth listing. */
+    gn_vmemo *told[GN_VECTOR_MOST_BOUNDS];
+    uint32_t n_told;
     bool was_asked;      /* something was known when the first search began */
     bool walk_tried;     /* a walk took too many rows: what a pass sees is kept for the next */
     uint64_t judge_left; /* rows that may be read for the search under way; */
@@ -96,12 +98,14 @@ gn_verdict gn_vector_judge(void *scan, gn_bytes key, uint64_t begin_scn);
 void gn_vector_note(gn_vector_scan *s, gn_bytes key, gn_scn begin_scn, bool match);
 
 /* ---- vector_keys.c ---- */
-/* The keys in the ranges, into s->keys; *all: they are no more than `most`. */
+/* The keys within the first bound, into s->keys; *all: they are no more than `most`. */
 gn_code gn_vector_list_keys(gn_vector_scan *s, uint64_t most, bool *all, gn_error *err);
-/* Finds what is known of the ranges. */
+/* Finds what is known of the bounds. */
 void gn_vector_open_told(gn_vector_scan *s);
-/* Before the first search: lists the ranges if that is worth it by now, and takes over what they say. *matching: how
- * many versions are known to match. */
+/* Work was done that a bitmap of the bounds would have saved: as much as reading `keys` of them. */
+void gn_vector_spend(gn_vector_scan *s, uint64_t keys);
+/* Before the first search: lists a bound if that is worth it by now, and takes over what all say. *matching: how many
+ * versions are known to match. */
 gn_code gn_vector_recall(gn_vector_scan *s, uint64_t *matching, gn_error *err);
 bool gn_vector_is_own(const gn_vector_scan *s, gn_bytes key);
 bool gn_vector_is_ours(const gn_vector_scan *s, bool looks, gn_bytes key);

@@ -7,8 +7,8 @@
  * matches may be near the query or far from it.
  *
  * By keys: where the filter holds the rows to ranges of a btree index (or of the primary key), their keys are read from
- * there (vector_keys.c), and exactly these vectors are measured in the index. Taken when reading the keys is expected
- * to cost less than reading the rows one by one.
+ * the most selective of such indexes (vector_keys.c), and exactly these vectors are measured in the vector index. Taken
+ * when reading the keys is expected to cost less than reading the rows one by one.
  *
  * By a walk: the index asks the filter of each row that it comes by, and goes among those that match (vector_judge.c).
  * Taken where the filter was asked before, so that most answers are known, and where hardly a row near the query
@@ -172,8 +172,9 @@ static bool index_filter(void *ctx, gn_bytes key, uint64_t begin_scn)
 void gn_vector_drop_index(gn_vector_scan *s)
 {
     gn_vmemo_release(s->memo);
-    gn_vmemo_release(s->told);
-    s->memo = s->told = NULL;
+    s->memo = NULL;
+    while (s->n_told > 0)
+        gn_vmemo_release(s->told[--s->n_told]);
     gn_vview_release(s->view);
     gn_feed_release(s->feed);
     s->view = NULL;
@@ -423,7 +424,7 @@ static bool keys_are_better(const gn_vector_scan *s, double rows, uint64_t *most
 {
     double ask = gn_vector_rows_to_ask(s);
     *most = (uint64_t)fmin(KEYS_MOST, LIST_COST * ask + KEYS_FIRST);
-    if (s->spec->n_ranges == 0 || s->spec->exact || *most < 4 * s->keys_tried)
+    if (s->spec->n_bounds == 0 || s->spec->exact || *most < 4 * s->keys_tried)
         return false;
     return rows * match_rate(s) <= LIST_COST * ask || (double)s->stats.asked > ask;
 }
@@ -438,8 +439,8 @@ static gn_code choose_way(gn_vector_scan *s, gn_error *err)
         return GN_OK;
     if (s->stats.searches == 0) { /* what a few keys end costs less to look at than to ask the nearest about */
         code = gn_vector_recall(s, &matching, err);
-        if (code == GN_OK && matching <= most && s->spec->n_ranges > 0 && s->spec->n_ranges <= GLANCE_RANGES &&
-            !s->spec->exact)
+        if (code == GN_OK && matching <= most && s->spec->n_bounds > 0 &&
+            s->spec->bounds[0].n_ranges <= GLANCE_RANGES && !s->spec->exact)
             code = gn_vector_list_keys(s, most, &all, err);
         s->stats.way = all ? GN_VECTOR_BY_KEYS : s->was_asked ? GN_VECTOR_BY_WALK : GN_VECTOR_BY_INDEX;
         return code;

@@ -315,8 +315,8 @@ static void append_fragment(const gn_table_desc *t, const uint32_t *ordinals, co
     gn_key_range more[2] = {{.lo = gn_bytes_str("\x80\1"), .hi = gn_bytes_str("\x80\2")}, {.lo_exclusive = true}};
     if (vectors) {
         gn_vector_scan_spec spec = *vectors;
-        spec.ranges = more;
-        spec.n_ranges = 2;
+        spec.bounds = (gn_vector_bound[]){{.ranges = more, .n_ranges = 2}, {.ranges = more, .n_ranges = 1}};
+        spec.n_bounds = 2;
         gn_wire_vector_run_write(out, &spec, gn_buf_bytes(&packed));
     } else {
         gn_wire_run_write(out, more, 2, gn_buf_bytes(&packed));

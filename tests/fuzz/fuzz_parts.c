@@ -31,10 +31,11 @@ static void read_body(gn_part_request *r)
         break;
     case GN_PART_VECTOR_RUN:
         if (gn_wire_scan_read(&r->body, true, &scan) && gn_wire_vector_run_read(&r->body, &vectors))
-            for (uint32_t i = 0; i < vectors.n_ranges; i++) {
-                bool sound = gn_wire_range_read(&vectors.ranges, &range);
-                GN_ASSERT(sound);
-            }
+            for (uint32_t b = 0; b < vectors.n_bounds; b++)
+                for (uint32_t i = 0; i < vectors.bounds[b].n_ranges; i++) {
+                    bool sound = gn_wire_range_read(&vectors.bounds[b].ranges, &range);
+                    GN_ASSERT(sound);
+                }
         break;
     case GN_PART_PREPARE:
     case GN_PART_DECIDE:

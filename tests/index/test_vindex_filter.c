@@ -517,7 +517,7 @@ static void tell(fixture *f, const window *w, gn_vmemo *memo)
             gn_vpick_add(pick, key_of(id, key));
     }
     gn_vmemo_tell(listed, pick);
-    gn_vmemo_infer(memo, listed, view, true);
+    gn_vmemo_infer(memo, &listed, 1, view, true);
     gn_vpick_destroy(pick);
     gn_vmemo_release(listed);
     gn_vview_release(view);

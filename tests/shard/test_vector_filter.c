@@ -51,12 +51,14 @@ static gn_table_desc *filled_table(fixture *fx)
     return fill_table(fx, false);
 }
 
-/* n < bound */
+/* n < bound, and where it is asked for id < another */
 typedef struct condition {
     gn_expr n, bound, less, *args[2];
     gn_buf key;
     gn_key_range range;
-    bool whole; /* the range says all */
+    struct condition *id; /* NULL: any */
+    gn_expr both, *of_both[2];
+    bool whole; /* the ranges say all */
     gn_format format;
 } condition;
 
@@ -78,6 +80,15 @@ static void condition_init(condition *c, int64_t bound)
     c->range.hi = gn_buf_bytes(&c->key);
 }
 
+static void condition_and_id(condition *c, condition *id)
+{
+    id->n.column = 0;
+    c->id = id;
+    c->of_both[0] = &c->less;
+    c->of_both[1] = &id->less;
+    c->both = (gn_expr){.kind = GN_E_AND, .type = gn_type_of(GN_T_BOOL), .n_args = 2, .args = c->of_both};
+}
+
 typedef struct found {
     int64_t ids[ROWS];
     size_t n;
@@ -90,6 +101,9 @@ static void search(gn_txn *txn, const gn_table_desc *t, const float *q, conditio
                    found *out)
 {
     static const uint32_t ordinals[] = {0, 2};
+    gn_vector_bound bounds[2] = {{.index = &t->indexes[1], .ranges = &c->range, .n_ranges = 1}};
+    if (c->id)
+        bounds[1] = (gn_vector_bound){.ranges = &c->id->range, .n_ranges = 1};
     gn_vector_scan_spec spec = {.table = t,
                                 .index = &t->indexes[0],
                                 .query = q,
@@ -98,11 +112,10 @@ static void search(gn_txn *txn, const gn_table_desc *t, const float *q, conditio
                                 .exact = exact,
                                 .ordinals = ordinals,
                                 .n_ordinals = 2,
-                                .filter = &c->less,
+                                .filter = c->id ? &c->both : &c->less,
                                 .format = &c->format,
-                                .within = ranges ? &t->indexes[1] : NULL,
-                                .ranges = &c->range,
-                                .n_ranges = ranges,
+                                .bounds = bounds,
+                                .n_bounds = ranges ? 1 + (c->id != NULL) : 0,
                                 .whole = c->whole};
     gn_error err = {0};
     gn_batch batch = {.n_columns = 3, .arena = gn_arena_create(NULL)};
@@ -393,6 +406,49 @@ static void ranges_become_a_bitmap(void **state)
     free_table(t);
 }
 
+static void bitmaps_go_together(void **state)
+{
+    enum { IDS = ROWS / 2, MOST = 200 };
+    fixture *fx = *state;
+    gn_table_desc *t = fill_table(fx, true);
+    static found f;
+    condition kind, id, other;
+    condition_init(&kind, KINDS / 2);
+    condition_init(&id, IDS);
+    condition_and_id(&kind, &id);
+    kind.whole = true;
+    for (int i = IDS; i < ROWS; i++) /* for what looks at the results */
+        kinds[i] = -1;
+    gn_txn *txn = begin(fx);
+    float q[DIMENSIONS];
+    int searches = 0;
+    do {
+        random_vector(q);
+        search(txn, t, q, &kind, true, false, 10, &f);
+        check(&f, q, KINDS / 2, 10, false);
+    } while (f.stats.bitmaps < 2 && ++searches < MOST);
+    assert_in_range(searches, 2, MOST - 1);
+    assert_int_equal(f.stats.way, GN_VECTOR_BY_WALK);
+    assert_int_equal(f.stats.fetched, 10); /* nothing is read but the rows that are given */
+    search(txn, t, q, &kind, true, true, 10, &f);
+    check(&f, q, KINDS / 2, 10, true);
+
+    condition_init(&other, KINDS / 2); /* another filter, in part with the same ranges: these are known */
+    condition_and_id(&other, &id);
+    other.less.args[1]->value.as.i64 = KINDS / 4;
+    for (int i = 0; i < 20; i++) {
+        random_vector(q);
+        search(txn, t, q, &other, true, false, 10, &f);
+        check(&f, q, KINDS / 4, 10, false);
+        assert_int_equal(f.stats.bitmaps, 2);
+    }
+    gn_txn_abort(txn);
+    gn_buf_close(&kind.key);
+    gn_buf_close(&id.key);
+    gn_buf_close(&other.key);
+    free_table(t);
+}
+
 /* A bitmap made by a reader of the past is right for it, and for readers of what came since; also once the rows that
  * changed lie in segments, too. */
 static void a_bitmap_is_right_at_every_moment(void **state)
@@ -473,6 +529,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_filter_that_comes_again_is_remembered, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(rows_that_match_may_be_far, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(ranges_become_a_bitmap, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(bitmaps_go_together, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_bitmap_is_right_at_every_moment, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_search_ends_when_it_is_canceled, fixture_setup, fixture_teardown),
     };

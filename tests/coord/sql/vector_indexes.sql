@@ -109,3 +109,19 @@ ALTER TABLE learnt ADD COLUMN d int DEFAULT 1;
 SELECT id FROM learnt WHERE d = 1 ORDER BY v <-> '[0,0]' LIMIT 3;
 SELECT id FROM learnt WHERE d = 1 ORDER BY v <-> '[0,0]' LIMIT 3;
 DROP TABLE learnt;
+
+-- ---- what several btree indexes say of the rows goes together ----
+CREATE TABLE goods (id int PRIMARY KEY, kind int, shop int, price int, v vector(2));
+INSERT INTO goods SELECT i, i % 7, i % 11, i % 100, ARRAY[i % 61, i % 67]::vector FROM generate_series(1, 3000) i;
+CREATE INDEX goods_v ON goods USING hnsw (v vector_l2_ops);
+CREATE INDEX goods_kind ON goods (kind);
+CREATE INDEX goods_shop ON goods (shop);
+CREATE INDEX goods_price ON goods (price);
+EXPLAIN SELECT id FROM goods WHERE kind = 3 AND shop IN (1, 2, 3) AND price < 50 ORDER BY v <-> '[1,2]' LIMIT 5;
+EXPLAIN SELECT id FROM goods WHERE kind = 3 AND id < 2000 AND v IS NOT NULL ORDER BY v <-> '[1,2]' LIMIT 5;
+CREATE INDEX goods_kind_shop ON goods (kind, shop);
+EXPLAIN SELECT id FROM goods WHERE kind = 3 AND shop = 2 AND price < 50 ORDER BY v <-> '[1,2]' LIMIT 5;
+SELECT id, kind, shop, price FROM goods WHERE kind = 3 AND shop = 2 AND price < 50 ORDER BY v <-> '[1,2]', id LIMIT 5;
+SELECT id, kind, shop, price FROM goods WHERE kind = 3 AND shop = 2 AND price < 50 AND id + 0 > 0 ORDER BY v <-> '[1,2]', id LIMIT 5;
+SELECT id FROM goods WHERE kind = 3 AND shop = 12 ORDER BY v <-> '[1,2]' LIMIT 5;
+DROP TABLE goods;
