@@ -6,6 +6,7 @@
  * half new; who changes a list holds the node's lock. A node becomes visible to others by the first link to it, and its
  * own list in a lower layer may then get links before it writes its own: it adds to them. */
 #include "base/assert.h"
+#include "index/codes_private.h"
 #include "index/graph_private.h"
 #include "index/table_private.h"
 
@@ -37,12 +38,8 @@ uint32_t gn_graph_m0(uint32_t m)
 
 uint8_t gn_graph_level(uint64_t seed, uint64_t i, uint32_t m)
 {
-    /* splitmix64 of the counter: the level depends on nothing but seed and position. */
-    uint64_t z = seed + (i + 1) * 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    z ^= z >> 31;
-    double u = ((double)(z >> 11) + 1) / 9007199254740992.0; /* (0, 1] */
+    uint64_t state = seed + i * 0x9e3779b97f4a7c15u; /* the level depends on nothing but seed and position */
+    double u = ((double)(gn_random_next(&state) >> 11) + 1) / 9007199254740992.0; /* (0, 1] */
     double level = floor(-log(u) / log((double)m));
     return level > MAX_LEVEL ? MAX_LEVEL : (uint8_t)level;
 }

@@ -54,13 +54,6 @@ static void note_cost(tour *t)
     t->dear = (float)q->distances + passed > (t->lost ? 1.0F : 2.0F) * q->scan_cost;
 }
 
-static void prefetch_code(const gn_segment *s, uint32_t row)
-{
-    const char *code = (const char *)gn_segment_code(s, row);
-    for (size_t i = 0; i < s->code_stride && i < 256; i += 64)
-        __builtin_prefetch(code + i);
-}
-
 /* A cell may be large: all that are equal belong to one. */
 static void visit_rows(tour *t, gn_rows rows)
 {
@@ -71,7 +64,7 @@ static void visit_rows(tour *t, gn_rows rows)
             return;
         if (row == t->q->hidden || !gn_accepts_first(accept, t->s, row))
             continue;
-        prefetch_code(t->s, row);
+        gn_prefetch_code(t->s, row);
         t->pending[t->n++] = row;
         t->taken++;
         if (t->n < BATCH)

@@ -15,6 +15,8 @@
 #include "index/walk_private.h"
 
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 /* Is a share accepted for which cells are better than a walk? */
 static bool is_small(const gn_segment_query *q)
@@ -324,12 +326,16 @@ static gn_code walk_few(gn_segment *s, gn_segment_query *q, gn_walk *walk, const
     return code;
 }
 
-gn_code gn_walk_accepted(gn_segment *s, gn_segment_query *q, gn_walk *walk, const gn_entry *entry, gn_error *err)
+/* Through rejected nodes as well. */
+static gn_code walk_nodes(gn_segment *s, gn_segment_query *q, gn_walk *walk, const gn_entry *entry, gn_error *err)
 {
+    static const float SEEN_FOR_EACH = 2; /* nodes a candidate, accepted or not, at least */
     bool has_cells = s->cells[1] && q->accept.fn;
     size_t room = q->ef <= GN_MAX_POOL_EF ? pool_for(q) : 0;
-    if (has_cells && is_small(q) && (is_known(q) || !q->accept.dear))
-        return walk_few(s, q, walk, entry, err);
+    if (q->share > 0 && q->scan_cost * q->share < SEEN_FOR_EACH * (float)q->ef) {
+        q->gave_up = true;
+        return GN_OK;
+    }
     if (has_cells && is_known(q) && is_known_to_be_thin(s, q, entry->ways[0].id))
         return walk_afar(s, q, walk, entry, err);
     switch (room ? walk_through(s, q, walk, entry, room) : TOO_SMALL) {
@@ -345,4 +351,74 @@ gn_code gn_walk_accepted(gn_segment *s, gn_segment_query *q, gn_walk *walk, cons
     default:
         return GN_INDEX_CORRUPT;
     }
+}
+
+/* ---- by cells, or through all nodes ---- */
+
+/* Where vectors form clusters, the cells near a query hold nearly all that is near it, and a tour of them is some times
+ * as fast as a walk. Where they do not, what is near lies scattered among many cells, and a tour that is to find as
+ * much as a walk takes longer. So the first searches in a segment are made both ways. */
+enum { TRIALS = 16, TRIAL_EF = 32 /* at least */ };
+
+static int by_distance(const void *a, const void *b)
+{
+    const gn_candidate *x = a, *y = b;
+    return x->distance < y->distance ? -1 : x->distance > y->distance;
+}
+
+static bool cells_suffice(const gn_segment *s)
+{
+    uint32_t of = atomic_load_explicit(&s->trial.of, memory_order_relaxed);
+    return atomic_load_explicit(&s->trial.found, memory_order_relaxed) >= of - of / 20;
+}
+
+/* Of the walk's k nearest, how many are as near among the tour's? */
+static void note_trial(gn_segment *s, const gn_segment_query *tour, const gn_segment_query *nodes)
+{
+    uint32_t k = nodes->n_best < nodes->k ? (uint32_t)nodes->n_best : nodes->k, found = 0;
+    if (tour->gave_up || nodes->gave_up || k == 0)
+        return;
+    for (uint32_t i = 0; i < tour->n_best && found < k; i++)
+        found += tour->best[i].distance <= nodes->best[k - 1].distance;
+    atomic_fetch_add_explicit(&s->trial.found, found, memory_order_relaxed);
+    atomic_fetch_add_explicit(&s->trial.of, k, memory_order_relaxed);
+}
+
+static gn_code walk_both_ways(gn_segment *s, gn_segment_query *q, gn_walk *walk, const gn_entry *entry, gn_error *err)
+{
+    gn_segment_query tour = *q, nodes = *q;
+    tour.ef = nodes.ef = q->ef < TRIAL_EF ? TRIAL_EF : q->ef;
+    tour.scan_cost = nodes.scan_cost = INFINITY; /* neither is to give up */
+    gn_candidate *best = gn_xcalloc(4 * (size_t)tour.ef, sizeof *best);
+    tour.best = best;
+    nodes.best = best + 2 * (size_t)tour.ef;
+    gn_code code = walk_few(s, &tour, walk, entry, err);
+    if (code == GN_OK)
+        code = walk_nodes(s, &nodes, walk, entry, err);
+    if (code == GN_OK) {
+        qsort(nodes.best, nodes.n_best, sizeof *best, by_distance);
+        note_trial(s, &tour, &nodes);
+        q->distances = tour.distances + (nodes.distances - q->distances);
+        q->gave_up = nodes.gave_up;
+        q->saw_all = nodes.saw_all;
+        q->n_best = nodes.n_best < q->ef ? nodes.n_best : q->ef;
+        memcpy(q->best, nodes.best, q->n_best * sizeof *best);
+    }
+    free(best);
+    return code;
+}
+
+gn_code gn_walk_accepted(gn_segment *s, gn_segment_query *q, gn_walk *walk, const gn_entry *entry, gn_error *err)
+{
+    static const float MANY = 1.0F / 20; /* a walk comes by some of them */
+    bool has_cells = s->cells[1] && q->accept.fn;
+    if (!has_cells || !is_small(q) || (!is_known(q) && q->accept.dear))
+        return walk_nodes(s, q, walk, entry, err);
+    if (q->share < MANY || q->ef > GN_MAX_POOL_EF)
+        return walk_few(s, q, walk, entry, err);
+    if (atomic_load_explicit(&s->trial.searches, memory_order_relaxed) < TRIALS) {
+        atomic_fetch_add_explicit(&s->trial.searches, 1, memory_order_relaxed);
+        return walk_both_ways(s, q, walk, entry, err);
+    }
+    return cells_suffice(s) ? walk_few(s, q, walk, entry, err) : walk_nodes(s, q, walk, entry, err);
 }

@@ -384,36 +384,66 @@ uint64_t gn_segment_scan(const gn_segment *s, const float *query, gn_accept acce
     return measured + pending;
 }
 
+enum { SCANNED = 32 };
+
+typedef struct likely_scan {
+    gn_segment *s;
+    const float *query;
+    gn_accept *accept;
+    gn_topk *top;
+    gn_walk *walk;
+    uint32_t row; /* the next one */
+    uint64_t measured;
+} likely_scan;
+
+/* The next rows that are accepted; their codes are fetched while others are measured. */
+static uint32_t take_rows(likely_scan *scan, uint32_t *rows)
+{
+    const gn_segment *s = scan->s;
+    uint32_t n = 0, end = s->header->n_nodes, row = scan->row;
+    for (; n < SCANNED && (row = gn_accept_next(scan->accept, row, end)) < end; row++) {
+        if (!gn_accepts_first(scan->accept, s, row))
+            continue;
+        gn_prefetch_code(s, row);
+        rows[n++] = row;
+    }
+    scan->row = row;
+    return n;
+}
+
+static void measure_likely(likely_scan *scan, const uint32_t *rows, uint32_t n)
+{
+    enum { SIGMAS = 4 };
+    const gn_segment *s = scan->s;
+    uint32_t likely[SCANNED], n_likely = 0;
+    float distance[SCANNED];
+    gn_walk_estimate(s, scan->walk, rows, n, distance);
+    for (uint32_t i = 0; i < n; i++) {
+        float off = gn_codec_error(s->codec, scan->walk->query, gn_segment_code(s, rows[i]), SIGMAS);
+        if (!(distance[i] - off > gn_topk_bound(scan->top))) /* an estimate that is not a number says nothing */
+            likely[n_likely++] = rows[i];
+    }
+    measure_nodes(s, scan->query, likely, n_likely, distance);
+    for (uint32_t i = 0; i < n_likely; i++)
+        offer(scan->s, scan->accept, likely[i], distance[i], scan->top);
+    scan->measured += n + n_likely;
+}
+
 /* The same for who may miss one in many thousand: where a row's estimate lies beyond what was found by more than
  * estimates are likely to be off (gn_codec_error), the vector is not read. */
 uint64_t gn_segment_scan_likely(gn_segment *s, const float *query, gn_accept accept, gn_topk *top)
 {
-    enum { BATCH = 32, SIGMAS = 4 };
-    uint32_t rows[BATCH], n = 0, likely;
-    float distance[BATCH];
-    uint64_t measured = 0;
+    uint32_t rows[2][SCANNED], n, next;
     gn_walk *walk = gn_codec_exact(s->codec) ? NULL : walk_take(s);
     if (!walk)
         return gn_segment_scan(s, query, accept, top);
+    likely_scan scan = {.s = s, .query = query, .accept = &accept, .top = top, .walk = walk};
     gn_codec_prepare(s->codec, walk->query, query);
-    for (uint32_t row = 0; row < s->header->n_nodes;) {
-        for (n = 0; n < BATCH && (row = gn_accept_next(&accept, row, s->header->n_nodes)) < s->header->n_nodes; row++) {
-            if (gn_accepts_first(&accept, s, row))
-                rows[n++] = row;
-        }
-        gn_walk_estimate(s, walk, rows, n, distance);
-        measured += n;
-        likely = 0;
-        for (uint32_t i = 0; i < n; i++) {
-            float off = gn_codec_error(s->codec, walk->query, gn_segment_code(s, rows[i]), SIGMAS);
-            if (!(distance[i] - off > gn_topk_bound(top))) /* an estimate that is not a number says nothing */
-                rows[likely++] = rows[i];
-        }
-        measure_nodes(s, query, rows, likely, distance);
-        for (uint32_t i = 0; i < likely; i++)
-            offer(s, &accept, rows[i], distance[i], top);
-        measured += likely;
+    n = take_rows(&scan, rows[0]);
+    for (int at = 0; n > 0; n = next, at = !at) {
+        next = take_rows(&scan, rows[!at]);
+        measure_likely(&scan, rows[at], n);
     }
     walk_give(s, walk);
-    return measured;
+    return scan.measured;
 }

@@ -33,6 +33,12 @@ void gn_walk_estimate(const gn_segment *segment, const gn_walk *walk, const uint
  * False when the file holds an impossible one. */
 bool gn_walk_unseen(const gn_segment *segment, gn_walk *walk, uint32_t level, uint32_t node, uint32_t *ids,
                     uint32_t *n);
+static inline void gn_prefetch_code(const gn_segment *s, uint32_t row)
+{
+    const char *code = (const char *)gn_segment_code(s, row);
+    for (size_t i = 0; i < s->code_stride && i < 256; i += 64)
+        __builtin_prefetch(code + i);
+}
 void gn_walk_prefetch_links(const gn_segment *segment, uint32_t node);
 /* Measures ids and puts them into the pool where they are not beyond `limit`. `at` becomes the next node to expand, or
  * pool->n. */

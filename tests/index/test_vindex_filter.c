@@ -303,6 +303,46 @@ static outcome search_known(fixture *f, const float *v, uint32_t n, const float 
     return o;
 }
 
+/* Of query q, which is among v, by a mark of its own. */
+static outcome search_by_chance(fixture *f, const float *v, uint32_t n, const float *query, double share, uint32_t q,
+                                bool *match)
+{
+    char name[32];
+    snprintf(name, sizeof name, "by chance, %u", q);
+    for (uint32_t id = 0; id < n; id++)
+        match[id] = (double)mark_of(id + q * 7919) < share;
+    gn_vmemo *memo = gn_vindex_memo(f->index, gn_bytes_str(name));
+    note_all(f, match, n, memo);
+    outcome o = search_known(f, v, n, query, match, memo);
+    gn_vmemo_release(memo);
+    return o;
+}
+
+enum { TRIED = 16 /* searches by cells and by a walk, before it is known which is better */ };
+
+/* Vectors without any order: what is near lies in many cells. */
+static void cells_are_left_where_they_tell_nothing(void **state)
+{
+    enum { MANY = 40000, ASKED = 25 };
+    fixture *f = *state;
+    float *v = clustered_vectors(43, MANY + TRIED + ASKED, DIM, 1);
+    bool *match = calloc(MANY, sizeof *match);
+    double recall = 0, early = 0, late = 0;
+    fill(f, v, MANY);
+    for (uint32_t q = 0; q < TRIED + ASKED; q++) {
+        outcome o = search_by_chance(f, v, MANY, v + (size_t)(MANY + q) * DIM, 0.1, q, match);
+        recall += o.recall;
+        *(q < TRIED ? &early : &late) += o.distances;
+    }
+    if (getenv("SHOW"))
+        print_message("recall %.3f, %.0f distances, then %.0f\n", recall / (TRIED + ASKED), early / TRIED,
+                      late / ASKED);
+    assert_true(recall >= 0.95 * (TRIED + ASKED));
+    assert_true(early / TRIED > 1.2 * late / ASKED);
+    free(match);
+    free(v);
+}
+
 /* The fewer match the farther the same work leads: by cells a search for few costs about what it does for all. */
 static void few_cost_no_more_than_all(void **state)
 {
@@ -317,6 +357,8 @@ static void few_cost_no_more_than_all(void **state)
     bool *match = calloc(MANY, sizeof *match);
     double unfiltered = 0;
     fill(f, v, MANY);
+    for (uint32_t q = 0; q < TRIED; q++)
+        assert_true(search_by_chance(f, v, MANY, v + (size_t)(MANY + q) * DIM, 0.1, q, match).recall > 0);
     for (size_t q = 0; q < ASKED; q++)
         unfiltered += search_known(f, v, MANY, v + (MANY + q) * DIM, NULL, NULL).distances;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -557,6 +599,7 @@ int main(void)
         TEST(matches_may_lie_anywhere),
         TEST(few_by_chance_are_found_though_nobody_said_that_they_are_few),
         TEST(few_are_seen_at_a_past_moment),
+        TEST(cells_are_left_where_they_tell_nothing),
         TEST(few_cost_no_more_than_all),
         TEST(a_judge_is_asked_once_about_a_version),
         TEST(what_is_noted_need_not_be_asked),
