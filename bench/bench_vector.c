@@ -388,8 +388,8 @@ static void search(bench *b, question ask)
         ask.truth_k = TRUTH_K;
         ask.n_queries = b->n_queries;
     }
-    /* With a filter each is asked once, as the peers are: asked again, its nodes would lie in the cache. */
-    uint32_t passes = ask.filter ? 1 : (uint32_t)((AT_LEAST + ask.n_queries - 1) / ask.n_queries);
+    /* Those with a filter as often as those without: asked again, a query finds its nodes in the cache. */
+    uint32_t passes = (uint32_t)((AT_LEAST + b->n_queries - 1) / b->n_queries);
     double wall = now_seconds();
     for (uint32_t t = 0; t < ask.threads; t++) {
         askers[t] = (asker){.b = b, .ask = &ask, .view = view, .number = t, .passes = passes, .times = times};

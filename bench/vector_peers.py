@@ -229,7 +229,7 @@ class Worker:
             return {}
         truth = np.fromfile(f"{self.folder}/filter-{kind}-{permille}", np.int32).reshape(-1, K)
         seconds, searches = 0.0, 0
-        for _ in range(-(-1000 // len(truth))):  # until the caches are warm, as in bench_vector.c
+        for _ in range(self.passes):  # as often as without a filter, as in bench_vector.c
             found = []
             for q in range(len(truth)):
                 column, center = vector_data.column_and_center(kind, self.centers[q])
