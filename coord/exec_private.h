@@ -91,7 +91,7 @@ gn_code gn_exec_source(gn_exec *x, const gn_path *path, bool with_keys, uint64_t
 /* with_keys: the batches have one column more, a bytea: the encoded primary key. */
 gn_code gn_scan_source(gn_exec *x, const gn_path *path, bool with_keys, uint64_t limit_hint, gn_operator **out,
                        gn_error *err);
-/* The ranges of a scan's path, in the arena; *fits false: they are more than `most`. */
+/* The ranges of a scan's path, in the arena; *fits false: they are more than `most`, or too long for keys. */
 gn_code gn_scan_ranges(gn_exec *x, const gn_path *path, uint32_t most, gn_arena *arena, const gn_key_range **out,
                        uint32_t *n, bool *fits, gn_error *err);
 /* Columns of NULLs, for those that stay where the rows are. */

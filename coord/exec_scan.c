@@ -352,6 +352,11 @@ gn_code gn_scan_ranges(gn_exec *x, const gn_path *path, uint32_t most, gn_arena 
     *fits = code == GN_OK && !s.finished && count_ranges(&s) <= most;
     if (*fits)
         code = make_ranges(&s, err);
+    if (code == GN_LIMIT) { /* a bound that is too long for a key */
+        gn_error_clear(err);
+        *fits = false;
+        code = GN_OK;
+    }
     *out = s.run.ranges;
     *n = !*fits ? 0 : s.run.n_ranges ? s.run.n_ranges : 1;
     gn_buf_close(&s.lo_key);

@@ -104,7 +104,7 @@ void gn_memo_set(gn_memo_part *part, uint32_t row, bool match)
         atomic_fetch_or_explicit(&w->match, bit, memory_order_relaxed);
     if (atomic_fetch_or_explicit(&w->known, bit, memory_order_release) & bit)
         return; /* another search was first */
-    atomic_fetch_add_explicit(&part->n_known, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&part->n_known, 1, memory_order_release);
     atomic_fetch_add_explicit(&part->n_match, match, memory_order_relaxed);
 }
 
@@ -116,7 +116,7 @@ void gn_memo_set_word(gn_memo_part *part, size_t word, uint64_t known, uint64_t 
         return;
     atomic_fetch_or_explicit(&w->match, match & known, memory_order_relaxed);
     known &= ~atomic_fetch_or_explicit(&w->known, known, memory_order_release);
-    atomic_fetch_add_explicit(&part->n_known, (uint32_t)__builtin_popcountll(known), memory_order_relaxed);
+    atomic_fetch_add_explicit(&part->n_known, (uint32_t)__builtin_popcountll(known), memory_order_release);
     atomic_fetch_add_explicit(&part->n_match, (uint32_t)__builtin_popcountll(match & known), memory_order_relaxed);
 }
 

@@ -17,7 +17,7 @@ typedef struct gn_memo_part {
     uint64_t segment; /* its number */
     uint32_t n_nodes;
     _Atomic uint32_t n_known, n_match;
-    _Atomic uint64_t n_inferred; /* how many answers the memos that it was last told from had, together */
+    _Atomic uint64_t n_inferred; /* how many answers the memos had that it was last told from */
     size_t bytes;
     struct gn_memo_part *next;
     gn_memo_word words[];

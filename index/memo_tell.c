@@ -111,10 +111,11 @@ static void infer_word(gn_memo_part *part, gn_memo_part *const *sources, uint32_
 static void infer_segment(gn_vmemo *memo, gn_vmemo *const *from, uint32_t n, const gn_segment *s, bool whole)
 {
     gn_memo_part *sources[MOST_SOURCES], *part = gn_vmemo_part(memo, s);
-    uint64_t n_known = 0; /* only grows: as long as it is the same, nothing is new */
+    uint64_t n_known = 0; /* each only grows: as long as they are the same, nothing is new */
     for (uint32_t i = 0; i < n; i++) {
         sources[i] = gn_vmemo_part(from[i], s);
-        n_known += sources[i] ? atomic_load_explicit(&sources[i]->n_known, memory_order_acquire) : 0;
+        if (sources[i])
+            n_known += (2 * (uint64_t)i + 1) * atomic_load_explicit(&sources[i]->n_known, memory_order_acquire);
     }
     if (!part || atomic_load_explicit(&part->n_inferred, memory_order_relaxed) == n_known)
         return;

@@ -332,7 +332,9 @@ static gn_code walk_nodes(gn_segment *s, gn_segment_query *q, gn_walk *walk, con
     static const float SEEN_FOR_EACH = 2; /* nodes a candidate, accepted or not, at least */
     bool has_cells = s->cells[1] && q->accept.fn;
     size_t room = q->ef <= GN_MAX_POOL_EF ? pool_for(q) : 0;
-    if (q->share > 0 && q->scan_cost * q->share < SEEN_FOR_EACH * (float)q->ef) {
+    /* Only where the share is to be trusted: of a filter that is new, a memo may know but what does not match. */
+    bool is_sure = q->share > 0 && (!q->accept.dear || is_known(q));
+    if (is_sure && q->scan_cost * q->share < SEEN_FOR_EACH * (float)q->ef) {
         q->gave_up = true;
         return GN_OK;
     }
@@ -358,7 +360,7 @@ static gn_code walk_nodes(gn_segment *s, gn_segment_query *q, gn_walk *walk, con
 /* Where vectors form clusters, the cells near a query hold nearly all that is near it, and a tour of them is some times
  * as fast as a walk. Where they do not, what is near lies scattered among many cells, and a tour that is to find as
  * much as a walk takes longer. So the first searches in a segment are made both ways. */
-enum { TRIALS = 16, TRIAL_EF = 32 /* at least */ };
+enum { TRIALS = 16, TRIAL_EF = 32 /* at least */, TRIAL_K = 10 };
 
 static int by_distance(const void *a, const void *b)
 {
@@ -372,13 +374,14 @@ static bool cells_suffice(const gn_segment *s)
     return atomic_load_explicit(&s->trial.found, memory_order_relaxed) >= of - of / 20;
 }
 
-/* Of the walk's k nearest, how many are as near among the tour's? */
+/* Of the nearest that the walk found, how many are as near among the tour's? A few more than are wanted tell more. */
 static void note_trial(gn_segment *s, const gn_segment_query *tour, const gn_segment_query *nodes)
 {
-    uint32_t k = nodes->n_best < nodes->k ? (uint32_t)nodes->n_best : nodes->k, found = 0;
-    if (tour->gave_up || nodes->gave_up || k == 0)
+    uint32_t k = nodes->k < TRIAL_K ? TRIAL_K : nodes->k, found = 0;
+    k = nodes->n_best < k ? (uint32_t)nodes->n_best : k;
+    if (nodes->gave_up || k == 0)
         return;
-    for (uint32_t i = 0; i < tour->n_best && found < k; i++)
+    for (uint32_t i = 0; i < tour->n_best && !tour->gave_up && found < k; i++)
         found += tour->best[i].distance <= nodes->best[k - 1].distance;
     atomic_fetch_add_explicit(&s->trial.found, found, memory_order_relaxed);
     atomic_fetch_add_explicit(&s->trial.of, k, memory_order_relaxed);

@@ -126,17 +126,15 @@ static gn_vmemo *find_told(const gn_vector_scan *s, const gn_vector_bound *bound
     return told;
 }
 
-/* All of them or none: what a filter is in all bounds together follows from all. */
 void gn_vector_open_told(gn_vector_scan *s)
 {
-    while (s->n_told < s->spec->n_bounds) {
-        gn_vmemo *told = find_told(s, &s->spec->bounds[s->n_told]);
+    for (uint32_t i = 0; i < s->spec->n_bounds; i++) {
+        gn_vmemo *told = find_told(s, &s->spec->bounds[i]);
         if (!told)
-            break;
+            continue;
+        s->bound_of[s->n_told] = &s->spec->bounds[i];
         s->told[s->n_told++] = told;
     }
-    while (s->n_told < s->spec->n_bounds && s->n_told > 0)
-        gn_vmemo_release(s->told[--s->n_told]);
 }
 
 void gn_vector_spend(gn_vector_scan *s, uint64_t keys)
@@ -163,7 +161,7 @@ static bool is_undivided(const gn_vector_scan *s)
 
 static gn_code make_bitmap(gn_vector_scan *s, uint32_t at, uint64_t most, gn_error *err)
 {
-    visitor v = {.s = s, .bound = &s->spec->bounds[at], .most = most, .take = pick_key};
+    visitor v = {.s = s, .bound = s->bound_of[at], .most = most, .take = pick_key};
     if (!is_undivided(s))
         return GN_OK;
     v.pick = gn_vpick_create(s->view, s->txn->chain.links[0]);
@@ -204,7 +202,7 @@ gn_code gn_vector_recall(gn_vector_scan *s, uint64_t *matching, gn_error *err)
     if (code != GN_OK)
         return code;
     if (s->n_told > 0)
-        gn_vmemo_infer(s->memo, s->told, s->n_told, s->view, s->spec->whole);
+        gn_vmemo_infer(s->memo, s->told, s->n_told, s->view, s->spec->whole && s->n_told == s->spec->n_bounds);
     note_bitmaps(s);
     gn_vmemo_counts known = gn_vmemo_count(s->memo, s->view);
     s->was_asked = known.known > 0;

@@ -58,6 +58,7 @@ struct gn_vector_scan {
     gn_vmemo *memo; /* what the filter said of rows; NULL: it cannot be kept */
     /* What each bound says of rows, once that was worth listing. */
     gn_vmemo *told[GN_VECTOR_MOST_BOUNDS];
+    const gn_vector_bound *bound_of[GN_VECTOR_MOST_BOUNDS];
     uint32_t n_told;
     bool was_asked;      /* something was known when the first search began */
     bool walk_tried;     /* a walk took too many rows: what a pass sees is kept for the next */

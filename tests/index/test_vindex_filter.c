@@ -343,6 +343,33 @@ static void cells_are_left_where_they_tell_nothing(void **state)
     free(v);
 }
 
+/* Of a filter that is new, ranges tell but what does not match: how many of the others do is not known by that. */
+static void what_is_rejected_tells_no_share(void **state)
+{
+    enum { MANY = 40000, ASKED = 10 };
+    fixture *f = *state;
+    float *v = skewed_vectors(47, MANY + ASKED, DIM);
+    bool *match = calloc(MANY, sizeof *match);
+    fill(f, v, MANY);
+    gn_vview *view = gn_vview_acquire(f->index);
+    gn_vmemo *memo = gn_vindex_memo(f->index, gn_bytes_str("in part"));
+    for (uint32_t id = 0; id < MANY; id++) {
+        char key[16];
+        match[id] = mark_of(id) < 0.4F;
+        if (!match[id])
+            gn_vmemo_note(memo, view, key_of(id, key), 0, 10, false);
+    }
+    gn_vview_release(view);
+    outcome o = search_known(f, v, MANY, v + (size_t)MANY * DIM, match, memo);
+    if (getenv("SHOW"))
+        print_message("recall %.2f, %.0f distances\n", o.recall, o.distances);
+    assert_true(o.recall >= 0.9);
+    assert_true(o.distances < MANY / 10.0);
+    gn_vmemo_release(memo);
+    free(match);
+    free(v);
+}
+
 /* The fewer match the farther the same work leads: by cells a search for few costs about what it does for all. */
 static void few_cost_no_more_than_all(void **state)
 {
@@ -599,6 +626,7 @@ int main(void)
         TEST(matches_may_lie_anywhere),
         TEST(few_by_chance_are_found_though_nobody_said_that_they_are_few),
         TEST(few_are_seen_at_a_past_moment),
+        TEST(what_is_rejected_tells_no_share),
         TEST(cells_are_left_where_they_tell_nothing),
         TEST(few_cost_no_more_than_all),
         TEST(a_judge_is_asked_once_about_a_version),

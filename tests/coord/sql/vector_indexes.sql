@@ -124,4 +124,7 @@ EXPLAIN SELECT id FROM goods WHERE kind = 3 AND shop = 2 AND price < 50 ORDER BY
 SELECT id, kind, shop, price FROM goods WHERE kind = 3 AND shop = 2 AND price < 50 ORDER BY v <-> '[1,2]', id LIMIT 5;
 SELECT id, kind, shop, price FROM goods WHERE kind = 3 AND shop = 2 AND price < 50 AND id + 0 > 0 ORDER BY v <-> '[1,2]', id LIMIT 5;
 SELECT id FROM goods WHERE kind = 3 AND shop = 12 ORDER BY v <-> '[1,2]' LIMIT 5;
+ALTER TABLE goods ADD COLUMN label text DEFAULT 'x';
+CREATE INDEX goods_label ON goods (label);
+SELECT id, kind FROM goods WHERE kind = 3 AND label < repeat('z', 9000) ORDER BY v <-> '[1,2]' LIMIT 2;
 DROP TABLE goods;
