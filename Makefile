@@ -51,7 +51,7 @@ bench-cluster: ## three nodes beside a three-node etcd: JSON lines, also under b
 	@$(MAKE) --no-print-directory build
 	@$(PYTHON) bench/cluster.py --build $(BUILD) --out build/bench
 
-bench-vector: ## the vector index beside FAISS, hnswlib and usearch, with plots: PART=fashion,packages,..., ROWS=n; all takes hours
+bench-vector: ## the vector index beside FAISS, hnswlib and usearch, with plots: PART=fashion,packages,..., ROWS=n; all takes an hour and a half
 	@tools/setup.sh tools/packages.txt tools/packages-bench.txt
 	@$(MAKE) --no-print-directory build
 	@bench/peers.sh build/bench-venv
