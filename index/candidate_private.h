@@ -12,6 +12,15 @@ typedef struct gn_candidate {
     uint32_t id;
 } gn_candidate;
 
+/* For qsort: nearest first. */
+static inline int gn_candidate_order(const void *a, const void *b)
+{
+    const gn_candidate *x = a, *y = b;
+    if (x->distance != y->distance)
+        return x->distance < y->distance ? -1 : 1;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
 /* ---- max-heap: the farthest on top. A min-heap is the same over negated distances. ---- */
 
 static inline void gn_heap_sift_up(gn_candidate *heap, size_t i)

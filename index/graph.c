@@ -282,14 +282,6 @@ static uint32_t select_neighbors(gn_graph_worker *w, const gn_candidate *sorted,
     return chosen;
 }
 
-static int by_distance(const void *a, const void *b)
-{
-    const gn_candidate *x = a, *y = b;
-    if (x->distance != y->distance)
-        return x->distance < y->distance ? -1 : 1;
-    return x->id < y->id ? -1 : x->id > y->id;
-}
-
 static void lock_node(gn_graph *g, uint32_t node)
 {
     for (unsigned spins = 0; atomic_exchange_explicit(&g->locks[node], 1, memory_order_acquire); spins++) {
@@ -328,7 +320,7 @@ static void relink(gn_graph_worker *w, uint32_t level, uint32_t node, uint32_t n
         for (uint32_t j = 0; j < some; j++)
             w->list[i + j].distance = distance[j];
     }
-    qsort(w->list, n, sizeof *w->list, by_distance);
+    qsort(w->list, n, sizeof *w->list, gn_candidate_order);
     write_links(g, level, node, ids, select_neighbors(w, w->list, n, gn_graph_max_links(g, level), ids));
 }
 

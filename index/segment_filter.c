@@ -362,12 +362,6 @@ static gn_code walk_nodes(gn_segment *s, gn_segment_query *q, gn_walk *walk, con
  * much as a walk takes longer. So the first searches in a segment are made both ways. */
 enum { TRIALS = 16, TRIAL_EF = 32 /* at least */, TRIAL_K = 10 };
 
-static int by_distance(const void *a, const void *b)
-{
-    const gn_candidate *x = a, *y = b;
-    return x->distance < y->distance ? -1 : x->distance > y->distance;
-}
-
 static bool cells_suffice(const gn_segment *s)
 {
     uint32_t of = atomic_load_explicit(&s->trial.of, memory_order_relaxed);
@@ -399,7 +393,7 @@ static gn_code walk_both_ways(gn_segment *s, gn_segment_query *q, gn_walk *walk,
     if (code == GN_OK)
         code = walk_nodes(s, &nodes, walk, entry, err);
     if (code == GN_OK) {
-        qsort(nodes.best, nodes.n_best, sizeof *best, by_distance);
+        qsort(nodes.best, nodes.n_best, sizeof *best, gn_candidate_order);
         note_trial(s, &tour, &nodes);
         q->distances = tour.distances + (nodes.distances - q->distances);
         q->gave_up = nodes.gave_up;

@@ -50,11 +50,11 @@ typedef struct gn_segment {
     /* Rows whose end differs from the file's: the writer's, for the manifest. */
     uint32_t *changed;
     size_t n_changed, cap_changed;
-    /* Replaced as a whole while searches run; old ones are kept until the end. NULL: nothing is known. */
     struct { /* searches with filters that were made in two ways (segment_filter.c) */
         _Atomic uint32_t searches;
         _Atomic uint32_t found, of; /* of a walk's results, those that cells led to; and all */
     } trial;
+    /* Replaced as a whole while searches run; old ones are kept until the end. NULL: nothing is known. */
     _Atomic(struct gn_calibrated *) calibrated;
     gn_account *account;
     pthread_mutex_t walks_lock;

@@ -259,14 +259,6 @@ static bool walk_pool(const gn_segment *s, gn_segment_query *q, gn_walk *walk, c
 
 /* ---- reranking ---- */
 
-static int by_distance(const void *a, const void *b)
-{
-    const gn_candidate *x = a, *y = b;
-    if (x->distance != y->distance)
-        return x->distance < y->distance ? -1 : 1;
-    return x->id < y->id ? -1 : x->id > y->id;
-}
-
 /* How far estimates have been off so far (Welford's running mean and variance). */
 typedef struct drift {
     double mean, m2;
@@ -347,7 +339,7 @@ gn_code gn_segment_search(gn_segment *s, gn_segment_query *q, gn_error *err)
     q->found_all = q->n_best == q->ef || q->saw_all;
     if (code == GN_OK && !q->gave_up && !gn_codec_exact(s->codec)) {
         if (q->accept.fn || q->ef > GN_MAX_POOL_EF)
-            qsort(q->best, q->n_best, sizeof *q->best, by_distance);
+            qsort(q->best, q->n_best, sizeof *q->best, gn_candidate_order);
         rerank(s, q);
     }
     return code;

@@ -192,9 +192,8 @@ gn_code gn_vector_recall(gn_vector_scan *s, uint64_t *matching, gn_error *err)
     *matching = 0;
     if (!s->memo)
         return GN_OK;
-    uint64_t most = 0;
-    for (uint32_t i = 0; i < s->n_told && most == 0 && code == GN_OK;
-         i++) { /* one at a time: the next may not be needed */
+    uint64_t most = 0; /* one list at a time: the next may not be needed */
+    for (uint32_t i = 0; i < s->n_told && most == 0 && code == GN_OK; i++) {
         most = gn_vmemo_claim(s->told[i], BITMAP_FIRST);
         if (most)
             code = make_bitmap(s, i, most, err);
