@@ -140,6 +140,11 @@ gn_code gn_error_errno(gn_error *err, gn_code code, int errnum, const char *form
 
 void gn_error_clear(gn_error *err)
 {
-    if (err)
-        *err = (gn_error){0};
+    if (!err)
+        return;
+    err->code = GN_OK;
+    err->position = 0;
+    err->message[0] = err->detail[0] = err->hint[0] = err->context[0] = '\0'; /* all of it has 2 KB */
+    for (size_t i = 0; i < sizeof err->object / sizeof err->object[0]; i++)
+        err->object[i][0] = '\0';
 }

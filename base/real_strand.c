@@ -104,10 +104,8 @@ bool gn_real_event_is_signaled(const gn_event *event)
     return atomic_load_explicit(&event->state, memory_order_acquire) == SIGNALED;
 }
 
-gn_code gn_real_event_wait(gn_event *event, uint64_t deadline_ns)
+static gn_code wait_for(gn_event *event, uint64_t deadline_ns)
 {
-    gn_real_help_until(event);
-    GN_ASSERT(!gn_real_pool_is_worker()); /* a task never blocks */
     uint32_t state = PENDING;
     if (!atomic_compare_exchange_strong_explicit(&event->state, &state, WAITED_FOR, memory_order_acq_rel,
                                                  memory_order_acquire)) {
@@ -123,4 +121,24 @@ gn_code gn_real_event_wait(gn_event *event, uint64_t deadline_ns)
             return GN_TIMEOUT;
     }
     return GN_OK;
+}
+
+static _Thread_local gn_sleep_watch *sleep_watch;
+
+void gn_world_real_watch_sleep(gn_sleep_watch *watch)
+{
+    sleep_watch = watch;
+}
+
+gn_code gn_real_event_wait(gn_event *event, uint64_t deadline_ns)
+{
+    bool told = sleep_watch && !gn_real_event_is_signaled(event);
+    if (told)
+        sleep_watch->sleeps(sleep_watch);
+    gn_real_help_until(event);
+    GN_ASSERT(!gn_real_pool_is_worker()); /* a task never blocks */
+    gn_code code = wait_for(event, deadline_ns);
+    if (told)
+        sleep_watch->wakes(sleep_watch);
+    return code;
 }

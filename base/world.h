@@ -173,6 +173,15 @@ typedef struct gn_net_frame {
 /* Hands it to whoever listens on its channel; to nobody if nobody does. Any thread. What is not done yet is what the
  * receiver has not come to: a network that stops reading then passes the pressure back. */
 void gn_world_real_receive(gn_world *world, gn_net_frame *frame);
+
+/* For whoever wants to know of the calling thread's waits: `sleeps` runs on it when gn_event_wait has to wait (and may
+ * first help with what it waits for, gn_strand_lend), `wakes` when that is over. NULL: nobody any more. */
+typedef struct gn_sleep_watch {
+    void (*sleeps)(struct gn_sleep_watch *watch);
+    void (*wakes)(struct gn_sleep_watch *watch);
+} gn_sleep_watch;
+void gn_world_real_watch_sleep(gn_sleep_watch *watch);
+
 /* All queues, strands, timers and disks must be gone. */
 void gn_world_real_destroy(gn_world *world);
 

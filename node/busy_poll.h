@@ -11,7 +11,6 @@
 #include "base/world.h"
 
 #include <stdatomic.h>
-#include <sys/types.h>
 
 typedef struct gn_busy_poll {
     gn_world *world;
@@ -23,12 +22,9 @@ typedef struct gn_busy_poll {
 /* limit_us: 0 is never; nor is there any looking on a machine with one processor. */
 void gn_busy_poll_init(gn_busy_poll *poll, gn_world *world, uint64_t limit_us);
 
-/* Whether a connection whose last wait took so long may look now. If so the thread is counted as looking, which
- * gn_busy_poll_recv ends; it is the one caller besides tests. */
+/* Whether a connection whose last wait took so long may be looked for now. If so the thread is counted as looking until
+ * it gives that back. */
 bool gn_busy_poll_take(gn_busy_poll *poll, uint64_t last_wait_ns);
-
-/* recv(fd, to, n) that blocks. *last_wait_ns belongs to the connection: how long its last wait was; UINT64_MAX at
- * first. */
-ssize_t gn_busy_poll_recv(gn_busy_poll *poll, uint64_t *last_wait_ns, int fd, void *to, size_t n);
+void gn_busy_poll_give_back(gn_busy_poll *poll);
 
 #endif

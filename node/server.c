@@ -1,5 +1,6 @@
-/* Accepting is done here on libuv's loop; everything else on a connection happens on its strand. A strand that ends
- * puts its connection on a list and wakes the loop, which joins it: so no thread is ever left behind. */
+/* Accepting is done here on libuv's loop, and each connection brings a strand; connections and strands are then matched
+ * turn by turn (node/dispatcher.h). The strand that served a connection's end ends with it: it puts both on a list and
+ * wakes the loop, which joins it, so no thread is ever left behind. */
 #include "node/server.h"
 
 #include "base/assert.h"
@@ -20,14 +21,20 @@
 
 struct gn_connection {
     gn_server *server;
-    gn_strand *strand;
+    gn_client *client;
     gn_connection *next, **link; /* open connections */
-    gn_connection *next_ended;
     int fd;
     gn_session *session; /* under the server's lock; NULL before start-up and after the end */
     uint32_t secret;
     bool surplus; /* over max_connections: told so once it has sent its start-up packet */
 };
+
+/* A strand, and the connection that it begins and then the one that it ends with. */
+typedef struct server_strand {
+    gn_strand *strand;
+    gn_connection *connection;
+    struct server_strand *next_ended;
+} server_strand;
 
 /* Connections over the limit that are still listened to, so that the refusal comes where a client expects it. */
 enum { EXTRA_TO_REFUSE = 32 };
@@ -37,7 +44,7 @@ struct gn_server {
     gn_db *db;
     uv_poll_t poll;
     uv_async_t wake;
-    gn_busy_poll busy_poll;
+    gn_dispatcher *dispatcher;
     int fd, port;
     uint32_t max_connections, n_connections;
     _Atomic bool stopping;
@@ -45,26 +52,23 @@ struct gn_server {
     void *ended_ctx;
     pthread_mutex_t lock; /* sessions of connections, the ended list */
     gn_connection *open;
-    gn_connection *ended_list;
+    server_strand *ended_list;
     gn_metric *connections, *accepted, *refused;
 };
 
-static void on_connection_end(gn_connection *c)
+static void run_connections(void *arg)
 {
-    gn_server *server = c->server;
+    server_strand *s = arg;
+    gn_server *server = s->connection->server;
+    gn_caller *ended = gn_dispatcher_work(server->dispatcher, gn_client_caller(s->connection->client));
+    gn_connection *c = s->connection = gn_client_connection(ended);
+    gn_client_end(c->client);
     pthread_mutex_lock(&server->lock);
     GN_ASSERT(!c->session);
-    c->next_ended = server->ended_list;
-    server->ended_list = c;
+    s->next_ended = server->ended_list;
+    server->ended_list = s;
     pthread_mutex_unlock(&server->lock);
     uv_async_send(&server->wake);
-}
-
-static void run_connection(void *arg)
-{
-    gn_connection *c = arg;
-    gn_wire_serve(c, c->fd);
-    on_connection_end(c);
 }
 
 static void remove_open(gn_connection *c)
@@ -79,17 +83,18 @@ static void on_wake(uv_async_t *handle)
 {
     gn_server *server = handle->data;
     pthread_mutex_lock(&server->lock);
-    gn_connection *list = server->ended_list;
+    server_strand *list = server->ended_list;
     server->ended_list = NULL;
-    for (gn_connection *c = list; c; c = c->next_ended)
-        remove_open(c);
+    for (server_strand *s = list; s; s = s->next_ended)
+        remove_open(s->connection);
     pthread_mutex_unlock(&server->lock);
     while (list) {
-        gn_connection *c = list;
-        list = c->next_ended;
-        gn_strand_join(c->strand);
-        close(c->fd);
-        free(c);
+        server_strand *s = list;
+        list = s->next_ended;
+        gn_strand_join(s->strand);
+        close(s->connection->fd);
+        free(s->connection);
+        free(s);
         GN_ASSERT(server->n_connections > 0);
         server->n_connections--;
     }
@@ -107,7 +112,7 @@ static void refuse(gn_server *server, int fd, gn_code code, const char *message)
     gn_wire wire;
     gn_error report = {.code = code};
     snprintf(report.message, sizeof report.message, "%s", message);
-    gn_wire_init(&wire, fd, NULL, NULL);
+    gn_wire_init(&wire, fd, NULL);
     gn_wire_report(&wire, 'E', "FATAL", &report);
     gn_wire_flush(&wire);
     gn_wire_close(&wire);
@@ -129,6 +134,9 @@ static void start_connection(gn_server *server, int fd)
     c->surplus = server->n_connections >= server->max_connections;
     c->server = server;
     c->fd = fd;
+    c->client = gn_client_create(c, fd);
+    server_strand *s = gn_xcalloc(1, sizeof *s);
+    s->connection = c;
     pthread_mutex_lock(&server->lock);
     c->next = server->open;
     c->link = &server->open;
@@ -137,13 +145,15 @@ static void start_connection(gn_server *server, int fd)
     server->open = c;
     pthread_mutex_unlock(&server->lock);
     server->n_connections++;
-    c->strand = gn_strand_start(server->world, "connection", run_connection, c);
-    if (!c->strand) {
+    s->strand = gn_strand_start(server->world, "connection", run_connections, s);
+    if (!s->strand) {
         pthread_mutex_lock(&server->lock);
         remove_open(c);
         pthread_mutex_unlock(&server->lock);
         server->n_connections--;
+        gn_client_end(c->client);
         free(c);
+        free(s);
         refuse(server, fd, GN_RESOURCES, "no thread could be started for this connection");
         return;
     }
@@ -200,9 +210,15 @@ gn_code gn_server_open(uv_loop_t *loop, gn_world *world, gn_db *db, const char *
 {
     gn_server *server = gn_xcalloc(1, sizeof *server);
     *server = (gn_server){.world = world, .db = db, .fd = -1, .max_connections = limits->connections};
-    gn_busy_poll_init(&server->busy_poll, world, limits->busy_poll_us);
-    gn_code code = listen_on(server, host, port, err);
+    const gn_dispatcher_options turns = {.busy_poll_us = limits->busy_poll_us};
+    gn_code code = gn_dispatcher_open(world, &turns, &server->dispatcher, err);
     if (code != GN_OK) {
+        free(server);
+        return code;
+    }
+    code = listen_on(server, host, port, err);
+    if (code != GN_OK) {
+        gn_dispatcher_close(server->dispatcher);
         if (server->fd >= 0)
             close(server->fd);
         free(server);
@@ -218,11 +234,6 @@ gn_code gn_server_open(uv_loop_t *loop, gn_world *world, gn_db *db, const char *
     uv_poll_start(&server->poll, UV_READABLE, on_acceptable);
     *out = server;
     return GN_OK;
-}
-
-gn_busy_poll *gn_server_busy_poll(gn_server *server)
-{
-    return &server->busy_poll;
 }
 
 int gn_server_port(const gn_server *server)
@@ -262,6 +273,7 @@ static void on_closed(uv_handle_t *handle)
         uv_close((uv_handle_t *)&server->wake, on_closed);
         return;
     }
+    gn_dispatcher_close(server->dispatcher);
     pthread_mutex_destroy(&server->lock);
     free(server);
 }

@@ -1,10 +1,10 @@
 /* The listener of the PostgreSQL wire protocol and the connections that it has open. Created and driven on the main
- * thread (libuv's loop); each connection runs on a strand of its own. */
+ * thread (libuv's loop); connections are served by as many strands as there are connections (node/dispatcher.h). */
 #ifndef GN_NODE_SERVER_H
 #define GN_NODE_SERVER_H
 
 #include "coord/session.h"
-#include "node/busy_poll.h"
+#include "node/dispatcher.h"
 
 #include <uv.h>
 
@@ -30,7 +30,6 @@ void gn_server_close(gn_server *server); /* after `ended`; the loop must turn on
 typedef struct gn_connection gn_connection;
 bool gn_server_stopping(const gn_server *server);
 gn_db *gn_server_db(const gn_server *server);
-gn_busy_poll *gn_server_busy_poll(gn_server *server);
 uint64_t gn_server_secret(gn_server *server); /* random */
 /* Makes the session known for cancel requests. */
 void gn_connection_register(gn_connection *connection, gn_session *session, uint32_t secret);
@@ -39,7 +38,12 @@ void gn_server_cancel(gn_server *server, uint32_t session_id, uint32_t secret);
 bool gn_connection_is_surplus(const gn_connection *connection); /* over max_connections: to be refused */
 gn_server *gn_connection_server(gn_connection *connection);
 
-/* node/wire_session.c: serves one connection until it ends. */
-void gn_wire_serve(gn_connection *connection, int fd);
+/* ---- node/wire_session.c: the protocol's side of a connection ---- */
+
+typedef struct gn_client gn_client;
+gn_client *gn_client_create(gn_connection *connection, int fd); /* any thread; fd stays the connection's */
+gn_caller *gn_client_caller(gn_client *client);
+gn_connection *gn_client_connection(gn_caller *caller);
+void gn_client_end(gn_client *client); /* on the strand that served its last turn, or any before its first; frees it */
 
 #endif

@@ -5,7 +5,6 @@
 
 #include "base/buf.h"
 #include "base/limits.h"
-#include "node/busy_poll.h"
 
 typedef struct gn_wire {
     int fd; /* the owner closes it */
@@ -13,18 +12,21 @@ typedef struct gn_wire {
     size_t in_at;   /* bytes of `in` that were consumed */
     size_t message; /* where the message being written begins (its type byte) */
     bool peer_gone; /* a send or receive failed */
-    gn_busy_poll *poll;
-    uint64_t last_wait_ns;
 } gn_wire;
 
-/* poll outlives the wire; NULL for one that is not read. */
-void gn_wire_init(gn_wire *wire, int fd, gn_account *account, gn_busy_poll *poll);
+void gn_wire_init(gn_wire *wire, int fd, gn_account *account);
 void gn_wire_close(gn_wire *wire); /* frees the buffers */
 
 /* ---- in ---- */
 
-/* The next message: its type and body, valid until the next read. Sends what is waiting first when it must block.
- * GN_CONNECTION_FAILURE: the peer is gone. GN_PROTOCOL, GN_OUT_OF_MEMORY: the stream cannot be followed any more. */
+/* Receives what is there, without waiting. GN_NO_DATA: nothing. GN_CONNECTION_FAILURE: the peer is gone.
+ * GN_OUT_OF_MEMORY: the stream cannot be followed any more. */
+gn_code gn_wire_receive(gn_wire *wire, gn_error *err);
+/* The next message of those received: its type and body, valid until anything else is received. GN_NO_DATA: not all of
+ * it is here. GN_PROTOCOL: the stream cannot be followed any more. */
+gn_code gn_wire_next(gn_wire *wire, char *type, gn_bytes *body, gn_error *err);
+/* The next message, waited for in the middle of a turn (node/dispatcher.h): sends what is waiting first when it must
+ * block. Errors of both. */
 gn_code gn_wire_read(gn_wire *wire, char *type, gn_bytes *body, gn_error *err);
 /* The type of the message that begins `*at` bytes behind the last one read, if all of it is here; *at goes behind it.
  * 0: it is not. */

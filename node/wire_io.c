@@ -1,4 +1,5 @@
 #include "base/assert.h"
+#include "node/dispatcher.h"
 #include "node/wire.h"
 
 #include <errno.h>
@@ -7,9 +8,9 @@
 
 enum { READ_CHUNK = 16 << 10, SEND_AT = 64 << 10, KEEP_AT_MOST = 256 << 10, HEAD = 5 };
 
-void gn_wire_init(gn_wire *wire, int fd, gn_account *account, gn_busy_poll *poll)
+void gn_wire_init(gn_wire *wire, int fd, gn_account *account)
 {
-    *wire = (gn_wire){.fd = fd, .poll = poll, .last_wait_ns = UINT64_MAX};
+    *wire = (gn_wire){.fd = fd};
     gn_buf_init(&wire->in, account, (size_t)GN_MAX_FRAME + READ_CHUNK + HEAD);
     gn_buf_init(&wire->out, account, (size_t)GN_MAX_FRAME + SEND_AT + HEAD);
 }
@@ -35,49 +36,93 @@ static void compact(gn_wire *wire)
     }
 }
 
-/* Until `in` holds n bytes that were not consumed. */
-static gn_code fill(gn_wire *wire, size_t n, gn_error *err)
-{
-    while (wire->in.len - wire->in_at < n) {
-        if (gn_wire_flush(wire) != GN_OK)
-            return gn_error_set(err, GN_CONNECTION_FAILURE, "the client closed the connection");
-        size_t missing = n - (wire->in.len - wire->in_at), want = missing > READ_CHUNK ? missing : READ_CHUNK;
-        if (!gn_buf_reserve(&wire->in, want))
-            return gn_error_oom(err, wire->in.account);
-        ssize_t got = gn_busy_poll_recv(wire->poll, &wire->last_wait_ns, wire->fd, wire->in.data + wire->in.len, want);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0) {
-            wire->peer_gone = true;
-            return gn_error_set(err, GN_CONNECTION_FAILURE, "the client closed the connection");
-        }
-        wire->in.len += (size_t)got;
-    }
-    return GN_OK;
-}
-
 static uint32_t be32(const uint8_t *p)
 {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
-gn_code gn_wire_read(gn_wire *wire, char *type, gn_bytes *body, gn_error *err)
+/* How many bytes more the message that begins at in_at is known to need. */
+static size_t missing(const gn_wire *wire)
+{
+    size_t here = wire->in.len - wire->in_at;
+    if (here < HEAD)
+        return HEAD - here;
+    uint32_t len = be32(wire->in.data + wire->in_at + 1);
+    return len <= GN_MAX_FRAME && (size_t)len + 1 > here ? (size_t)len + 1 - here : 0;
+}
+
+/* Receives what fits: n bytes at least are wanted. */
+static gn_code receive(gn_wire *wire, size_t n, int flags, gn_error *err)
+{
+    size_t room = n > READ_CHUNK ? n : READ_CHUNK;
+    ssize_t got;
+    if (!gn_buf_reserve(&wire->in, room))
+        return gn_error_oom(err, wire->in.account);
+    do
+        got = recv(wire->fd, wire->in.data + wire->in.len, room, flags);
+    while (got < 0 && errno == EINTR);
+    if (got < 0 && errno == EAGAIN)
+        return GN_NO_DATA;
+    if (got <= 0) {
+        wire->peer_gone = true;
+        return gn_error_set(err, GN_CONNECTION_FAILURE, "the client closed the connection");
+    }
+    wire->in.len += (size_t)got;
+    return GN_OK;
+}
+
+gn_code gn_wire_receive(gn_wire *wire, gn_error *err)
 {
     compact(wire);
-    gn_code code = fill(wire, HEAD, err);
-    if (code != GN_OK)
-        return code;
-    *type = (char)wire->in.data[wire->in_at];
-    uint32_t len = be32(wire->in.data + wire->in_at + 1);
+    return receive(wire, missing(wire), MSG_DONTWAIT, err);
+}
+
+/* Until `in` holds n bytes that were not consumed. */
+static gn_code fill(gn_wire *wire, size_t n, gn_error *err)
+{
+    gn_code code = GN_OK;
+    while (code == GN_OK && wire->in.len - wire->in_at < n) {
+        size_t more = n - (wire->in.len - wire->in_at);
+        if (gn_wire_flush(wire) != GN_OK)
+            return gn_error_set(err, GN_CONNECTION_FAILURE, "the client closed the connection");
+        code = receive(wire, more, MSG_DONTWAIT, err);
+        if (code != GN_NO_DATA)
+            continue;
+        gn_dispatcher_sleeps();
+        code = receive(wire, more, 0, err);
+        gn_dispatcher_wakes();
+    }
+    return code;
+}
+
+gn_code gn_wire_next(gn_wire *wire, char *type, gn_bytes *body, gn_error *err)
+{
+    size_t here = wire->in.len - wire->in_at;
+    const uint8_t *p = wire->in.data + wire->in_at;
+    if (here < HEAD)
+        return GN_NO_DATA;
+    uint32_t len = be32(p + 1);
     if (len < 4 || len > GN_MAX_FRAME)
         return gn_error_set(err, GN_PROTOCOL, "a message of %u bytes; 4 to %u are allowed", len,
                             (unsigned)GN_MAX_FRAME);
-    code = fill(wire, (size_t)len + 1, err);
-    if (code != GN_OK)
-        return code;
-    *body = gn_bytes_of(wire->in.data + wire->in_at + HEAD, len - 4);
+    if (here < (size_t)len + 1)
+        return GN_NO_DATA;
+    *type = (char)p[0];
+    *body = gn_bytes_of(p + HEAD, len - 4);
     wire->in_at += (size_t)len + 1;
     return GN_OK;
+}
+
+gn_code gn_wire_read(gn_wire *wire, char *type, gn_bytes *body, gn_error *err)
+{
+    gn_code code;
+    compact(wire);
+    while ((code = gn_wire_next(wire, type, body, err)) == GN_NO_DATA) {
+        code = fill(wire, wire->in.len - wire->in_at + missing(wire), err);
+        if (code != GN_OK)
+            return code;
+    }
+    return code;
 }
 
 char gn_wire_peek(const gn_wire *wire, size_t *at)
@@ -113,11 +158,25 @@ gn_code gn_wire_read_startup(gn_wire *wire, gn_bytes *body, gn_error *err)
 
 /* ---- out ---- */
 
+/* Waits when the peer has not taken what was sent before. */
+static ssize_t send_some(int fd, const uint8_t *data, size_t n)
+{
+    ssize_t sent = send(fd, data, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent >= 0 || errno != EAGAIN)
+        return sent;
+    gn_dispatcher_sleeps();
+    sent = send(fd, data, n, MSG_NOSIGNAL);
+    int why = errno;
+    gn_dispatcher_wakes();
+    errno = why;
+    return sent;
+}
+
 gn_code gn_wire_flush(gn_wire *wire)
 {
     size_t sent = 0;
     while (sent < wire->out.len && !wire->peer_gone) {
-        ssize_t n = send(wire->fd, wire->out.data + sent, wire->out.len - sent, MSG_NOSIGNAL);
+        ssize_t n = send_some(wire->fd, wire->out.data + sent, wire->out.len - sent);
         if (n > 0)
             sent += (size_t)n;
         else if (errno != EINTR)

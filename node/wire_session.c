@@ -24,7 +24,8 @@ typedef struct portal {
     gn_formats formats;
 } portal;
 
-typedef struct client {
+struct gn_client {
+    gn_caller caller;
     gn_connection *connection;
     gn_server *server;
     gn_session *session;
@@ -33,10 +34,13 @@ typedef struct client {
     portal *named;
     gn_wire_param *params; /* grows to the most that was bound */
     uint32_t params_capacity;
+    gn_code received; /* by a look, for the turn that follows: GN_NO_DATA when nothing was */
+    gn_error err;     /* of the message under way: one for all, as clearing two kilobytes for each is felt */
     bool in_pipeline; /* something came since the last Sync */
     bool skip_to_sync;
     bool done;
-} client;
+};
+typedef struct gn_client client;
 
 static gn_code send_error(client *c, const gn_error *err)
 {
@@ -442,18 +446,19 @@ static gn_code on_execute(client *c, gn_bytes body, gn_error *err)
 /* The completion of a write that Execute left for later. */
 static void tell(client *c)
 {
+    if (!gn_session_untold(c->session))
+        return;
     gn_error err = {0};
     gn_wire_output output = {.wire = &c->wire, .session = c->session, .err = &err};
     gn_sink sink = gn_wire_sink(&output);
-    if (gn_session_untold(c->session) && gn_session_tell(c->session, &sink, &err) != GN_OK)
+    if (gn_session_tell(c->session, &sink, &err) != GN_OK)
         c->done = true;
 }
 
 static void on_sync(client *c)
 {
-    gn_error err = {0};
-    if (gn_session_sync(c->session, c->skip_to_sync, &err) != GN_OK)
-        send_error(c, &err);
+    if (gn_session_sync(c->session, c->skip_to_sync, &c->err) != GN_OK)
+        send_error(c, &c->err);
     tell(c);
     c->skip_to_sync = c->in_pipeline = false;
     if (gn_session_status(c->session) == 'I')
@@ -479,7 +484,6 @@ static bool one_execute(const client *c, char type)
 /* The extended protocol's messages; an error makes the connection skip to Sync. */
 static void on_extended(client *c, char type, gn_bytes body)
 {
-    gn_error err = {0};
     gn_code code = GN_OK;
     if (!c->in_pipeline && one_execute(c, type))
         gn_session_expect_one(c->session);
@@ -487,38 +491,37 @@ static void on_extended(client *c, char type, gn_bytes body)
     tell(c);
     switch (type) {
     case 'P':
-        code = on_parse(c, body, &err);
+        code = on_parse(c, body, &c->err);
         break;
     case 'B':
-        code = on_bind(c, body, &err);
+        code = on_bind(c, body, &c->err);
         break;
     case 'D':
-        code = on_describe(c, body, &err);
+        code = on_describe(c, body, &c->err);
         break;
     case 'E':
-        code = on_execute(c, body, &err);
+        code = on_execute(c, body, &c->err);
         break;
     default:
-        code = on_close(c, body, &err);
+        code = on_close(c, body, &c->err);
         break;
     }
     if (code == GN_OK)
         return;
     c->skip_to_sync = true;
     if (!c->wire.peer_gone)
-        send_error(c, &err);
+        send_error(c, &c->err);
 }
 
 static void on_message(client *c, char type, gn_bytes body)
 {
-    gn_error err = {0};
     if (c->skip_to_sync && type != 'S' && type != 'X')
         return;
     switch (type) {
     case 'Q':
         tell(c);
-        if (on_query(c, body, &err) != GN_OK && !c->wire.peer_gone)
-            send_error(c, &err);
+        if (on_query(c, body, &c->err) != GN_OK && !c->wire.peer_gone)
+            send_error(c, &c->err);
         if (!c->done)
             send_ready(c);
         break;
@@ -544,59 +547,128 @@ static void on_message(client *c, char type, gn_bytes body)
     case 'f':
         break;
     case 'F':
-        gn_error_set(&err, GN_FEATURE, "function calls by message are not supported");
-        gn_error_hint(&err, "Use SELECT function(...).");
-        send_error(c, &err);
+        gn_error_set(&c->err, GN_FEATURE, "function calls by message are not supported");
+        gn_error_hint(&c->err, "Use SELECT function(...).");
+        send_error(c, &c->err);
         send_ready(c);
         break;
     default:
-        gn_error_set(&err, GN_PROTOCOL, "invalid frontend message type %d", (int)(uint8_t)type);
-        send_fatal(c, &err);
+        gn_error_set(&c->err, GN_PROTOCOL, "invalid frontend message type %d", (int)(uint8_t)type);
+        send_fatal(c, &c->err);
         break;
     }
 }
 
-static void serve(client *c)
+/* ---- turns ---- */
+
+/* The stream has ended or cannot be followed any more. */
+static void stop_reading(client *c, gn_code code, gn_error *err)
+{
+    if (code == GN_CONNECTION_FAILURE && gn_server_stopping(c->server)) {
+        c->wire.peer_gone = false; /* only our side stopped reading */
+        gn_error_clear(err);
+        code = gn_error_set(err, GN_SHUTDOWN, "terminating connection due to administrator command");
+    }
+    if (code != GN_CONNECTION_FAILURE)
+        send_fatal(c, err);
+    c->done = true;
+}
+
+static void serve_received(client *c)
 {
     while (!c->done && !c->wire.peer_gone) {
-        gn_error err = {0};
         gn_bytes body;
         char type;
-        gn_code code = gn_wire_read(&c->wire, &type, &body, &err);
-        if (code == GN_OK) {
+        gn_error_clear(&c->err);
+        gn_code code = gn_wire_next(&c->wire, &type, &body, &c->err);
+        if (code == GN_NO_DATA)
+            break;
+        if (code == GN_OK)
             on_message(c, type, body);
-            continue;
-        }
-        if (code == GN_CONNECTION_FAILURE && gn_server_stopping(c->server)) {
-            c->wire.peer_gone = false; /* only our side stopped reading */
-            gn_error_clear(&err);
-            gn_error_set(&err, GN_SHUTDOWN, "terminating connection due to administrator command");
-        }
-        if (code != GN_CONNECTION_FAILURE || gn_server_stopping(c->server))
-            send_fatal(c, &err);
-        c->done = true;
+        else
+            stop_reading(c, code, &c->err);
     }
     gn_wire_flush(&c->wire);
 }
 
-void gn_wire_serve(gn_connection *connection, int fd)
+static client *client_of(gn_caller *caller)
 {
-    client c = {.connection = connection, .server = gn_connection_server(connection)};
-    gn_wire_init(&c.wire, fd, gn_db_account(gn_server_db(c.server)), gn_server_busy_poll(c.server));
-    if (start(&c)) {
-        gn_log_set_request(gn_session_id(c.session));
-        gn_log_debug("node", "session begins");
-        serve(&c);
+    return GN_CONTAINER(caller, client, caller);
+}
+
+static bool look(gn_caller *caller)
+{
+    client *c = client_of(caller);
+    gn_error_clear(&c->err);
+    c->received = gn_wire_receive(&c->wire, &c->err);
+    return c->received != GN_NO_DATA;
+}
+
+static bool serve(gn_caller *caller)
+{
+    client *c = client_of(caller);
+    if (c->received == GN_NO_DATA && !look(caller))
+        return true;
+    gn_code code = c->received;
+    c->received = GN_NO_DATA;
+    gn_log_set_request(gn_session_id(c->session));
+    if (code == GN_OK)
+        serve_received(c);
+    else
+        stop_reading(c, code, &c->err);
+    bool over = c->done || c->wire.peer_gone;
+    if (over)
         gn_log_debug("node", "session ends");
-        gn_log_set_request(0);
+    gn_log_set_request(0);
+    return !over;
+}
+
+/* The first turn. */
+static bool begin(gn_caller *caller)
+{
+    client *c = client_of(caller);
+    bool started = start(c);
+    gn_wire_flush(&c->wire);
+    if (!started)
+        return false;
+    gn_log_set_request(gn_session_id(c->session));
+    gn_log_debug("node", "session begins");
+    caller->serve = serve;
+    c->received = GN_OK; /* a client need not wait to be greeted */
+    return serve(caller);
+}
+
+gn_client *gn_client_create(gn_connection *connection, int fd)
+{
+    client *c = gn_xcalloc(1, sizeof *c);
+    c->caller = (gn_caller){.fd = fd, .serve = begin, .look = look};
+    c->connection = connection;
+    c->server = gn_connection_server(connection);
+    c->received = GN_NO_DATA;
+    gn_wire_init(&c->wire, fd, gn_db_account(gn_server_db(c->server)));
+    return c;
+}
+
+gn_caller *gn_client_caller(gn_client *c)
+{
+    return &c->caller;
+}
+
+gn_connection *gn_client_connection(gn_caller *caller)
+{
+    return client_of(caller)->connection;
+}
+
+void gn_client_end(gn_client *c)
+{
+    if (c->session) {
+        gn_connection_unregister(c->connection);
+        gn_session_close(c->session);
     }
-    if (c.session) {
-        gn_connection_unregister(connection);
-        gn_session_close(c.session);
-    }
-    gn_wire_flush(&c.wire);
-    drop_portals(&c);
-    free(c.unnamed.formats.items);
-    free(c.params);
-    gn_wire_close(&c.wire);
+    gn_wire_flush(&c->wire);
+    drop_portals(c);
+    free(c->unnamed.formats.items);
+    free(c->params);
+    gn_wire_close(&c->wire);
+    free(c);
 }

@@ -318,15 +318,24 @@ static bool vector_print(const gn_value *v, const gn_format *format, gn_buf *out
 /* Big endian elements as they lie in memory. False: one of them is not finite; which one, nobody has looked. */
 static bool take_floats(const uint8_t *from, size_t n, uint8_t *to)
 {
-    uint32_t bad = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, from + i * sizeof bits, sizeof bits);
-        bits = __builtin_bswap32(bits);
-        memcpy(to + i * sizeof bits, &bits, sizeof bits);
-        bad |= (bits & 0x7f800000u) == 0x7f800000u;
+    uint64_t bad = 0;
+    size_t i = 0;
+    for (; i + 2 <= n; i += 2) { /* an exponent of all ones carries into the sign's place */
+        uint64_t two;
+        memcpy(&two, from + i * sizeof(float), sizeof two);
+        two = __builtin_bswap64(two);
+        two = two << 32 | two >> 32;
+        memcpy(to + i * sizeof(float), &two, sizeof two);
+        bad |= (two & 0x7f8000007f800000u) + 0x0080000000800000u;
     }
-    return !bad;
+    if (i < n) {
+        uint32_t one;
+        memcpy(&one, from + i * sizeof one, sizeof one);
+        one = __builtin_bswap32(one);
+        memcpy(to + i * sizeof one, &one, sizeof one);
+        bad |= (one & 0x7f800000u) + 0x00800000u;
+    }
+    return !(bad & 0x8000000080000000u);
 }
 
 static bool take_halves(const uint8_t *from, size_t n, uint8_t *to)

@@ -29,7 +29,7 @@ static size_t item_size(gn_type type)
 }
 
 /* As gn_batch_init, but the data is not zeroed: for a batch of one row that would be most of the work. */
-gn_code gn_batch_fill_begin(gn_batch_fill *f, gn_batch *batch, gn_error *err)
+gn_code gn_batch_fill_begin(gn_batch_fill *f, gn_batch *batch, uint32_t room, gn_error *err)
 {
     uint32_t n = f->n + f->distance;
     GN_ASSERT(batch->n_columns == n);
@@ -43,7 +43,7 @@ gn_code gn_batch_fill_begin(gn_batch_fill *f, gn_batch *batch, gn_error *err)
         gn_column *c = &batch->columns[i];
         c->type = i < f->n ? f->desc->columns[f->ordinals[i]].type : gn_type_of(GN_T_FLOAT8);
         c->nulls = gn_arena_calloc(arena, GN_BATCH_ROWS / 64, sizeof *c->nulls);
-        c->data = gn_arena_alloc(arena, GN_BATCH_ROWS * item_size(c->type));
+        c->data = gn_arena_alloc(arena, room * item_size(c->type));
         if (!c->nulls || !c->data)
             return gn_error_oom(err, gn_arena_account(arena));
     }

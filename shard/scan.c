@@ -348,7 +348,7 @@ gn_code gn_scan_next(gn_scan *s, gn_batch *batch, gn_bytes *keys, gn_error *err)
         return gn_error_set(err, GN_NO_CURSOR, "the transaction of this scan has ended");
     if (gn_txn_canceled(s->txn))
         return gn_error_set(err, GN_CANCELED, "%s", gn_code_text(GN_CANCELED));
-    gn_code code = gn_batch_fill_begin(&s->fill, batch, err);
+    gn_code code = gn_batch_fill_begin(&s->fill, batch, GN_BATCH_ROWS, err);
     uint32_t most = GN_BATCH_ROWS;
     if (s->spec->limit_hint > s->given && s->spec->limit_hint - s->given < most)
         most = (uint32_t)(s->spec->limit_hint - s->given);

@@ -18,6 +18,16 @@ static void settle(gn_scan_link *link)
     s->txn = NULL;
 }
 
+/* A sum of squares that is finite has finite parts; one that is not may have overflowed. */
+static bool is_finite(const float *query, uint32_t n)
+{
+    bool finite = isfinite(gn_kernels_best()->norm2(query, NULL, n));
+    for (uint32_t i = 0; i < n && !finite; i++)
+        if (!isfinite(query[i]))
+            return false;
+    return true;
+}
+
 static gn_code check_spec(gn_txn *txn, const gn_vector_scan_spec *spec, gn_error *err)
 {
     const gn_table_desc *now = gn_txn_table(txn, spec->table->id);
@@ -29,9 +39,8 @@ static gn_code check_spec(gn_txn *txn, const gn_vector_scan_spec *spec, gn_error
     bool bits = ordinal >= 0 && gn_type_is(spec->table->columns[ordinal].type, GN_T_BIT);
     if (words != spec->dimensions)
         return gn_error_set(err, GN_BAD_VECTOR, "different vector dimensions %u and %u", words, spec->dimensions);
-    for (uint32_t i = 0; i < spec->dimensions && !bits; i++)
-        if (!isfinite(spec->query[i]))
-            return gn_error_set(err, GN_BAD_VECTOR, "NaN and infinity are not allowed in a vector");
+    if (!bits && !is_finite(spec->query, spec->dimensions))
+        return gn_error_set(err, GN_BAD_VECTOR, "NaN and infinity are not allowed in a vector");
     return GN_OK;
 }
 
@@ -120,7 +129,6 @@ gn_code gn_vector_scan_open(gn_txn *txn, const gn_vector_scan_spec *spec, gn_vec
     s->vector = gn_xmalloc(spec->dimensions * sizeof(float));
     if (spec->index->metric == GN_METRIC_COSINE)
         s->query_norm = sqrtf(gn_kernels_best()->norm2(spec->query, NULL, spec->dimensions));
-    s->taken = gn_xcalloc(GN_BATCH_ROWS, sizeof *s->taken);
     s->k = first_k(spec);
     s->beyond = INFINITY;
     if (spec->has_radius)
@@ -129,7 +137,7 @@ gn_code gn_vector_scan_open(gn_txn *txn, const gn_vector_scan_spec *spec, gn_vec
     s->arena = gn_arena_create(txn->account);
     s->scratch = gn_arena_create(txn->account);
     find_places(s);
-    gn_overlay_init(&s->seen, 128);
+    gn_overlay_init(&s->seen, 32);
     gn_buf_init(&s->last_key, NULL, GN_MAX_KEY);
     gn_batch_fill_init(&s->fill, spec->table, spec->ordinals, spec->n_ordinals, true);
     s->link = (gn_scan_link){.settle = settle, .next = &txn->scans, .prev = txn->scans.prev};
@@ -177,7 +185,6 @@ void gn_vector_scan_close(gn_vector_scan *s)
     }
     free(s->places);
     free(s->key_values);
-    free(s->taken);
     free(s->vector);
     free(s);
 }
@@ -243,8 +250,11 @@ static uint32_t rows_to_take(const gn_vector_scan *s)
 /* Candidates that are at hand, as rows; and more only if none are. */
 static gn_code take_rows(gn_vector_scan *s, gn_batch *batch, gn_bytes *keys, gn_error *err)
 {
-    gn_code code = gn_batch_fill_begin(&s->fill, batch, err);
-    for (uint32_t most = rows_to_take(s); code == GN_OK && batch->n_rows < most;) {
+    uint32_t most = rows_to_take(s);
+    gn_code code = gn_batch_fill_begin(&s->fill, batch, most, err);
+    if (code == GN_OK && !(s->taken = gn_arena_alloc(batch->arena, most * sizeof *s->taken)))
+        code = gn_error_oom(err, gn_arena_account(batch->arena));
+    while (code == GN_OK && batch->n_rows < most) {
         const gn_vector_candidate *c;
         gn_bytes row, *key = keys ? &keys[batch->n_rows] : NULL;
         bool found;

@@ -41,7 +41,7 @@ struct gn_vector_scan {
     double last_distance;
     gn_buf last_key;
 
-    const gn_vector_candidate **taken; /* of each row of the batch under way */
+    const gn_vector_candidate **taken; /* of each row of the batch under way; in its arena */
 
     gn_arena *key_arena; /* of the list */
     gn_bytes *keys;

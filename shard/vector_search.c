@@ -339,7 +339,7 @@ static gn_code judge(gn_vector_scan *s, size_t most, gn_error *err)
     }
     for (uint32_t i = 0; i < n && code == GN_OK; i++)
         code = keep_nearest(s, most, s->pass_distances[rows[i]], s->pass_keys[rows[i]], err);
-    return code == GN_OK ? gn_batch_fill_begin(&s->pass_fill, &s->pass, err) : code;
+    return code == GN_OK ? gn_batch_fill_begin(&s->pass_fill, &s->pass, GN_BATCH_ROWS, err) : code;
 }
 
 gn_code gn_vector_begin_judging(gn_vector_scan *s, gn_error *err)
@@ -351,7 +351,7 @@ gn_code gn_vector_begin_judging(gn_vector_scan *s, gn_error *err)
         s->pass_distances = gn_xcalloc(GN_BATCH_ROWS, sizeof *s->pass_distances);
         s->pass_scns = gn_xcalloc(GN_BATCH_ROWS, sizeof *s->pass_scns);
     }
-    return gn_batch_fill_begin(&s->pass_fill, &s->pass, err);
+    return gn_batch_fill_begin(&s->pass_fill, &s->pass, GN_BATCH_ROWS, err);
 }
 
 static gn_code offer(gn_vector_scan *s, size_t most, double d, gn_bytes key, const gn_version *version, gn_error *err)
