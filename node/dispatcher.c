@@ -184,6 +184,7 @@ static bool let_rest(gn_dispatcher *d, gn_caller *caller)
     struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT, .data.ptr = caller};
     int fd = caller->fd, op = caller->registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
     caller->registered = true;
+    atomic_store_explicit(&caller->rests, true, memory_order_release);
     if (epoll_ctl(d->epoll, op, fd, &event) == 0)
         return true;
     GN_ASSERT(op == EPOLL_CTL_ADD && (errno == ENOSPC || errno == ENOMEM));
@@ -199,7 +200,12 @@ static gn_caller *wait_for_caller(gn_dispatcher *d, int timeout_ms)
     int n;
     while ((n = epoll_wait(d->epoll, &event, 1, timeout_ms)) < 0)
         GN_ASSERT(errno == EINTR);
-    return n ? event.data.ptr : NULL;
+    if (n == 0)
+        return NULL;
+    gn_caller *caller = event.data.ptr;
+    bool rested = atomic_exchange_explicit(&caller->rests, false, memory_order_acquire); /* what was done is seen */
+    GN_ASSERT(rested);
+    return caller;
 }
 
 /* Looks for a while for what `mine`, which was just served, asks next, and for others. */

@@ -19,6 +19,8 @@
 #include "base/world.h"
 #include "node/busy_poll.h"
 
+#include <stdatomic.h>
+
 typedef struct gn_dispatcher gn_dispatcher;
 
 /* A connection as the dispatcher sees it, embedded in it; all zero but for the first three. Touched by the thread whose
@@ -34,6 +36,7 @@ typedef struct gn_caller {
     uint64_t rests_since_ns, last_rest_ns;
     bool registered; /* in the epoll set */
     bool slept;      /* in its last turn */
+    _Atomic bool rests;
 } gn_caller;
 
 typedef struct gn_dispatcher_options {
