@@ -12,7 +12,8 @@
  *  - A connection whose last turn slept is not held back: its next one most likely gives up the processor soon, as a
  *    commit does, and many of those together make one write of the log.
  *  - While fewer turns run than may, some thread watches the set. Threads woken for a turn that may not begin are
- *    parked; the one that was parked first looks from time to time for turns that take long. */
+ *    parked; the one that was parked first looks from time to time for turns that take long. While nobody watches, who
+ *    comes is noticed when a turn ends, sleeps or takes long. */
 #ifndef GN_NODE_DISPATCHER_H
 #define GN_NODE_DISPATCHER_H
 
