@@ -5,6 +5,7 @@
 #include "query/vector.h"
 #include "tests/query/values.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -69,9 +70,28 @@ static void check_bad_wire(gn_type type, const char *hex, const char *message)
     gn_arena_destroy(arena);
 }
 
+/* The largest exponent that there is, and the sign, at each place of what is taken in pairs. */
+static void binary_vectors_are_taken_whatever_their_elements(void **state)
+{
+    static const uint8_t bytes[] = {0,    5, 0, 0, 0x7f, 0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff,
+                                    0x80, 0, 0, 0, 0,    0,    0,    1,    0xff, 0x7f, 0xff, 0xff};
+    const float wanted[] = {FLT_MAX, -FLT_MAX, -0.0f, FLT_TRUE_MIN, -FLT_MAX};
+    gn_arena *arena = gn_arena_create(NULL);
+    gn_value v;
+    (void)state;
+    assert_int_equal(gn_value_recv(gn_bytes_of(bytes, sizeof bytes), T(VECTOR), arena, &v, NULL), GN_OK);
+    assert_int_equal(v.as.bytes.len, sizeof wanted);
+    assert_memory_equal(v.as.bytes.data, wanted, sizeof wanted);
+    gn_arena_destroy(arena);
+}
+
 static void binary_forms_that_cannot_be_are_refused(void **state)
 {
     (void)state;
+    check_bad_wire(T(VECTOR), "000300007fc000003f8000003f800000", "NaN not allowed in vector");
+    check_bad_wire(T(VECTOR), "000300003f800000ffc000003f800000", "NaN not allowed in vector");
+    check_bad_wire(T(VECTOR), "000300003f8000003f8000007f800000", "infinite value not allowed in vector");
+    check_bad_wire(T(VECTOR), "00020000ff8000003f800000", "infinite value not allowed in vector");
     check_bad_wire(T(HALFVEC), "000100007e00", "NaN not allowed in halfvec");
     check_bad_wire(T(HALFVEC), "00010000fc00", "infinite value not allowed in halfvec");
     check_bad_wire(T(HALFVEC), "00000000", "halfvec must have at least 1 dimension");
@@ -257,6 +277,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(binary_forms_are_those_of_pgvector_and_postgresql),
+        cmocka_unit_test(binary_vectors_are_taken_whatever_their_elements),
         cmocka_unit_test(binary_forms_that_cannot_be_are_refused),
         cmocka_unit_test(damaged_bytes_are_refused_or_harmless),
         cmocka_unit_test(keys_of_bit_strings_have_their_order),
