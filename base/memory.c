@@ -175,6 +175,8 @@ static void pop_block(gn_arena *arena)
 {
     arena_block *block = arena->top;
     arena->top = block->below;
+    if (arena->step > FIRST_BLOCK) /* or else one that is reset and filled again would take a larger one each time */
+        arena->step /= 2;
     size_t bytes = sizeof *block + block->size;
     arena->held -= bytes;
     gn_account_release(arena->account, bytes);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define LONG_US 5000u
+#define SAME_IN_A_ROW 16 /* turns of one caller that streams, before others are looked for */
 
 typedef enum worker_state { WATCHING, WORKING, SLEEPING, LONG, PARKED } worker_state;
 
@@ -24,6 +25,7 @@ typedef struct worker {
     worker_state state;
     uint64_t since_ns;    /* WORKING and WATCHING: when that began */
     bool slept;           /* in this turn */
+    unsigned in_a_row;    /* turns of one caller that followed each other without a look at others */
     struct worker *below; /* in the stack of parked ones */
     pthread_cond_t unparked;
 } worker;
@@ -36,7 +38,8 @@ struct gn_dispatcher {
     uint64_t long_ns;
     pthread_mutex_t lock; /* of what follows, and of workers' states */
     gn_dispatcher_counts counts;
-    worker *workers, *parked; /* parked: a stack, never shorter than the queue of those held */
+    worker *workers,
+        *parked; /* parked: a stack; with those unparked that have not run yet, as many at least as are held */
     gn_caller *held_first, *held_last;
 };
 
@@ -46,7 +49,7 @@ static _Thread_local worker *self;
 
 static bool may_begin(const gn_dispatcher *d, const gn_caller *caller)
 {
-    return d->counts.working < d->at_once || caller->slept;
+    return d->counts.working < d->at_once || caller->slept || caller->was_long;
 }
 
 static void unpark(gn_dispatcher *d)
@@ -70,8 +73,8 @@ static void begin_turn(gn_dispatcher *d, worker *w, gn_caller *caller)
 {
     GN_ASSERT(w->state == WATCHING);
     d->counts.watching--;
-    d->counts.working++;
-    w->state = WORKING;
+    d->counts.working += !caller->was_long;
+    w->state = caller->was_long ? LONG : WORKING;
     w->slept = false;
     w->since_ns = gn_now_ns(d->world);
     caller->last_rest_ns = w->since_ns - caller->rests_since_ns;
@@ -106,7 +109,7 @@ static void look_after(gn_dispatcher *d)
     for (worker *w = d->workers; w; w = w->next) {
         bool is_long = now - w->since_ns >= d->long_ns;
         calm |= w->state == WATCHING && is_long;
-        if (w->state == WORKING && is_long && d->counts.working >= d->at_once) {
+        if (w->state == WORKING && is_long) {
             w->state = LONG;
             d->counts.working--;
         }
@@ -115,6 +118,24 @@ static void look_after(gn_dispatcher *d)
         unpark(d);
     else
         settle(d);
+}
+
+/* When the next turn, of those that work, will have taken long. */
+static struct timespec next_look(const gn_dispatcher *d)
+{
+    uint64_t now = gn_now_ns(d->world), wait = d->long_ns;
+    for (const worker *w = d->workers; w; w = w->next) {
+        uint64_t worked = now - w->since_ns;
+        uint64_t left = worked < d->long_ns ? d->long_ns - worked : 0;
+        if (w->state == WORKING && left < wait)
+            wait = left;
+    }
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    wait += (uint64_t)until.tv_nsec;
+    until.tv_sec += (time_t)(wait / 1000000000u);
+    until.tv_nsec = (long)(wait % 1000000000u);
+    return until;
 }
 
 static void park(gn_dispatcher *d, worker *w)
@@ -128,10 +149,7 @@ static void park(gn_dispatcher *d, worker *w)
             pthread_cond_wait(&w->unparked, &d->lock);
             continue;
         }
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += (time_t)(((uint64_t)until.tv_nsec + d->long_ns) / 1000000000u);
-        until.tv_nsec = (long)(((uint64_t)until.tv_nsec + d->long_ns) % 1000000000u);
+        struct timespec until = next_look(d);
         if (pthread_cond_timedwait(&w->unparked, &d->lock, &until) == ETIMEDOUT && w->state == PARKED)
             look_after(d);
     }
@@ -184,7 +202,7 @@ static bool let_rest(gn_dispatcher *d, gn_caller *caller)
     struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT, .data.ptr = caller};
     int fd = caller->fd, op = caller->registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
     caller->registered = true;
-    atomic_store_explicit(&caller->rests, true, memory_order_release);
+    atomic_store_explicit(&caller->rests, 1, memory_order_release);
     if (epoll_ctl(d->epoll, op, fd, &event) == 0)
         return true;
     GN_ASSERT(op == EPOLL_CTL_ADD && (errno == ENOSPC || errno == ENOMEM));
@@ -203,7 +221,7 @@ static gn_caller *wait_for_caller(gn_dispatcher *d, int timeout_ms)
     if (n == 0)
         return NULL;
     gn_caller *caller = event.data.ptr;
-    bool rested = atomic_exchange_explicit(&caller->rests, false, memory_order_acquire); /* what was done is seen */
+    unsigned rested = atomic_exchange_explicit(&caller->rests, 0, memory_order_acquire); /* what was done is seen */
     GN_ASSERT(rested);
     return caller;
 }
@@ -227,12 +245,15 @@ static gn_caller *look(gn_dispatcher *d, gn_caller *mine)
 
 static void end_turn(gn_dispatcher *d, worker *w, gn_caller *mine)
 {
+    uint64_t now = gn_now_ns(d->world);
     if (w->state == WORKING)
         d->counts.working--;
-    w->state = WATCHING;
-    w->since_ns = mine->rests_since_ns = gn_now_ns(d->world);
-    d->counts.watching++;
+    mine->was_long = w->state == LONG && now - w->since_ns >= d->long_ns;
     mine->slept = w->slept;
+    mine->rests_since_ns = now;
+    w->state = WATCHING;
+    w->since_ns = now;
+    d->counts.watching++;
 }
 
 /* The caller of the next turn, which has begun. NULL: `mine` is over, as it cannot be let rest. */
@@ -240,9 +261,10 @@ static gn_caller *next_caller(gn_dispatcher *d, worker *w, gn_caller *mine)
 {
     pthread_mutex_lock(&d->lock);
     end_turn(d, w, mine);
-    bool may_look = mine->registered && !d->held_first;
+    bool may_look = mine->registered && !d->held_first && w->in_a_row < SAME_IN_A_ROW;
     pthread_mutex_unlock(&d->lock);
     gn_caller *caller = may_look ? look(d, mine) : NULL;
+    w->in_a_row = caller == mine ? w->in_a_row + 1 : 0;
     if (caller != mine && !let_rest(d, mine))
         return NULL;
     pthread_mutex_lock(&d->lock);

@@ -10,7 +10,8 @@
  *  - A turn counts while it works: not while it sleeps in gn_event_wait or for its client in the middle of a statement,
  *    and no more once it has taken long.
  *  - A connection whose last turn slept is not held back: its next one most likely gives up the processor soon, as a
- *    commit does, and many of those together make one write of the log.
+ *    commit does, and many of those together make one write of the log. One whose last turn took long is not either,
+ *    and its next one does not count, so that long statements leave the places to short ones.
  *  - While fewer turns run than may, some thread watches the set. Threads woken for a turn that may not begin are
  *    parked; the one that was parked first looks from time to time for turns that take long. While nobody watches, who
  *    comes is noticed when a turn ends, sleeps or takes long. */
@@ -35,9 +36,10 @@ typedef struct gn_caller {
     /* the dispatcher's */
     struct gn_caller *next;
     uint64_t rests_since_ns, last_rest_ns;
-    bool registered; /* in the epoll set */
-    bool slept;      /* in its last turn */
-    _Atomic bool rests;
+    bool registered;        /* in the epoll set */
+    bool slept;             /* in its last turn */
+    bool was_long;          /* its last turn */
+    _Atomic unsigned rests; /* 1 or 0; in a word of its own, as others' words are read by other threads */
 } gn_caller;
 
 typedef struct gn_dispatcher_options {

@@ -1,5 +1,5 @@
-/* One connection of the PostgreSQL wire protocol, version 3 (documentation chapter 55): buffered, blocking, used by the
- * connection's strand alone. Output gathers until the peer is to answer; then it leaves in one send. */
+/* One connection of the PostgreSQL wire protocol, version 3 (documentation chapter 55): buffered, used by the strand
+ * that has the connection's turn alone. Output gathers until the peer is to answer; then it leaves in one send. */
 #ifndef GN_NODE_WIRE_H
 #define GN_NODE_WIRE_H
 

@@ -11,7 +11,7 @@ typedef struct gn_column {
     bool has_nulls;  /* false: `nulls` need not be looked at */
     uint64_t *nulls; /* GN_BATCH_ROWS bits; a set bit is NULL */
     union {
-        void *data; /* by physical type, GN_BATCH_ROWS items */
+        void *data; /* by physical type, n_rows items at least; GN_BATCH_ROWS of gn_batch_init */
         uint8_t *boolean;
         int16_t *i16;
         int32_t *i32;

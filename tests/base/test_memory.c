@@ -89,6 +89,21 @@ static void an_arena_gives_aligned_memory_and_returns_all_of_it(void **state)
     gn_account_close(&account);
 }
 
+static void an_arena_used_again_and_again_holds_no_more_each_time(void **state)
+{
+    (void)state;
+    for (size_t need = 500; need < 50000; need *= 3) {
+        gn_arena *arena = gn_arena_create(NULL);
+        for (int cycle = 0; cycle < 50; cycle++) {
+            gn_arena_reset(arena);
+            for (int i = 0; i < 10; i++)
+                assert_non_null(gn_arena_alloc(arena, need / 10));
+        }
+        assert_in_range(gn_arena_used(arena), need, 5 * need + 2048);
+        gn_arena_destroy(arena);
+    }
+}
+
 static void strings_are_copied_into_an_arena(void **state)
 {
     (void)state;
@@ -159,6 +174,7 @@ int main(void)
         cmocka_unit_test(out_of_memory_names_the_account_that_is_full),
         cmocka_unit_test(accounts_balance_under_threads),
         cmocka_unit_test(an_arena_gives_aligned_memory_and_returns_all_of_it),
+        cmocka_unit_test(an_arena_used_again_and_again_holds_no_more_each_time),
         cmocka_unit_test(strings_are_copied_into_an_arena),
         cmocka_unit_test(impossible_sizes_are_refused),
         cmocka_unit_test(an_arena_uses_its_budget_to_the_end),

@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* ---- the server that a connection asks: this one connection, never full, never stopping ---- */
 
 static gn_db *db;
-static gn_busy_poll busy_poll;
+static gn_dispatcher *dispatcher;
 
 bool gn_server_stopping(const gn_server *server)
 {
@@ -28,11 +28,6 @@ gn_db *gn_server_db(const gn_server *server)
 {
     (void)server;
     return db;
-}
-gn_busy_poll *gn_server_busy_poll(gn_server *server)
-{
-    (void)server;
-    return &busy_poll;
 }
 uint64_t gn_server_secret(gn_server *server)
 {
@@ -79,8 +74,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     static gn_db_options options = {.data_dir = directory, .memory_limit_bytes = 256u << 20};
     gn_error err = {0};
     gn_world *world = gn_world_real_create(&(gn_world_options){.threads = 2, .node_id = 1});
-    gn_busy_poll_init(&busy_poll, world, 50);
-    if (!mkdtemp(directory) || gn_db_open(world, &options, &db, &err) != GN_OK) {
+    const gn_dispatcher_options turns = {.busy_poll_us = 50};
+    if (!mkdtemp(directory) || gn_db_open(world, &options, &db, &err) != GN_OK ||
+        gn_dispatcher_open(world, &turns, &dispatcher, &err) != GN_OK) {
         fprintf(stderr, "no database: %s\n", err.message);
         abort();
     }
@@ -138,7 +134,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     input in = {.fd = fds[0], .data = data + 1, .size = size - 1, .start = !(data[0] & 1)};
     if (pthread_create(&reader, NULL, drain, &fds[0]) != 0 || pthread_create(&writer, NULL, feed, &in) != 0)
         abort();
-    gn_wire_serve((gn_connection *)(void *)fds, fds[1]);
+    gn_client *client = gn_client_create((gn_connection *)(void *)fds, fds[1]);
+    if (gn_dispatcher_work(dispatcher, gn_client_caller(client)) != gn_client_caller(client))
+        abort();
+    gn_client_end(client);
     shutdown(fds[1], SHUT_RDWR);
     pthread_join(writer, NULL);
     pthread_join(reader, NULL);

@@ -1,7 +1,9 @@
 /* Whose turn it is: how many turns run at a time, which do not count, and that every message is answered once and in
  * order, whichever thread does it. A caller answers each byte with the same byte:
  *   e  at once      w  works until the gate opens      s  sleeps, as if for its client, until the gate opens
- *   t  waits for an event in vain                      x  is over */
+ *   t  waits for an event in vain                      x  is over
+ *   b  works until the gate opens, then sleeps until it is shut
+ * One that streams has always something to serve, and says nothing. */
 #include "node/dispatcher.h"
 
 #include <errno.h>
@@ -29,6 +31,7 @@ typedef struct peer {
     gn_strand *strand;
     int far;
     _Atomic unsigned over;
+    _Atomic bool streams;
 } peer;
 
 struct fixture {
@@ -62,6 +65,14 @@ static void until_at_gate(fixture *f, unsigned n)
     pthread_mutex_unlock(&f->lock);
 }
 
+static void until_gate_is_shut(fixture *f)
+{
+    pthread_mutex_lock(&f->lock);
+    while (f->open)
+        pthread_cond_wait(&f->changed, &f->lock);
+    pthread_mutex_unlock(&f->lock);
+}
+
 static void open_gate(fixture *f, bool open)
 {
     pthread_mutex_lock(&f->lock);
@@ -82,6 +93,12 @@ static bool do_as_told(peer *p, char what)
         wait_at_gate(p->f);
         gn_dispatcher_wakes();
         break;
+    case 'b':
+        wait_at_gate(p->f);
+        gn_dispatcher_sleeps();
+        until_gate_is_shut(p->f);
+        gn_dispatcher_wakes();
+        break;
     case 't':
         gn_event_init(&never, p->f->world);
         assert_int_equal(gn_event_wait(&never, 0), GN_TIMEOUT);
@@ -96,6 +113,8 @@ static bool serve(gn_caller *caller)
 {
     peer *p = GN_CONTAINER(caller, peer, caller);
     char bytes[4];
+    if (p->streams)
+        return true;
     ssize_t n = recv(caller->fd, bytes, sizeof bytes, MSG_DONTWAIT);
     if (n < 0 && errno == EAGAIN)
         return true;
@@ -110,8 +129,9 @@ static bool serve(gn_caller *caller)
 
 static bool look(gn_caller *caller)
 {
+    peer *p = GN_CONTAINER(caller, peer, caller);
     char byte;
-    return recv(caller->fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) >= 0 || errno != EAGAIN;
+    return p->streams || recv(caller->fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) >= 0 || errno != EAGAIN;
 }
 
 static void run(void *arg)
@@ -238,6 +258,13 @@ static void test_who_slept_the_last_time_is_not_held_back(void **state)
     fixture *f = *state;
     open_dispatcher(f, 1, NEVER_LONG_US, 0);
     peer *a = connect_one(f), *b = connect_one(f);
+    say(a, "s"); /* each thread has slept, so that one that remembers too long is found out */
+    say(b, "s");
+    until_at_gate(f, 2);
+    open_gate(f, true);
+    assert_int_equal(hear(a), 's');
+    assert_int_equal(hear(b), 's');
+    open_gate(f, false);
     for (;;) {
         say(b, "t"); /* in gn_event_wait */
         assert_int_equal(hear(b), 't');
@@ -251,8 +278,11 @@ static void test_who_slept_the_last_time_is_not_held_back(void **state)
     }
     say(b, "e");
     assert_int_equal(hear(b), 'e');
+    while (gn_dispatcher_count(f->dispatcher).watching == 0)
+        sched_yield();
     say(b, "e"); /* this time it has not slept */
-    until_nobody_begins(f);
+    while (gn_dispatcher_count(f->dispatcher).held == 0 && !has_answered(b))
+        sched_yield();
     assert_false(has_answered(b));
     open_gate(f, true);
     assert_int_equal(hear(a), 'w');
@@ -277,6 +307,60 @@ static void test_a_turn_that_takes_long_does_not_count(void **state)
     open_gate(f, true);
     assert_int_equal(hear(a), 'w');
     assert_int_equal(hear(b), 'w');
+}
+
+static void test_who_is_parked_comes_back_when_a_turn_sleeps(void **state)
+{
+    fixture *f = *state;
+    open_dispatcher(f, 1, NEVER_LONG_US, 0);
+    peer *a = connect_one(f), *b = connect_one(f), *c = connect_one(f);
+    say(a, "b");
+    until_at_gate(f, 1);
+    say(b, "e");
+    say(c, "e");
+    while (gn_dispatcher_count(f->dispatcher).watching > 0)
+        sched_yield();
+    open_gate(f, true);
+    assert_int_equal(hear(b), 'e');
+    assert_int_equal(hear(c), 'e');
+    assert_false(has_answered(a));
+    open_gate(f, false);
+    assert_int_equal(hear(a), 'b');
+}
+
+static void test_who_took_long_does_not_count_the_next_time(void **state)
+{
+    fixture *f = *state;
+    open_dispatcher(f, 1, 1000, 0);
+    peer *a = connect_one(f), *b = connect_one(f);
+    say(a, "w");
+    until_at_gate(f, 1);
+    say(b, "e"); /* only after `a` was found to take long */
+    assert_int_equal(hear(b), 'e');
+    open_gate(f, true);
+    assert_int_equal(hear(a), 'w');
+    open_gate(f, false);
+    while (gn_dispatcher_count(f->dispatcher).watching == 0 || gn_dispatcher_count(f->dispatcher).working > 0)
+        sched_yield();
+    say(a, "w");
+    until_at_gate(f, 1);
+    assert_int_equal(gn_dispatcher_count(f->dispatcher).working, 0);
+    open_gate(f, true);
+    assert_int_equal(hear(a), 'w');
+}
+
+static void test_who_streams_leaves_turns_to_others(void **state)
+{
+    fixture *f = *state;
+    open_dispatcher(f, 1, NEVER_LONG_US, 50);
+    peer *a = connect_one(f), *b = connect_one(f);
+    a->streams = true;
+    say(a, "e");
+    for (int i = 0; i < 100; i++) {
+        say(b, "e");
+        assert_int_equal(hear(b), 'e');
+    }
+    a->streams = false;
 }
 
 static void test_all_may_work_long_at_the_same_time(void **state)
@@ -330,6 +414,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_turn_that_sleeps_does_not_count, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_who_slept_the_last_time_is_not_held_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_turn_that_takes_long_does_not_count, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_who_is_parked_comes_back_when_a_turn_sleeps, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_who_took_long_does_not_count_the_next_time, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_who_streams_leaves_turns_to_others, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_all_may_work_long_at_the_same_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_every_message_is_answered_once_and_in_order, set_up, tear_down),
     };
