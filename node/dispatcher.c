@@ -38,8 +38,8 @@ struct gn_dispatcher {
     uint64_t long_ns;
     pthread_mutex_t lock; /* of what follows, and of workers' states */
     gn_dispatcher_counts counts;
-    worker *workers,
-        *parked; /* parked: a stack; with those unparked that have not run yet, as many at least as are held */
+    worker *workers;
+    worker *parked; /* a stack; with those unparked that have not run yet, as many at least as are held */
     gn_caller *held_first, *held_last;
 };
 
