@@ -55,6 +55,11 @@ void gn_log_set_request(uint64_t request_id)
     current_request = request_id;
 }
 
+uint64_t gn_log_request(void)
+{
+    return current_request;
+}
+
 typedef struct line {
     char text[LINE_MAX_BYTES];
     size_t len;

@@ -37,6 +37,7 @@ bool gn_log_enabled(gn_log_level level);
 
 /* The request id that this thread's lines carry ("request" key); 0 = none. */
 void gn_log_set_request(uint64_t request_id);
+uint64_t gn_log_request(void);
 
 void gn_log_write(gn_log_level level, const char *area, const char *message, const gn_log_kv *kvs, size_t n);
 

@@ -15,6 +15,7 @@
  * nobody is writing, and drains what that completes. A single client's commit then wakes no thread at all.
  * The thread kept for the disk does the same under load, when there is always a next write (gn_real_disk_thread). */
 #include "base/assert.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "base/real_private.h"
 
@@ -242,6 +243,8 @@ void gn_real_help_until(const gn_event *event)
     if (self != &guest)
         return;
     GN_ASSERT(!guest.current); /* a task never blocks */
+    uint64_t request = gn_log_request();
+    gn_log_set_request(0); /* what others' tasks log is not this request's */
     guest.awaited = event;
     while (guest.after < HELP_AFTER) {
         real_queue *queue = guest.next;
@@ -259,6 +262,7 @@ void gn_real_help_until(const gn_event *event)
     if (guest.disk)
         gn_real_disk_give_back(guest.disk);
     self = NULL;
+    gn_log_set_request(request);
 }
 
 /* The thread of a log's disk goes on with what its write completes, which commonly ends in the next write: under load

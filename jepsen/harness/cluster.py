@@ -264,7 +264,7 @@ class Cluster:
         found = set()
         for node in self.nodes:
             text = node.log.read_text(encoding="utf-8", errors="replace") if node.log.exists() else ""
-            found.update(re.findall(r"raft: membership change group=(\d+) server=(\d+) change=(\w+)", text))
+            found.update(re.findall(r"raft: membership change (?:request=\d+ )?group=(\d+) server=(\d+) change=(\w+)", text))
         return found
 
     def wait_settled(self, timeout, removed=(), quiet=3):

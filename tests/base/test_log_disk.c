@@ -1,4 +1,5 @@
 #include "base/buf.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "base/world.h"
 #include "tests/base/cmocka_all.h"
@@ -230,7 +231,7 @@ static void helper_written(gn_disk_write *write, gn_code code, const char *messa
 static void helper_begins(gn_task *task)
 {
     helper *h = GN_CONTAINER(task, helper, begin);
-    h->failed |= !gn_queue_is_current(queue);
+    h->failed |= !gn_queue_is_current(queue) || gn_log_request() != 0; /* whoever lent the thread */
     h->write = (gn_disk_write){.ops = &h->op, .n = 1, .sync = true, .queue = queue, .done = helper_written};
     gn_log_disk_write(h->disk, &h->write);
 }
@@ -238,6 +239,8 @@ static void helper_begins(gn_task *task)
 static void help(void *arg)
 {
     helper *h = arg;
+    uint64_t request = (uint64_t)h->number + 1;
+    gn_log_set_request(request);
     for (int i = 0; i < HELPED_WRITES; i++) {
         snprintf(h->key, sizeof h->key, "%d-%d", h->number, i);
         h->op = put(h->key, h->key);
@@ -246,7 +249,7 @@ static void help(void *arg)
         if (i % 4 != 3) /* some do not */
             gn_strand_lend(world);
         gn_queue_post(queue, &h->begin);
-        h->failed |= gn_event_wait(&h->event, UINT64_MAX) != GN_OK || h->done != i + 1;
+        h->failed |= gn_event_wait(&h->event, UINT64_MAX) != GN_OK || h->done != i + 1 || gn_log_request() != request;
     }
 }
 
